@@ -1,0 +1,49 @@
+# Targets for people: demo, test, lint, ui, bench, clean. All of them set up what they need, with PYTHON (3.11 or newer)
+# and the package registry; nothing is installed outside .venv.
+PYTHON ?= python3
+VENV ?= .venv
+DAGSTER_HOME ?= $(CURDIR)/.dagster_home
+export DAGSTER_HOME
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+INSTANCE := $(DAGSTER_HOME)/.migrated
+
+.PHONY: demo test lint ui bench clean
+
+demo: $(INSTALLED) $(INSTANCE) ## set up, run the whole chain on the demo, print the leaderboard
+	$(BIN)/python -m plantclef_assets
+	@echo "Runs, checks and pictures: make ui, then http://127.0.0.1:3000"
+
+test: $(INSTALLED) ## set up, run the tests
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED) ## lint, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+ui: $(INSTALLED) $(INSTANCE) ## the Dagster UI on the demo's instance
+	$(BIN)/dagster dev -w workspace.yaml
+
+bench: $(INSTALLED) ## ratios measured side by side, see benchmarks/
+	$(BIN)/python -m benchmarks
+
+clean: ## remove what the targets made: virtual environment, instance, the default lake
+	rm -rf $(VENV) .dagster_home lake .pytest_cache .ruff_cache build *.egg-info
+
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+# Several first runs at once on a new instance break its database: it is made once, under a lock.
+$(INSTANCE): dagster.yaml $(INSTALLED)
+	mkdir -p $(DAGSTER_HOME)
+	cp dagster.yaml $(DAGSTER_HOME)/dagster.yaml
+	$(BIN)/python -c 'import filelock, subprocess, sys; \
+		lock = filelock.FileLock(sys.argv[2] + "/migration.lock"); lock.acquire(); \
+		subprocess.run([sys.argv[1], "instance", "migrate"], check=True, capture_output=True)' \
+		$(BIN)/dagster $(DAGSTER_HOME)
+	touch $@

@@ -1,0 +1,61 @@
+"""Classifiers: one linear layer for each feature set.
+
+What belongs here: assets that learn from embeddings.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
+
+from plantclef_assets.assets.common import definition
+from plantclef_assets.engines.local import Outcome, run_shards
+from plantclef_assets.lake.keys import shard_keys
+from plantclef_assets.lake.provenance import Lineage, Recipe
+from plantclef_assets.lake.shards import Shard
+from plantclef_assets.materialization import materialize
+from plantclef_assets.partitions import Families, every_shard_of
+from plantclef_assets.resources import AcceleratorResource, LakeResource
+from plantclef_assets.settings import Settings
+
+
+def classifier_assets(settings: Settings, families: Families, recipes: Mapping[str, Recipe]) -> list[AssetsDefinition]:
+    """Make the assets of this module."""
+
+    @asset(
+        **definition(
+            "classifier",
+            "classifiers",
+            settings,
+            recipes,
+            kinds={"torch", "safetensors"},
+            partitions=families.feature_sets,
+            accelerated=True,
+        ),
+        deps=[
+            AssetDep(f"{backbone}_embeddings", partition_mapping=every_shard_of(backbone, settings))
+            for backbone in settings.backbones
+        ],
+    )
+    def classifier(
+        context: AssetExecutionContext, lake: LakeResource, accelerator: AcceleratorResource
+    ) -> MaterializeResult:
+        """The paper's linear layer on standardised features; the weights of its best epoch, with their class list."""
+        from plantclef_assets.learning.artifacts import TrainedClassifier
+        from plantclef_assets.learning.linear import TrainingConfig
+
+        chosen = settings.classifier.model_dump(exclude={"validation_share"})
+        make = TrainedClassifier(
+            lake.lake,
+            shard_keys(settings.training_shards),
+            TrainingConfig(**chosen, seed=settings.seed),
+            settings.classifier.validation_share,
+            context.log.debug,
+        )
+
+        def run(shards: Sequence[Shard]) -> Iterator[Outcome]:
+            with accelerator.hold(context.log.info):
+                yield from run_shards(make, shards, workers=1)
+
+        return materialize(context, Lineage(lake.lake, recipes), run)
+
+    return [classifier]

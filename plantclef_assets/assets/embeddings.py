@@ -1,0 +1,123 @@
+"""Embeddings: the features of photographs and of the tiles of plots, one factory for every backbone.
+
+What belongs here: assets that hold the accelerator to run a backbone over shards.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
+
+from plantclef_assets.assets.common import definition
+from plantclef_assets.engines.local import MakeShard, Outcome, run_shards
+from plantclef_assets.engines.progress import Progress
+from plantclef_assets.lake.provenance import Lineage, Recipe
+from plantclef_assets.lake.schemas import TABLES
+from plantclef_assets.lake.shards import Shard
+from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.materialization import Run, materialize
+from plantclef_assets.partitions import Families
+from plantclef_assets.recipes import tilings_of
+from plantclef_assets.resources import AcceleratorResource, LakeResource
+from plantclef_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from plantclef_assets.vision.shards import Embedding
+
+
+def embedding_assets(settings: Settings, families: Families, recipes: Mapping[str, Recipe]) -> list[AssetsDefinition]:
+    """Make the assets of this module for each backbone that the settings give."""
+    assets = []
+    for backbone in settings.backbones:
+        assets.append(_photograph_embeddings(backbone, settings, families, recipes))
+        if settings.has_plots:
+            assets.append(_tile_embeddings(backbone, settings, families, recipes))
+    return assets
+
+
+def _photograph_embeddings(
+    backbone: str, settings: Settings, families: Families, recipes: Mapping[str, Recipe]
+) -> AssetsDefinition:
+    name = f"{backbone}_embeddings"
+
+    @asset(
+        **definition(
+            name,
+            "embeddings",
+            settings,
+            recipes,
+            kinds={"torch", "timm"},
+            partitions=families.training,
+            accelerated=True,
+        ),
+        deps=["resized_images", f"{backbone}_backbone"],
+        description=f"The features of each resized photograph, from one forward pass of the {backbone} backbone.",
+    )
+    def photograph_embeddings(
+        context: AssetExecutionContext, lake: LakeResource, accelerator: AcceleratorResource
+    ) -> MaterializeResult:
+        from plantclef_assets.vision.shards import EmbeddedPhotographs
+
+        def make(embedding: "Embedding") -> MakeShard:
+            return EmbeddedPhotographs(lake.lake, embedding, TABLES[name])
+
+        run = _on_accelerator(context, lake.lake, accelerator, backbone, "resized_images", 1, make)
+        return materialize(context, Lineage(lake.lake, recipes), run)
+
+    return photograph_embeddings
+
+
+def _tile_embeddings(
+    backbone: str, settings: Settings, families: Families, recipes: Mapping[str, Recipe]
+) -> AssetsDefinition:
+    name, tilings = f"{backbone}_tile_embeddings", tilings_of(backbone, settings)
+
+    @asset(
+        **definition(
+            name, "embeddings", settings, recipes, kinds={"torch", "timm"}, partitions=families.plots, accelerated=True
+        ),
+        deps=["plot_images", f"{backbone}_backbone"],
+        description=f"The features of each tile ({', '.join(tilings)}) of each plot, from the {backbone} backbone; "
+        "a plot is decoded once for all its tilings.",
+    )
+    def tile_embeddings(
+        context: AssetExecutionContext, lake: LakeResource, accelerator: AcceleratorResource
+    ) -> MaterializeResult:
+        from plantclef_assets.vision.shards import EmbeddedTiles
+        from plantclef_assets.vision.tiling import parse_tiling
+
+        def make(embedding: "Embedding") -> MakeShard:
+            return EmbeddedTiles(lake.lake, embedding, TABLES[name], tilings, settings.image_size, settings.max_pixels)
+
+        tiles = sum(rows * columns for rows, columns in map(parse_tiling, tilings))
+        run = _on_accelerator(context, lake.lake, accelerator, backbone, "plot_images", tiles, make)
+        return materialize(context, Lineage(lake.lake, recipes), run)
+
+    return tile_embeddings
+
+
+def _on_accelerator(
+    context: AssetExecutionContext,
+    lake: Lake,
+    accelerator: AcceleratorResource,
+    backbone: str,
+    source: str,
+    pictures_per_row: int,
+    make: Callable[["Embedding"], MakeShard],
+) -> Run:
+    """Hold the accelerator and load the backbone once for all shards; neither happens where there is nothing to do."""
+
+    def run(shards: Sequence[Shard]) -> Iterator[Outcome]:
+        from plantclef_assets.vision.backbones import open_backbone
+        from plantclef_assets.vision.shards import Embedding
+
+        records = [lake.record(Artifact(source, shard.artifact.partition)) for shard in shards]
+        pictures = pictures_per_row * sum(record.rows or 0 for record in records if record)
+        weights = lake.path(Artifact(f"{backbone}_backbone", suffix="safetensors"))
+        with accelerator.hold(context.log.info), Progress(source, pictures, "images", context.log.info) as progress:
+            model = open_backbone(weights, accelerator.device, accelerator.precision)
+            embedding = Embedding(model, accelerator.batch_size, accelerator.threads, progress.advance)
+            context.log.info(f"{model.info.model} on {model.device} in {model.precision}: {pictures:,} images to embed")
+            yield from run_shards(make(embedding), shards, workers=1)
+
+    return run

@@ -1,0 +1,62 @@
+"""Images: photographs and plots as published, and the resized photographs.
+
+What belongs here: assets whose rows are pictures. (https://docs.dagster.io/guides/build/partitions-and-backfills)
+"""
+
+from collections.abc import Mapping
+
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
+
+from plantclef_assets.assets.common import definition
+from plantclef_assets.assets.pictures import contact_sheet
+from plantclef_assets.ingest.photographs import PlotImages, RawImages
+from plantclef_assets.lake.provenance import Lineage, Recipe
+from plantclef_assets.materialization import materialize
+from plantclef_assets.partitions import Families
+from plantclef_assets.resources import EngineResource, LakeResource
+from plantclef_assets.settings import Settings
+
+
+def image_assets(settings: Settings, families: Families, recipes: Mapping[str, Recipe]) -> list[AssetsDefinition]:
+    """Make the assets of this module that the settings give."""
+    images = settings.resolve(settings.training_images or "")
+
+    @asset(
+        **definition("raw_images", "images", settings, recipes, kinds={"parquet"}, partitions=families.training),
+        deps=["training_manifest"],
+    )
+    def raw_images(context: AssetExecutionContext, lake: LakeResource, engine: EngineResource) -> MaterializeResult:
+        """The photographs of a shard, their bytes as published; what is no image goes to quarantine."""
+        make = RawImages(lake.lake, images, settings.max_pixels)
+        return materialize(context, Lineage(lake.lake, recipes), lambda shards: engine.run(make, shards))
+
+    @asset(
+        **definition(
+            "resized_images", "images", settings, recipes, kinds={"pillow", "parquet"}, partitions=families.training
+        ),
+        deps=["raw_images"],
+    )
+    def resized_images(context: AssetExecutionContext, lake: LakeResource, engine: EngineResource) -> MaterializeResult:
+        """The centre square of each photograph, upright, area-averaged to a small JPEG, as the paper has it."""
+        from plantclef_assets.vision.resized import ResizedImages
+
+        make = ResizedImages(lake.lake, settings.image_size, settings.max_pixels)
+        return materialize(
+            context, Lineage(lake.lake, recipes), lambda shards: engine.run(make, shards), contact_sheet(lake.lake)
+        )
+
+    if not settings.has_plots:
+        return [raw_images, resized_images]
+
+    @asset(
+        **definition("plot_images", "images", settings, recipes, kinds={"parquet"}, partitions=families.plots),
+        deps=["plot_manifest"],
+    )
+    def plot_images(context: AssetExecutionContext, lake: LakeResource, engine: EngineResource) -> MaterializeResult:
+        """The plots of a shard, their bytes as published, with their upright sizes."""
+        make = PlotImages(lake.lake, settings.resolve(settings.plot_images or ""), settings.max_pixels)
+        return materialize(
+            context, Lineage(lake.lake, recipes), lambda shards: engine.run(make, shards), contact_sheet(lake.lake)
+        )
+
+    return [raw_images, resized_images, plot_images]

@@ -1,0 +1,102 @@
+"""Pictures in metadata: what the UI shows of an artifact besides numbers.
+
+What belongs here: the way from an artifact to a picture or table in Markdown. What does not: how pictures are drawn.
+(https://docs.dagster.io/guides/build/assets/metadata-and-tags)
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+from dagster import MetadataValue
+
+from plantclef_assets.lake.store import Artifact, Lake, Record
+from plantclef_assets.materialization import Describe
+from plantclef_assets.report import figures
+
+_SHEET_PICTURES = 16
+
+
+def contact_sheet(lake: Lake) -> Describe:
+    """Show the first pictures of a shard, evenly taken from its first row group."""
+
+    def describe(artifact: Artifact, record: Record) -> Mapping[str, Any]:
+        if not record.rows:
+            return {}
+        data = lake.open(artifact).read_row_group(0, columns=["data"]).column("data")
+        step = max(1, len(data) // _SHEET_PICTURES)
+        pictures = [data[index].as_py() for index in range(0, len(data), step)][:_SHEET_PICTURES]
+        return {"contact_sheet": _picture(figures.contact_sheet(pictures), "contact sheet")}
+
+    return describe
+
+
+def tiled_plot(lake: Lake, pairs: Sequence[tuple[str, str]]) -> Describe:
+    """Show the first plot of a shard with the best species of each tile, by the run that cuts it finest."""
+    feature_set, tiling = max(pairs, key=lambda pair: (pair[1] != "full", pair[1], pair[0]))
+
+    def describe(artifact: Artifact, record: Record) -> Mapping[str, Any]:
+        filters = [("feature_set", "=", feature_set), ("tiling", "=", tiling), ("rank", "=", 1)]
+        best = lake.read(artifact, filters=filters)
+        if not best.num_rows:
+            return {}
+        plot = best.column("plot_id")[0].as_py()
+        rows = [row for row in best.to_pylist() if row["plot_id"] == plot]
+        picture = lake.read(Artifact("plot_images", artifact.partition), ["data"], [("plot_id", "=", plot)])
+        labels = _tile_labels(lake, rows)
+        from plantclef_assets.vision.tiling import Tile
+
+        tiles = [Tile(row["tile_index"], row["x"], row["y"], row["width"], row["height"], 1.0) for row in rows]
+        drawn = figures.tiled_plot(picture.column("data")[0].as_py(), tiles, labels)
+        return {"tiled_plot": _picture(drawn, f"{plot}, {feature_set}, {tiling}")}
+
+    return describe
+
+
+def submission_preview(lake: Lake, dialect: str) -> Describe:
+    """Show the first rows of a submission."""
+
+    def describe(artifact: Artifact, record: Record) -> Mapping[str, Any]:
+        rows = lake.open(artifact).read().slice(0, 10).to_pylist()
+        lines = [f"| {row['plot_id']} | {', '.join(map(str, row['species_ids'])) or '–'} |" for row in rows]
+        return {
+            "preview": MetadataValue.md("\n".join(["| plot | species_ids |", "|---|---|", *lines])),
+            "dialect": dialect,
+        }
+
+    return describe
+
+
+def leaderboard_table(lake: Lake) -> Describe:
+    """Show the whole leaderboard."""
+
+    def describe(artifact: Artifact, record: Record) -> Mapping[str, Any]:
+        return {"leaderboard": MetadataValue.md(markdown_table(lake.read(artifact)))}
+
+    return describe
+
+
+def markdown_table(table: pa.Table) -> str:
+    """Write a table as Markdown, numbers with three decimals."""
+    lines = [f"| {' | '.join(table.column_names)} |", "|" + "---|" * table.num_columns]
+    for row in table.to_pylist():
+        cells = (
+            f"{value:.3f}" if isinstance(value, float) else "–" if value is None else str(value)
+            for value in row.values()
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _tile_labels(lake: Lake, rows: Sequence[Mapping[str, Any]]) -> dict[int, list[str]]:
+    classes = lake.read(Artifact("class_map"), ["species_id", "species"]).to_pylist()
+    names = {row["species_id"]: row["species"] for row in classes}
+    return {
+        row["tile_index"]: [str(names.get(row["species_id"]) or row["species_id"]), f"{row['probability']:.2f}"]
+        for row in rows
+    }
+
+
+def _picture(jpeg: bytes, caption: str) -> MetadataValue:
+    return MetadataValue.md(f"![{caption}](data:image/jpeg;base64,{base64.b64encode(jpeg).decode()})")

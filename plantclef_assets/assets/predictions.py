@@ -1,0 +1,42 @@
+"""Predictions: what the classifiers say of each tile.
+
+What belongs here: assets that apply heads to stored features; no picture is decoded and no backbone runs.
+"""
+
+from collections.abc import Mapping
+
+from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
+
+from plantclef_assets.assets.common import definition
+from plantclef_assets.assets.pictures import tiled_plot
+from plantclef_assets.lake.provenance import Lineage, Recipe
+from plantclef_assets.materialization import in_this_process, materialize
+from plantclef_assets.partitions import Families, used_feature_sets
+from plantclef_assets.resources import LakeResource
+from plantclef_assets.settings import Settings
+
+
+def prediction_assets(settings: Settings, families: Families, recipes: Mapping[str, Recipe]) -> list[AssetsDefinition]:
+    """Make the assets of this module; there are none without plots."""
+    if not settings.has_plots:
+        return []
+    pairs = sorted({(run.feature_set, run.tiling) for run in settings.active_runs.values()})
+
+    @asset(
+        **definition(
+            "tile_predictions", "predictions", settings, recipes, kinds={"torch", "parquet"}, partitions=families.plots
+        ),
+        deps=[
+            *(f"{backbone}_tile_embeddings" for backbone in settings.backbones),
+            AssetDep("classifier", partition_mapping=used_feature_sets(settings)),
+            "class_map",
+        ],
+    )
+    def tile_predictions(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
+        """The likeliest species of each tile, by each classifier and tiling that some run uses."""
+        from plantclef_assets.learning.artifacts import PredictedTiles
+
+        make = PredictedTiles(lake.lake, pairs, settings.top_k)
+        return materialize(context, Lineage(lake.lake, recipes), in_this_process(make), tiled_plot(lake.lake, pairs))
+
+    return [tile_predictions]

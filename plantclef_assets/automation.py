@@ -1,0 +1,49 @@
+"""Jobs: the chain in the pieces that people launch, one for each partition family.
+
+What belongs here: selections of assets that run together, and (where they are switched on) what launches them.
+(https://docs.dagster.io/guides/build/jobs/asset-jobs)
+"""
+
+from typing import Any
+
+from dagster import AssetSelection, define_asset_job
+
+from plantclef_assets.settings import Settings
+
+_TRAINING_ASSETS = ("training_metadata", "class_map", "training_manifest", "raw_images", "resized_images")
+_PLOT_ASSETS = ("plot_manifest", "plot_images", "tile_predictions")
+
+
+def build_jobs(settings: Settings) -> list[Any]:
+    """Make the jobs that the settings give; each works on a range of one partition family."""
+    backbones, embeddings, tiles = (
+        [f"{backbone}_{what}" for backbone in settings.backbones]
+        for what in ("backbone", "embeddings", "tile_embeddings")
+    )
+    demo = ["demo_survey"] if settings.uses_demo_survey else []
+    jobs = [
+        define_asset_job(
+            "training_side",
+            AssetSelection.assets(*demo, *_TRAINING_ASSETS, *backbones, *embeddings),
+            description="From the training metadata to the embeddings of its photographs (training shards).",
+        ),
+        define_asset_job(
+            "classifiers",
+            AssetSelection.assets("classifier"),
+            description="The classifier of each feature set; needs all training shards.",
+        ),
+    ]
+    if settings.has_plots:
+        jobs += [
+            define_asset_job(
+                "plot_side",
+                AssetSelection.assets(*_PLOT_ASSETS, *tiles),
+                description="From the survey's photographs to the species of each tile (plot shards).",
+            ),
+            define_asset_job(
+                "results",
+                AssetSelection.assets("submission", "leaderboard"),
+                description="The submission of each run, and the leaderboard; needs all plot shards.",
+            ),
+        ]
+    return jobs

@@ -1,0 +1,23 @@
+"""Checks of raw, resized and plot images."""
+
+from collections.abc import Iterable
+
+from plantclef_assets.checks.judging import Check, Evidence, Finding
+from plantclef_assets.checks.tables import table_checks
+from plantclef_assets.settings import Settings
+
+_MOST_QUARANTINED = 0.01
+"""More than one in a hundred is no accident of single files: the source deserves a look."""
+
+
+def checks(settings: Settings) -> dict[str, list[Check]]:
+    """Give the checks by asset."""
+    quarantine = Check("little_quarantined", "At most 1 % of the images are quarantined.", _little_quarantined)
+    return {asset: [*table_checks(asset), quarantine] for asset in ("raw_images", "resized_images", "plot_images")}
+
+
+def _little_quarantined(evidence: Evidence) -> Iterable[Finding]:
+    for artifact, record in evidence.records.items():
+        rows, quarantined = record.figures.get("rows_in", 0), record.figures.get("quarantined", 0)
+        if quarantined > max(1, _MOST_QUARANTINED * rows):
+            yield Finding(artifact, f"{artifact}: {quarantined} of {rows} images are quarantined")

@@ -1,0 +1,47 @@
+"""Checks of the tile predictions."""
+
+from collections.abc import Iterable
+
+from plantclef_assets.checks.judging import Check, Evidence, Finding
+from plantclef_assets.checks.tables import table_checks
+from plantclef_assets.settings import Settings
+
+
+def checks(settings: Settings) -> dict[str, list[Check]]:
+    """Give the checks by asset."""
+    return {
+        "tile_predictions": [
+            *table_checks("tile_predictions"),
+            Check("probabilities_valid", "Probabilities lie in [0, 1].", _probabilities_valid, blocking=True),
+            Check("probabilities_sorted", "They fall as the rank rises.", _probabilities_sorted, blocking=True),
+            Check(
+                "confident_somewhere",
+                "The mean probability of a tile's first species is above chance.",
+                _confident_somewhere,
+            ),
+        ]
+    }
+
+
+def _probabilities_valid(evidence: Evidence) -> Iterable[Finding]:
+    for artifact, record in evidence.records.items():
+        count = record.figures.get("probabilities_outside", 0)
+        if count:
+            yield Finding(artifact, f"{artifact}: {count} probabilities are outside [0, 1]")
+
+
+def _probabilities_sorted(evidence: Evidence) -> Iterable[Finding]:
+    for artifact, record in evidence.records.items():
+        count = record.figures.get("probabilities_rising", 0)
+        if count:
+            yield Finding(artifact, f"{artifact}: {count} species are likelier than the one ranked before them")
+
+
+def _confident_somewhere(evidence: Evidence) -> Iterable[Finding]:
+    classes = len(evidence.figures("class_map").get("species", []))
+    for artifact, record in evidence.records.items():
+        mean = record.figures.get("mean_first_probability")
+        if mean is not None and classes and mean <= 1.5 / classes:
+            yield Finding(
+                artifact, f"{artifact}: the first species has probability {mean:.4f} in the mean, as by chance"
+            )

@@ -1,0 +1,99 @@
+"""Checks of the sources: metadata, class map, manifests."""
+
+from collections.abc import Iterable
+
+from plantclef_assets.checks.judging import Check, Evidence, Finding
+from plantclef_assets.checks.tables import table_checks
+from plantclef_assets.lake.catalog import open_catalog
+from plantclef_assets.settings import Settings
+
+_SHARED_OBSERVATIONS = """
+select obs_id from training_manifest where learn_tag in ('train', 'val') and obs_id is not null
+group by obs_id having count(distinct learn_tag) > 1 order by obs_id
+"""
+
+
+def checks(settings: Settings) -> dict[str, list[Check]]:
+    """Give the checks by asset."""
+    return {
+        "demo_survey": table_checks("demo_survey"),
+        "training_metadata": [
+            *table_checks("training_metadata"),
+            Check("readable_numbers", "Every number of the CSV could be read.", _readable_numbers),
+        ],
+        "class_map": [
+            *table_checks("class_map"),
+            Check("contiguous_classes", "Class indices count from 0 without a gap.", _contiguous, blocking=True),
+            Check("classes_have_images", "Every class has at least one photograph.", _classes_have_images),
+            Check("species_listed", "Every species of the metadata is in the official class list.", _species_listed),
+        ],
+        "training_manifest": [
+            *table_checks("training_manifest"),
+            Check(
+                "no_shared_observation",
+                "No obs_id is on both sides of the split into train and val.",
+                _no_shared_observation,
+                blocking=True,
+            ),
+            Check("photographs_found", "Every metadata row has its photograph.", _photographs_found),
+            Check("balanced_shards", "No shard is more than 10 % larger than the mean.", _balanced_shards),
+        ],
+        "plot_manifest": table_checks("plot_manifest"),
+    }
+
+
+def _readable_numbers(evidence: Evidence) -> Iterable[Finding]:
+    for artifact, record in evidence.records.items():
+        for column, count in record.figures.get("unreadable", {}).items():
+            yield Finding(artifact, f"{count} values of {column} are no numbers and became null")
+
+
+def _contiguous(evidence: Evidence) -> Iterable[Finding]:
+    for artifact in evidence.records:
+        indices = sorted(evidence.lake.read(artifact, ["class_index"]).column("class_index").to_pylist())
+        wrong = next((place for place, index in enumerate(indices) if place != index), None)
+        if wrong is not None:
+            yield Finding(artifact, f"class index {wrong} is missing or there twice")
+
+
+def _classes_have_images(evidence: Evidence) -> Iterable[Finding]:
+    for artifact, record in evidence.records.items():
+        count = record.figures.get("without_images", 0)
+        if count:
+            yield Finding(artifact, f"{count} of {record.rows} classes have no photograph, so none can be predicted")
+
+
+def _species_listed(evidence: Evidence) -> Iterable[Finding]:
+    for artifact, record in evidence.records.items():
+        unlisted = record.figures.get("unlisted", [])
+        if unlisted:
+            named = ", ".join(map(str, unlisted[:5]))
+            yield Finding(artifact, f"{len(unlisted)} species are not in the official class list ({named})")
+
+
+def _no_shared_observation(evidence: Evidence) -> Iterable[Finding]:
+    for artifact in evidence.records:
+        with open_catalog(evidence.lake) as catalog:
+            shared = [row[0] for row in catalog.sql(_SHARED_OBSERVATIONS).fetchall()]
+        if shared:
+            yield Finding(artifact, f"{len(shared)} observations are in train and val ({', '.join(shared[:5])})")
+
+
+def _photographs_found(evidence: Evidence) -> Iterable[Finding]:
+    for artifact, record in evidence.records.items():
+        count = record.figures.get("without_image", 0)
+        if count:
+            yield Finding(artifact, f"{count} metadata rows have no photograph; the quarantine names them")
+
+
+def _balanced_shards(evidence: Evidence) -> Iterable[Finding]:
+    shards = evidence.recipe.config(None)["shards"]
+    for artifact in evidence.records:
+        sizes = evidence.lake.read(artifact, ["shard", "bytes"]).group_by("shard").aggregate([("bytes", "sum")])
+        total = sum(sizes.column("bytes_sum").to_pylist())
+        for row in sizes.to_pylist():
+            if row["bytes_sum"] > 1.1 * total / shards:
+                share = row["bytes_sum"] * shards / total
+                yield Finding(
+                    artifact, f"shard {row['shard']} has {share:.0%} of the mean bytes; fewer shards fit better"
+                )

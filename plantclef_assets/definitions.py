@@ -1,0 +1,59 @@
+"""The code location: the one place where assets, checks, jobs and resources are wired together.
+
+What belongs here: `build_defs` and the `defs` that Dagster loads. Loading imports no torch, timm, pyspark or
+dagster_gcp; a test holds that. (https://docs.dagster.io/guides/build/projects)
+"""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from dagster import BetaWarning, Definitions, in_process_executor
+
+from plantclef_assets.assets.backbones import backbone_assets
+from plantclef_assets.assets.classifiers import classifier_assets
+from plantclef_assets.assets.embeddings import embedding_assets
+from plantclef_assets.assets.images import image_assets
+from plantclef_assets.assets.predictions import prediction_assets
+from plantclef_assets.assets.sources import source_assets
+from plantclef_assets.assets.submissions import submission_assets
+from plantclef_assets.automation import build_jobs
+from plantclef_assets.checks import build_checks
+from plantclef_assets.partitions import build_families
+from plantclef_assets.recipes import build_recipes
+from plantclef_assets.resources import build_resources
+from plantclef_assets.settings import Settings, load_settings
+
+
+def build_defs(settings: Settings | None = None, resource_overrides: Mapping[str, Any] | None = None) -> Definitions:
+    """Wire the code location that the settings ask for.
+
+    Args:
+        settings: those of the environment if not given.
+        resource_overrides: resources by name, in place of those that the settings give.
+
+    Raises:
+        SettingsError: a setting cannot be used.
+    """
+    settings = settings or load_settings()
+    families, recipes = build_families(settings), build_recipes(settings)
+    warnings.filterwarnings("ignore", category=BetaWarning, message="Parameter `backfill_policy`")
+    return Definitions(
+        assets=[
+            *source_assets(settings, recipes),
+            *image_assets(settings, families, recipes),
+            *backbone_assets(settings, recipes),
+            *embedding_assets(settings, families, recipes),
+            *classifier_assets(settings, families, recipes),
+            *prediction_assets(settings, families, recipes),
+            *submission_assets(settings, families, recipes),
+        ],
+        asset_checks=build_checks(settings, recipes),
+        jobs=build_jobs(settings),
+        resources={**build_resources(settings), **(resource_overrides or {})},
+        # A run is a process: one place that holds the accelerator, and nothing that lives on when it is killed.
+        executor=in_process_executor,
+    )
+
+
+defs = build_defs()

@@ -1,0 +1,1 @@
+"""Engines: run one function over many shards."""

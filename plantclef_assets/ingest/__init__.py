@@ -1,0 +1,1 @@
+"""Ingest: from a CSV and folders of photographs to manifests and shards."""

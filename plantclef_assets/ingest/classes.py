@@ -1,0 +1,108 @@
+"""The class map: species_id ↔ contiguous class index, the one place where labels become numbers."""
+
+import csv
+from pathlib import Path
+
+from plantclef_assets.lake.catalog import open_catalog
+from plantclef_assets.lake.schemas import CLASS_MAP
+from plantclef_assets.lake.shards import Shard
+from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.tables import write_table
+
+# A species is written in several ways (7,855 names for 7,806 ids): the commonest spelling stands for it.
+_SPECIES = """
+select species_id, mode(species) as species, mode(genus) as genus, mode(family) as family,
+       mode(gbif_species_id) as gbif_species_id, count(*) as images
+from training_metadata group by species_id
+"""
+_CLASS_MAP = f"""
+with species as ({_SPECIES})
+select coalesce(species.species_id, official.species_id) as species_id,
+       row_number() over (order by official.line nulls last, species.species_id) - 1 as class_index,
+       coalesce(names.species, species.species) as species, genus, family, gbif_species_id,
+       coalesce(images, 0) as images, official.line is null as unlisted
+from species full join official on species.species_id = official.species_id
+     left join names on names.species_id = coalesce(species.species_id, official.species_id)
+order by class_index
+"""
+
+
+class ClassListError(ValueError):
+    """An official class list or list of names that cannot be read as one."""
+
+
+def write_class_map(
+    lake: Lake,
+    shard: Shard,
+    *,
+    class_mapping: Path | None = None,
+    species_names: Path | None = None,
+) -> None:
+    """Write the class map from the training metadata.
+
+    Without an official list the classes are the species of the metadata, ascending. With one (a species_id a line, the
+    line number is the class index) they are its species in its order; species of the metadata that it does not list
+    follow behind, and are counted in the figures (`unlisted`).
+
+    Raises:
+        ClassListError: a list holds something else than species ids, or one twice.
+    """
+    official = read_class_mapping(class_mapping) if class_mapping else []
+    names = read_species_names(species_names) if species_names else {}
+    with open_catalog(lake) as catalog:
+        catalog.execute("create table official (species_id bigint, line bigint)")
+        catalog.execute("create table names (species_id bigint, species varchar)")
+        if official:
+            catalog.executemany(
+                "insert into official values (?, ?)", [(one, line) for line, one in enumerate(official)]
+            )
+        if names:
+            catalog.executemany("insert into names values (?, ?)", list(names.items()))
+        classes = catalog.sql(_CLASS_MAP).to_arrow_table()
+        photographs = lake.open(Artifact("training_metadata")).metadata.num_rows
+    with write_table(lake, shard.artifact, CLASS_MAP, shard.provenance) as table:
+        table.write_rows(**{name: classes.column(name) for name in CLASS_MAP.columns.names})
+        unlisted = classes.filter(classes.column("unlisted")).column("species_id").to_pylist() if official else []
+        images = classes.column("images").to_pylist()
+        table.figures = {
+            "rows_in": photographs,
+            "rows_out": sum(images),
+            "quarantined": 0,
+            "official": len(official),
+            "unlisted": unlisted,
+            "without_images": images.count(0),
+        }
+
+
+def read_class_mapping(file: Path) -> list[int]:
+    """Read an official class list (`class_mapping.txt`): one species_id a line, no header.
+
+    Raises:
+        ClassListError: a line is no species_id, or repeats one.
+    """
+    lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    for number, line in enumerate(lines, 1):
+        if not line.isdigit():
+            raise ClassListError(f"{file}, line {number}: '{line[:80]}' is no species_id; one id a line is needed")
+    if len(set(lines)) != len(lines):
+        repeated = next(line for line in lines if lines.count(line) > 1)
+        raise ClassListError(f"{file}: species_id {repeated} stands there twice")
+    return [int(line) for line in lines]
+
+
+def read_species_names(file: Path) -> dict[int, str]:
+    """Read an official list of names (`species_id_to_name.txt`): `"species_id";"species"`, with a header.
+
+    Raises:
+        ClassListError: the header or a line is of another form.
+    """
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        rows = list(csv.reader(stream, delimiter=";"))
+    if not rows or rows[0][:2] != ["species_id", "species"]:
+        raise ClassListError(f'{file} does not begin with the header "species_id";"species"')
+    names: dict[int, str] = {}
+    for number, row in enumerate(rows[1:], 2):
+        if len(row) != 2 or not row[0].isdigit():
+            raise ClassListError(f'{file}, line {number}: {row} is not of the form "species_id";"species"')
+        names[int(row[0])] = row[1]
+    return names

@@ -1,0 +1,145 @@
+"""The training metadata: the published CSV, row by row, into a typed table.
+
+The dialect is the organisers': `;` between fields, double quotes, half-empty columns, fields of any length. A CSV of
+one's own may use `,` or tabs and needs no more than the columns `image_name` and `species_id`.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as csv
+
+from plantclef_assets.lake.schemas import TRAINING_METADATA
+from plantclef_assets.lake.shards import Shard
+from plantclef_assets.lake.store import Lake
+from plantclef_assets.lake.tables import write_quarantine, write_table
+
+BLOCK_BYTES = 32 * 2**20
+"""The CSV is read in blocks of this size; a row must fit into one."""
+
+_NEEDED = ("image_name", "species_id")
+_NUMBER = r"^\s*[-+]?\d+(\.\d*)?([eE][-+]?\d+)?\s*$"
+
+
+class MetadataError(ValueError):
+    """A metadata file that cannot be read as one."""
+
+
+def write_training_metadata(lake: Lake, shard: Shard, file: Path) -> None:
+    """Parse a training CSV into the table training_metadata; unusable rows go to quarantine.
+
+    A row is set aside when it has the wrong number of fields (`malformed_row`), no image name (`no_image_name`), a
+    species_id that is no whole number (`bad_species_id`), or an image name that an earlier row has (`duplicate_name`).
+    A number that cannot be read becomes null and is counted in the figures (`unreadable`).
+
+    Raises:
+        MetadataError: the file is empty, or lacks a needed column.
+    """
+    findings: list[dict[str, str | None]] = []
+    unreadable: dict[str, int] = {}
+    seen: set[str] = set()
+    rows_in = 0
+    with write_table(lake, shard.artifact, TRAINING_METADATA, shard.provenance) as table:
+        for batch in _read_batches(file, findings):
+            rows_in += batch.num_rows
+            rows, counts = _typed(batch)
+            unreadable = {name: unreadable.get(name, 0) + count for name, count in counts.items()}
+            table.write(_without_unusable(rows, batch, file, seen, findings))
+        malformed = sum(finding["reason"] == "malformed_row" for finding in findings)
+        table.figures = {
+            "rows_in": rows_in + malformed,
+            "quarantined": len(findings),
+            "unreadable": {name: count for name, count in unreadable.items() if count},
+        }
+        write_quarantine(lake, shard.artifact, findings)
+
+
+def _read_batches(file: Path, findings: list[dict[str, str | None]]) -> Iterator[pa.RecordBatch]:
+    header = _header(file)
+
+    def set_aside(row: csv.InvalidRow) -> str:
+        detail = f"{row.actual_columns} fields instead of {row.expected_columns}: {str(row.text)[:200]}"
+        findings.append({"source": file.name, "image_name": None, "reason": "malformed_row", "detail": detail})
+        return "skip"
+
+    delimiter = _delimiter(header)
+    names = [name.strip().strip('"').strip() for name in header.split(delimiter)]
+    missing = [name for name in _NEEDED if name not in names]
+    if missing:
+        raise MetadataError(f"{file} has no column {' and no column '.join(missing)}; it has {', '.join(names)}")
+    reader = csv.open_csv(
+        file,
+        read_options=csv.ReadOptions(block_size=BLOCK_BYTES, column_names=names, skip_rows=1, use_threads=False),
+        parse_options=csv.ParseOptions(
+            delimiter=delimiter, newlines_in_values=True, invalid_row_handler=set_aside, ignore_empty_lines=True
+        ),
+        convert_options=csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True
+        ),
+    )
+    try:
+        yield from reader
+    except pa.ArrowInvalid as error:
+        raise MetadataError(f"{file} cannot be read as a CSV: {error}") from error
+
+
+def _header(file: Path) -> str:
+    with file.open(encoding="utf-8-sig") as stream:
+        header = stream.readline().rstrip("\r\n")
+    if not header:
+        raise MetadataError(f"{file} is empty; a header line with image_name and species_id is needed")
+    return header
+
+
+def _delimiter(header: str) -> str:
+    return max(";,\t", key=header.count)
+
+
+def _typed(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, dict[str, int]]:
+    """Give the columns their types; also counts the values that are there but cannot be read as numbers."""
+    arrays, unreadable = [], {}
+    for column in TRAINING_METADATA.columns:
+        if column.name not in batch.schema.names:
+            arrays.append(pa.nulls(batch.num_rows, column.type))
+            continue
+        values = batch.column(column.name)
+        if column.type != pa.string():
+            readable = pc.match_substring_regex(values, _NUMBER).fill_null(False)
+            unreadable[column.name] = len(values) - values.null_count - pc.sum(readable).as_py()
+            numbers = pc.if_else(readable, values, None).cast(pa.string())
+            values = pc.utf8_trim_whitespace(numbers).cast(pa.float64())
+            if column.type == pa.int64():  # "5328663.0", as published
+                whole = pc.equal(values, pc.floor(values)).fill_null(False)
+                values = pc.if_else(whole, values, None)
+        arrays.append(values.cast(column.type))
+    return pa.RecordBatch.from_arrays(arrays, names=TRAINING_METADATA.columns.names), unreadable
+
+
+def _without_unusable(
+    rows: pa.RecordBatch,
+    published: pa.RecordBatch,
+    file: Path,
+    seen: set[str],
+    findings: list[dict[str, str | None]],
+) -> pa.RecordBatch:
+    """Leave out the rows that cannot be used, each with a finding."""
+    kept: list[bool] = []
+    species = published.column("species_id")
+    for index, (name, species_id) in enumerate(
+        zip(rows.column("image_name").to_pylist(), rows.column("species_id").to_pylist(), strict=True)
+    ):
+        if not name:
+            reason, detail = "no_image_name", f"species_id {species_id}"
+        elif species_id is None:
+            reason, detail = "bad_species_id", f"species_id is '{species[index].as_py() or ''}'"
+        elif name in seen:
+            reason, detail = "duplicate_name", "an earlier row has this image name; that one is used"
+        else:
+            reason, detail = None, None
+            seen.add(name)
+        kept.append(reason is None)
+        if reason:
+            findings.append({"source": file.name, "image_name": name, "reason": reason, "detail": detail})
+    return rows.filter(pa.array(kept))

@@ -1,0 +1,61 @@
+"""The fingerprint of a table: a hash of its rows that knows nothing of batches, row groups or compression."""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+class Fingerprint:
+    """Hashes rows as they come; the same rows give the same digest however they are cut into batches."""
+
+    def __init__(self) -> None:
+        self._streams: dict[str, Any] = {}
+
+    def update(self, batch: pa.RecordBatch) -> None:
+        """Add the rows of a batch."""
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            self._feed(name, column)
+
+    def digest(self) -> str:
+        """Give the fingerprint of all rows so far, 32 hexadecimal digits."""
+        total = hashlib.blake2b(digest_size=16)
+        for path in sorted(self._streams):
+            total.update(path.encode() + b"\0" + self._streams[path].digest())
+        return total.hexdigest()
+
+    def _stream(self, path: str) -> Any:
+        return self._streams.setdefault(path, hashlib.blake2b(digest_size=16))
+
+    def _feed(self, path: str, column: pa.Array) -> None:
+        """Feed validity, lengths and values to streams of their own, so that no batch border leaves a trace."""
+        path = f"{path}:{column.type}"
+        self._stream(path + "/valid").update(np.asarray(column.is_valid()).astype(np.uint8).tobytes())
+        kind = column.type
+        if pa.types.is_fixed_size_list(kind):
+            self._feed(path, column.flatten())
+        elif pa.types.is_list(kind):
+            self._stream(path + "/lengths").update(_numbers(pc.list_value_length(column), np.int64))
+            self._feed(path, column.flatten())
+        elif pa.types.is_string(kind) or pa.types.is_binary(kind):
+            lengths = pc.binary_length(column)
+            self._stream(path + "/lengths").update(_numbers(lengths, np.int64))
+            self._stream(path + "/values").update(_bytes(column))
+        else:
+            self._stream(path + "/values").update(_numbers(column, column.type.to_pandas_dtype()))
+
+
+def _numbers(column: pa.Array, kind: Any) -> bytes:
+    return np.asarray(column.fill_null(0), dtype=kind).tobytes()
+
+
+def _bytes(column: pa.Array) -> memoryview | bytes:
+    """Give the values of a string or binary column as one run of bytes, without copying them."""
+    filled = column.fill_null(b"" if pa.types.is_binary(column.type) else "")
+    _, offsets, data = filled.buffers()
+    if data is None:
+        return b""
+    ends = np.frombuffer(offsets, dtype=np.int32)[filled.offset : filled.offset + len(filled) + 1]
+    return memoryview(data)[int(ends[0]) : int(ends[-1])]

@@ -1,0 +1,149 @@
+"""Where artifacts come from: recipes, and what follows from them.
+
+A recipe says of an asset what its artifacts are a function of: a code version bumped by hand, the configuration that
+matters, and the artifacts that go in. From it follow, without opening any data: what an artifact's provenance should
+be now; whether one that exists is up to date (then making it again is a no-op); and whether it may be used.
+Provenance never holds time, host, engine or worker count.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from plantclef_assets.lake.store import Artifact, Lake, MissingArtifactError, Record
+
+Config = Mapping[str, Any]
+_SHOWN_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the artifacts of one asset are a function of."""
+
+    asset: str
+    code_version: str
+    inputs: Callable[[str | None], tuple[Artifact, ...]] = lambda partition: ()
+    """The artifacts that one partition is made from."""
+    config: Callable[[str | None], Config] = lambda partition: {}
+    """The settings that matter to a partition, as plain values; called late, since some depend on the device."""
+    sources: Callable[[], Config] = dict
+    """The identity of files outside the lake; costly, so only asked when the asset itself is made or judged."""
+    partitions: tuple[str, ...] | None = None
+    suffix: str = "parquet"
+
+    def artifact(self, partition: str | None = None) -> Artifact:
+        """Give the artifact of a partition, or the only one."""
+        return Artifact(self.asset, partition, self.suffix)
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """All artifacts that the settings ask for."""
+        return tuple(self.artifact(key) for key in (self.partitions or (None,)))
+
+
+class StaleInputError(ValueError):
+    """An input exists, but it is not what the settings and its own inputs now ask for."""
+
+
+@dataclass
+class Lineage:
+    """Judges artifacts of a lake by their recipes; remembers what it read, so make a new one for each step."""
+
+    lake: Lake
+    recipes: Mapping[str, Recipe]
+    _records: dict[Artifact, Record | None] = field(default_factory=dict, repr=False)
+    _verdicts: dict[Artifact, str | None] = field(default_factory=dict, repr=False)
+
+    def record(self, artifact: Artifact) -> Record | None:
+        """Read an artifact's record once; None where it is not in the lake."""
+        if artifact not in self._records:
+            self._records[artifact] = self.lake.record(artifact)
+        return self._records[artifact]
+
+    def expected(self, artifact: Artifact, *, with_sources: bool) -> dict[str, Any]:
+        """Give the provenance that an artifact made now would carry.
+
+        Raises:
+            MissingArtifactError: one of its inputs is not in the lake.
+        """
+        recipe = self.recipes[artifact.asset]
+        provenance: dict[str, Any] = {
+            "asset": recipe.asset,
+            "partition": artifact.partition,
+            "code_version": recipe.code_version,
+            "config": dict(recipe.config(artifact.partition)),
+            "inputs": {str(one): self._fingerprint(one) for one in recipe.inputs(artifact.partition)},
+        }
+        return provenance | ({"sources": dict(recipe.sources())} if with_sources else {})
+
+    def is_current(self, artifact: Artifact, provenance: Mapping[str, Any]) -> bool:
+        """Whether the artifact exists and was made in just this way."""
+        record = self.record(artifact)
+        return record is not None and record.provenance == provenance
+
+    def stale(self, artifact: Artifact, *, with_sources: bool = False) -> str | None:
+        """Say why an artifact is not what the settings ask for; None where it is. Looks at its inputs too."""
+        if with_sources or artifact not in self._verdicts:
+            self._verdicts[artifact] = self._judge(artifact, with_sources=with_sources)
+        return self._verdicts[artifact]
+
+    def require_inputs(self, artifact: Artifact) -> None:
+        """Refuse to make an artifact from inputs that are missing or stale.
+
+        Raises:
+            MissingArtifactError: an input is not in the lake.
+            StaleInputError: an input is not what the settings ask for; the message says in what.
+        """
+        for one in self.recipes[artifact.asset].inputs(artifact.partition):
+            if self.record(one) is None:
+                raise MissingArtifactError(one, self.lake.path(one))
+            reason = self.stale(one)
+            if reason:
+                raise StaleInputError(f"{artifact} needs {one}, but {reason}; materialize {one.asset} again first")
+
+    def _fingerprint(self, artifact: Artifact) -> str:
+        record = self.record(artifact)
+        if record is None:
+            raise MissingArtifactError(artifact, self.lake.path(artifact))
+        return record.fingerprint
+
+    def _judge(self, artifact: Artifact, *, with_sources: bool) -> str | None:
+        record = self.record(artifact)
+        if record is None:
+            return f"{artifact} is missing"
+        try:
+            expected = self.expected(artifact, with_sources=with_sources)
+        except MissingArtifactError as error:
+            return f"{artifact} lost an input: {error}"
+        difference = _difference(artifact, record.provenance, expected)
+        if difference:
+            return difference
+        for one in self.recipes[artifact.asset].inputs(artifact.partition):
+            reason = self.stale(one)
+            if reason:
+                return f"{artifact} was made from {one}, and {reason}"
+        return None
+
+
+def _difference(artifact: Artifact, stored: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:
+    """Say in one sentence how an artifact's provenance differs from the one expected; None where it does not."""
+    if not stored:
+        return f"{artifact} carries no provenance"
+    if stored.get("code_version") != expected["code_version"]:
+        return f"{artifact} was made by code version {stored.get('code_version')}, not {expected['code_version']}"
+    for part in ("config", "sources"):
+        if part in expected and stored.get(part) != expected[part]:
+            was, now = stored.get(part) or {}, expected[part]
+            changed = sorted(key for key in was.keys() | now.keys() if was.get(key) != now.get(key))
+            return f"{artifact} was made with " + ", ".join(
+                f"{key} {was.get(key)!r} instead of {now.get(key)!r}" for key in changed
+            )
+    was, now = stored.get("inputs", {}), expected["inputs"]
+    for key in sorted(was.keys() | now.keys()):
+        if was.get(key) != now.get(key):
+            old, new = was.get(key, "none"), now.get(key, "none")
+            return (
+                f"{artifact} was made from {key} with fingerprint {old[:_SHOWN_DIGITS]}, "
+                f"which now has fingerprint {new[:_SHOWN_DIGITS]}"
+            )
+    return None

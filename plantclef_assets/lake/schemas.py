@@ -1,0 +1,240 @@
+"""The schemas of all tables in the lake, with a sentence for each column.
+
+A column that may not be null is required; a `vector` is a fixed-size list of float32 whose width its backbone decides.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+VECTOR = pa.list_(pa.float32())
+"""Stands for a fixed-size list of any width; `TableSpec.schema` puts in the width."""
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """What one kind of table holds: its columns, and those that together name a row."""
+
+    columns: pa.Schema
+    key: tuple[str, ...]
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """The names of the vector columns."""
+        return tuple(column.name for column in self.columns if column.type == VECTOR)
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The names of the columns that may not be null."""
+        return tuple(column.name for column in self.columns if not column.nullable)
+
+    def schema(self, **widths: int) -> pa.Schema:
+        """Give the Arrow schema, with the width of each vector column put in."""
+        return pa.schema(
+            column.with_type(pa.list_(pa.float32(), widths[column.name])) if column.type == VECTOR else column
+            for column in self.columns
+        )
+
+    def problems(self, actual: pa.Schema) -> list[str]:
+        """Say in which columns a schema differs from this one; more columns than these are welcome."""
+        found = []
+        for column in self.columns:
+            index = actual.get_field_index(column.name)
+            if index < 0:
+                found.append(f"column {column.name} is missing")
+            elif not _fits(actual.field(index).type, column.type):
+                found.append(f"column {column.name} is {actual.field(index).type}, not {column.type}")
+        return found
+
+
+def _fits(actual: pa.DataType, wanted: pa.DataType) -> bool:
+    if wanted == VECTOR:
+        return pa.types.is_fixed_size_list(actual) and actual.value_type == pa.float32()
+    return actual == wanted
+
+
+def _column(name: str, kind: pa.DataType, description: str, *, null: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable=null, metadata={"description": description})
+
+
+_IMAGE_NAME = _column("image_name", pa.string(), "file name of the photograph")
+_SPECIES_ID = _column("species_id", pa.int64(), "Pl@ntNet's id of the species; the label everywhere")
+_OBS_ID = _column("obs_id", pa.string(), "observation that the photograph belongs to", null=True)
+_ORGAN = _column("organ", pa.string(), "flower, leaf, habit, fruit, bark, branch or scan", null=True)
+_LEARN_TAG = _column("learn_tag", pa.string(), "train, val or test, where the data set says", null=True)
+_PLOT_ID = _column("plot_id", pa.string(), "name of the plot: its file name without extension")
+_CLS = _column("cls", VECTOR, "[CLS] token after the final norm")
+_DCT = _column("dct", VECTOR, "low-frequency 8×8 corner of the tokens' DCT, flattened")
+_TILE = (
+    _PLOT_ID,
+    _column("tiling", pa.string(), "name of the tiling: full, 3x3, …"),
+    _column("tile_index", pa.int32(), "position in the tiling, row-major"),
+    _column("x", pa.int32(), "left edge of the tile in the upright plot, px"),
+    _column("y", pa.int32(), "upper edge of the tile in the upright plot, px"),
+    _column("width", pa.int32(), "width of the tile, px"),
+    _column("height", pa.int32(), "height of the tile, px"),
+)
+_PHOTOGRAPH = (_IMAGE_NAME, _SPECIES_ID, _OBS_ID, _ORGAN, _LEARN_TAG)
+_EMBEDDED = (_IMAGE_NAME, _SPECIES_ID, _OBS_ID, _LEARN_TAG, _CLS)
+
+TRAINING_METADATA = TableSpec(
+    pa.schema(
+        [
+            *_PHOTOGRAPH,
+            _column("license", pa.string(), "licence of the photograph", null=True),
+            _column("partner", pa.string(), "partner that gave the photograph", null=True),
+            _column("author", pa.string(), "author of the photograph", null=True),
+            _column("altitude", pa.float64(), "metres above sea level", null=True),
+            _column("latitude", pa.float64(), "degrees north", null=True),
+            _column("longitude", pa.float64(), "degrees east", null=True),
+            _column("gbif_species_id", pa.int64(), "id of the species in GBIF's backbone", null=True),
+            _column("species", pa.string(), "scientific name with authorship", null=True),
+            _column("genus", pa.string(), "genus", null=True),
+            _column("family", pa.string(), "family", null=True),
+            _column("dataset", pa.string(), "data set that the photograph comes from", null=True),
+            _column("publisher", pa.string(), "publisher of that data set", null=True),
+            _column("references", pa.string(), "page of the observation", null=True),
+            _column("url", pa.string(), "address of the photograph", null=True),
+            _column("image_backup_url", pa.string(), "address of the organisers' copy", null=True),
+        ]
+    ),
+    key=("image_name",),
+)
+DEMO_SURVEY = TableSpec(
+    pa.schema(
+        [
+            _column("source", pa.string(), "path of the photograph below the survey's folder"),
+            _column("bytes", pa.int64(), "size of the file"),
+        ]
+    ),
+    key=("source",),
+)
+CLASS_MAP = TableSpec(
+    pa.schema(
+        [
+            _SPECIES_ID,
+            _column("class_index", pa.int32(), "contiguous index, ascending with species_id or as published"),
+            _column("species", pa.string(), "scientific name, the commonest spelling", null=True),
+            _column("genus", pa.string(), "genus", null=True),
+            _column("family", pa.string(), "family", null=True),
+            _column("gbif_species_id", pa.int64(), "id of the species in GBIF's backbone", null=True),
+            _column("images", pa.int64(), "photographs of the species in the training metadata"),
+        ]
+    ),
+    key=("species_id",),
+)
+TRAINING_MANIFEST = TableSpec(
+    pa.schema(
+        [
+            *_PHOTOGRAPH,
+            _column("source", pa.string(), "path of the photograph below the source folder"),
+            _column("bytes", pa.int64(), "size of the file"),
+            _column("shard", pa.string(), "shard that the photograph belongs to"),
+        ]
+    ),
+    key=("image_name",),
+)
+PLOT_MANIFEST = TableSpec(
+    pa.schema(
+        [
+            _PLOT_ID,
+            _column("source", pa.string(), "path of the photograph below the source folder"),
+            _column("bytes", pa.int64(), "size of the file"),
+            _column("shard", pa.string(), "shard that the plot belongs to"),
+        ]
+    ),
+    key=("plot_id",),
+)
+RAW_IMAGES = TableSpec(
+    pa.schema([*_PHOTOGRAPH, _column("data", pa.binary(), "the file as published")]), key=("image_name",)
+)
+RESIZED_IMAGES = TableSpec(
+    pa.schema([*_PHOTOGRAPH, _column("data", pa.binary(), "JPEG of the resized centre square")]),
+    key=("image_name",),
+)
+PLOT_IMAGES = TableSpec(
+    pa.schema(
+        [
+            _PLOT_ID,
+            _column("width", pa.int32(), "upright width, px"),
+            _column("height", pa.int32(), "upright height, px"),
+            _column("data", pa.binary(), "the file as published"),
+        ]
+    ),
+    key=("plot_id",),
+)
+BASE_EMBEDDINGS = TableSpec(pa.schema([*_EMBEDDED, _DCT]), key=("image_name",))
+FINETUNED_EMBEDDINGS = TableSpec(pa.schema(_EMBEDDED), key=("image_name",))
+BASE_TILE_EMBEDDINGS = TableSpec(pa.schema([*_TILE, _CLS, _DCT]), key=("plot_id", "tiling", "tile_index"))
+FINETUNED_TILE_EMBEDDINGS = TableSpec(pa.schema([*_TILE, _CLS]), key=("plot_id", "tiling", "tile_index"))
+TILE_PREDICTIONS = TableSpec(
+    pa.schema(
+        [
+            _PLOT_ID,
+            _column("feature_set", pa.string(), "feature set of the classifier"),
+            *_TILE[1:],
+            _SPECIES_ID,
+            _column("probability", pa.float32(), "softmax probability of the species in the tile"),
+            _column("rank", pa.int32(), "1 for the likeliest species of the tile"),
+        ]
+    ),
+    key=("plot_id", "feature_set", "tiling", "tile_index", "rank"),
+)
+SUBMISSION = TableSpec(
+    pa.schema(
+        [
+            _column("run", pa.string(), "name of the run"),
+            _PLOT_ID,
+            _column("species_ids", pa.list_(pa.int64()), "species of the plot, best first"),
+        ]
+    ),
+    key=("run", "plot_id"),
+)
+LEADERBOARD = TableSpec(
+    pa.schema(
+        [
+            _column("run", pa.string(), "name of the run"),
+            _column("feature_set", pa.string(), "feature set of the classifier"),
+            _column("tiling", pa.string(), "how plots are cut"),
+            _column("aggregation", pa.string(), "how the tiles' answers become one list"),
+            _column("f1_plot", pa.float64(), "F1 averaged over plots", null=True),
+            _column("f1_transect", pa.float64(), "F1 averaged within transects, then over them", null=True),
+            _column("f1_species", pa.float64(), "F1 averaged over species (macro)", null=True),
+            _column("f1_micro", pa.float64(), "F1 over all (plot, species) pairs", null=True),
+            _column("species_per_plot", pa.float64(), "mean number of species in an answer"),
+            _column("plots", pa.int64(), "plots with a truth, which the scores are over"),
+            _column("plots_without_truth", pa.int64(), "plots that no truth is known for"),
+        ]
+    ),
+    key=("run",),
+)
+QUARANTINE = TableSpec(
+    pa.schema(
+        [
+            _column("source", pa.string(), "file or row that the finding is about"),
+            _column("image_name", pa.string(), "name of the photograph or plot", null=True),
+            _column("reason", pa.string(), "one word: why it was set aside"),
+            _column("detail", pa.string(), "what exactly was found", null=True),
+        ]
+    ),
+    key=("source", "image_name", "reason"),
+)
+
+TABLES: dict[str, TableSpec] = {
+    "demo_survey": DEMO_SURVEY,
+    "training_metadata": TRAINING_METADATA,
+    "class_map": CLASS_MAP,
+    "training_manifest": TRAINING_MANIFEST,
+    "plot_manifest": PLOT_MANIFEST,
+    "raw_images": RAW_IMAGES,
+    "resized_images": RESIZED_IMAGES,
+    "plot_images": PLOT_IMAGES,
+    "base_embeddings": BASE_EMBEDDINGS,
+    "finetuned_embeddings": FINETUNED_EMBEDDINGS,
+    "base_tile_embeddings": BASE_TILE_EMBEDDINGS,
+    "finetuned_tile_embeddings": FINETUNED_TILE_EMBEDDINGS,
+    "tile_predictions": TILE_PREDICTIONS,
+    "submission": SUBMISSION,
+    "leaderboard": LEADERBOARD,
+}
+"""The table of each parquet asset."""

@@ -1,0 +1,1 @@
+"""Splits and classifiers: features and labels in, probabilities of species out, without Dagster."""

@@ -1,0 +1,60 @@
+"""Classifiers as files: one safetensors file holds the layer, its class list, its metrics and free metadata."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load_file, save_file
+
+from plantclef_assets.learning.linear import LinearClassifier
+
+_HEADER_KEY = "classifier"
+"""The one entry of the file's metadata: safetensors writes several in no fixed order, so bytes would differ."""
+
+_ARRAYS = ("mean", "scale", "weight", "bias", "species_ids")
+
+
+def write_classifier(path: Path, classifier: LinearClassifier, metadata: dict[str, str]) -> None:
+    """Write a classifier; equal classifiers and metadata give equal bytes.
+
+    Args:
+        path: the file to write; not atomic, give a temporary name where that matters.
+        classifier: what to write.
+        metadata: free strings to keep in the header, such as provenance.
+    """
+    header = json.dumps({"metrics": classifier.metrics, "metadata": metadata}, sort_keys=True)
+    arrays = {name: np.ascontiguousarray(getattr(classifier, name)) for name in _ARRAYS}
+    save_file(arrays, path, metadata={_HEADER_KEY: header})
+
+
+def read_classifier(path: Path) -> LinearClassifier:
+    """Read a classifier with its class list and metrics.
+
+    Raises:
+        ValueError: the file is missing, damaged, or not written by `write_classifier`.
+    """
+    metrics = _read_header(path)["metrics"]
+    return LinearClassifier(**load_file(path), metrics=metrics)
+
+
+def read_classifier_metadata(path: Path) -> dict[str, str]:
+    """Read the free metadata of a classifier; only the header of the file is read.
+
+    Raises:
+        ValueError: the file is missing, damaged, or not written by `write_classifier`.
+    """
+    return _read_header(path)["metadata"]
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    """Read metrics and metadata from the header."""
+    try:
+        with safe_open(path, framework="np") as file:
+            header = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"there is no classifier at {path}: {error}") from error
+    if _HEADER_KEY not in header:
+        raise ValueError(f"{path} holds tensors, but its header does not describe a classifier")
+    return json.loads(header[_HEADER_KEY])

@@ -1,0 +1,156 @@
+"""Materialization: what every asset does around its own work.
+
+Inputs that do not fit are refused, artifacts that are up to date are left alone, the rest is made; each shard gets its
+own metadata in Dagster, also when others fail. What belongs here: the sequence of these steps. What does not: what is
+made, and how.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dagster import (
+    AssetExecutionContext,
+    AssetMaterialization,
+    Failure,
+    MaterializeResult,
+    MetadataValue,
+    TableColumn,
+    TableColumnConstraints,
+    TableSchema,
+)
+
+from plantclef_assets.engines.local import MakeShard, Outcome, run_shards
+from plantclef_assets.engines.progress import Progress
+from plantclef_assets.lake.provenance import Lineage, StaleInputError
+from plantclef_assets.lake.schemas import TABLES
+from plantclef_assets.lake.shards import Shard
+from plantclef_assets.lake.store import Artifact, MissingArtifactError, Record
+
+Run = Callable[[Sequence[Shard]], Iterator[Outcome]]
+"""Makes shards and gives the outcome of each as it ends."""
+Describe = Callable[[Artifact, Record], Mapping[str, Any]]
+"""Gives metadata of an asset's own for one artifact, such as a picture."""
+
+_NAMED_ERRORS = 3
+_HIDDEN_FIGURES = {"species", "rows", "rows_out"}
+"""Figures that are for checks, or that Dagster shows in its own way."""
+
+
+@dataclass
+class _Progress:
+    """What is known of the artifacts of one materialization so far."""
+
+    finished: dict[Artifact, Mapping[str, Any]] = field(default_factory=dict)
+    errors: dict[Artifact, BaseException] = field(default_factory=dict)
+
+
+def in_this_process(make: MakeShard) -> Run:
+    """Make shards one after the other, in the process of the run."""
+    return lambda shards: run_shards(make, shards, workers=1)
+
+
+def materialize(
+    context: AssetExecutionContext, lineage: Lineage, run: Run, describe: Describe = lambda artifact, record: {}
+) -> MaterializeResult:
+    """Bring the artifacts that this run asks for up to date, and say of each what it is now.
+
+    Raises:
+        Failure: some artifacts could not be made; the others are recorded as materialized.
+    """
+    recipe = lineage.recipes[context.asset_key.to_user_string()]
+    keys = [None] if recipe.partitions is None else context.partition_keys
+    state = _Progress()
+    shards = list(_plan(lineage, [recipe.artifact(key) for key in keys], describe, state))
+    if state.finished:
+        context.log.info(f"{len(state.finished)} of {len(keys)} are up to date; nothing to do for them.")
+    if shards:
+        with Progress(recipe.asset, len(shards), "shards", context.log.info) as progress:
+            for outcome in run(shards):
+                artifact = outcome.shard.artifact
+                if outcome.error:
+                    state.errors[artifact] = outcome.error
+                    context.log.error(f"{artifact} failed: {outcome.error}")
+                else:
+                    record = lineage.lake.record(artifact)
+                    assert record is not None, f"{artifact} was made, but is not in the lake"
+                    state.finished[artifact] = _metadata(lineage, artifact, record, describe, outcome.seconds)
+                progress.advance(1)
+    return _conclude(context, state)
+
+
+def _plan(lineage: Lineage, artifacts: Sequence[Artifact], describe: Describe, state: _Progress) -> Iterator[Shard]:
+    """Sort out what is up to date and what cannot be made; give the rest."""
+    for artifact in artifacts:
+        try:
+            lineage.require_inputs(artifact)
+        except (MissingArtifactError, StaleInputError) as error:
+            state.errors[artifact] = error
+            continue
+        provenance = lineage.expected(artifact, with_sources=True)
+        record = lineage.record(artifact)
+        if record is not None and lineage.is_current(artifact, provenance):
+            state.finished[artifact] = _metadata(lineage, artifact, record, describe, None)
+        else:
+            yield Shard(artifact, provenance)
+
+
+def _conclude(context: AssetExecutionContext, state: _Progress) -> MaterializeResult:
+    """Record one materialization for each finished artifact; fail if there are others."""
+    if state.errors:
+        for artifact, metadata in state.finished.items():
+            context.log_event(AssetMaterialization(context.asset_key, metadata=metadata, partition=artifact.partition))
+        named = [f"{artifact}: {error}" for artifact, error in list(state.errors.items())[:_NAMED_ERRORS]]
+        more = len(state.errors) - len(named)
+        raise Failure(
+            f"{len(state.errors)} of {len(state.errors) + len(state.finished)} could not be made.\n"
+            + "\n".join(named)
+            + (f"\n… and {more} more" if more else ""),
+            allow_retries=False,
+        ) from next(iter(state.errors.values()))
+    for artifact, metadata in state.finished.items():
+        context.add_asset_metadata(metadata, partition_key=artifact.partition)
+    return MaterializeResult()
+
+
+def _metadata(
+    lineage: Lineage, artifact: Artifact, record: Record, describe: Describe, seconds: float | None
+) -> dict[str, Any]:
+    """Give what the UI shows of one artifact; `seconds` is None where nothing had to be done."""
+    path = lineage.lake.path(artifact)
+    figures = {
+        name: value if isinstance(value, int | float) else MetadataValue.json(value)
+        for name, value in record.figures.items()
+        if name not in _HIDDEN_FIGURES and value not in ({}, [], None)
+    }
+    metadata: dict[str, Any] = {
+        **figures,
+        "dagster/uri": path.as_uri(),
+        "megabytes": round(path.stat().st_size / 1e6, 3),
+        "fingerprint": record.fingerprint,
+        "provenance": MetadataValue.json(dict(record.provenance)),
+        "state": "up to date" if seconds is None else "made",
+    }
+    if record.rows is not None:
+        rows = "dagster/row_count" if artifact.partition is None else "dagster/partition_row_count"
+        metadata |= {rows: record.rows, "dagster/column_schema": _column_schema(artifact.asset)}
+    if seconds is not None:
+        metadata["seconds"] = round(seconds, 2)
+        rows_in = record.figures.get("rows_in") or record.rows
+        if rows_in and seconds > 0:
+            metadata["rows_per_second"] = round(rows_in / seconds, 2)
+    return metadata | dict(describe(artifact, record))
+
+
+def _column_schema(asset: str) -> TableSchema:
+    return TableSchema(
+        columns=[
+            TableColumn(
+                name=column.name,
+                type=str(column.type),
+                description=(column.metadata or {}).get(b"description", b"").decode(),
+                constraints=TableColumnConstraints(nullable=column.nullable),
+            )
+            for column in TABLES[asset].columns
+        ]
+    )

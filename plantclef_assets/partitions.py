@@ -1,0 +1,51 @@
+"""Partition families and the mappings between them.
+
+What belongs here: which keys each family has, and which upstream keys a downstream key waits for. Between different
+static families Dagster's default mapping is identity, which would silently let downstream run with nothing upstream,
+so every edge between two families names one of the mappings below.
+(https://docs.dagster.io/guides/build/partitions-and-backfills)
+"""
+
+from dataclasses import dataclass
+
+from dagster import AllPartitionMapping, PartitionMapping, StaticPartitionMapping, StaticPartitionsDefinition
+
+from plantclef_assets.lake.keys import shard_keys
+from plantclef_assets.settings import Settings
+
+
+@dataclass(frozen=True)
+class Families:
+    """The partition families that the settings give."""
+
+    training: StaticPartitionsDefinition
+    plots: StaticPartitionsDefinition
+    feature_sets: StaticPartitionsDefinition
+    runs: StaticPartitionsDefinition
+
+
+def build_families(settings: Settings) -> Families:
+    """Make the families: two of shards, the feature sets, and the runs of the result table."""
+    return Families(
+        training=StaticPartitionsDefinition(shard_keys(settings.training_shards)),
+        plots=StaticPartitionsDefinition(shard_keys(settings.plot_shards)),
+        feature_sets=StaticPartitionsDefinition(list(settings.feature_sets)),
+        runs=StaticPartitionsDefinition(list(settings.active_runs)),
+    )
+
+
+def every_shard_of(backbone: str, settings: Settings) -> PartitionMapping:
+    """Let a feature set wait for every training shard of its own backbone, and for no other's."""
+    own = {name for name in settings.feature_sets if name.startswith(f"{backbone}_")}
+    return StaticPartitionMapping(dict.fromkeys(shard_keys(settings.training_shards), own))
+
+
+def used_feature_sets(settings: Settings) -> PartitionMapping:
+    """Let every plot shard wait for the classifiers that some run uses."""
+    plots = set(shard_keys(settings.plot_shards))
+    return StaticPartitionMapping({run.feature_set: plots for run in settings.active_runs.values()})
+
+
+def every_partition() -> PartitionMapping:
+    """Let each downstream key wait for all upstream keys."""
+    return AllPartitionMapping()

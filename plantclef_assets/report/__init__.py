@@ -1,0 +1,1 @@
+"""Report: pictures that people look at."""

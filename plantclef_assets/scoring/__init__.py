@@ -1,0 +1,1 @@
+"""Tile predictions → species of a plot → submission → scores, without Dagster, torch or Spark."""

@@ -1,0 +1,111 @@
+"""How good the species lists of plots are, as PlantCLEF scores them.
+
+F1 of a plot compares two sets of species: 2PR / (P + R), which is 2·TP / (2·TP + FP + FN); 1 if both sets are
+empty. 2024 ranks by the mean over plots. 2025 and 2026 rank by the mean over transects of the mean within each:
+(1/T) Σ_t (1/|t|) Σ_{i∈t} F1_i. Macro F1 per species and micro F1 over all pairs stand beside them.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of one submission over the plots that have a truth.
+
+    Attributes:
+        f1_plot: mean F1 of the plots.
+        f1_transect: mean over transects of the mean F1 of their plots.
+        f1_species: mean F1 of the species in truth or predictions of any plot.
+        f1_micro: F1 of all pairs of plot and species.
+        species_per_plot: mean number of predicted species.
+        plots: how many plots were scored.
+    """
+
+    f1_plot: float
+    f1_transect: float
+    f1_species: float
+    f1_micro: float
+    species_per_plot: float
+    plots: int
+
+    def to_dict(self) -> dict[str, float]:
+        """Make a plain dict, in the order above."""
+        return asdict(self)
+
+
+def f1_score(truth: Iterable[int], predicted: Iterable[int]) -> float:
+    """Compute the F1 of one plot; 1 where both sets are empty, 0 where one is."""
+    true, said = set(truth), set(predicted)
+    return _f1(len(true & said), len(said - true), len(true - said))
+
+
+def transect_of(plot_id: str, patterns: Sequence[str]) -> str:
+    """Find the transect of a plot: group 1 of the first pattern that matches, else the name without its last part.
+
+    Parts are separated by hyphens: without patterns `MIX-03-20240501` belongs to `MIX-03`.
+
+    Raises:
+        ValueError: a pattern has no group, or is no regular expression.
+    """
+    for pattern in patterns:
+        try:
+            match = re.match(pattern, plot_id)
+            if match is not None:
+                return match[1]
+        except (re.error, IndexError) as error:
+            raise ValueError(f"the transect pattern {pattern!r} is not usable: {error}") from error
+    return plot_id.rpartition("-")[0] or plot_id
+
+
+def score_submission(
+    predictions: Mapping[str, Iterable[int]],
+    truth: Mapping[str, Iterable[int]],
+    *,
+    transects: Sequence[str] = (),
+) -> Scores:
+    """Score the predictions of every plot that has a truth; predictions of other plots are left out.
+
+    Args:
+        predictions: plot_id → species_ids.
+        truth: plot_id → species_ids.
+        transects: regular expressions with one group, see `transect_of`.
+
+    Raises:
+        ValueError: there is no truth, or a plot that has one was not predicted.
+    """
+    missing = sorted(truth.keys() - predictions.keys())
+    if missing or not truth:
+        named = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
+        raise ValueError(
+            f"{len(missing)} plots have a truth but no prediction: {named}" if truth else "no plot has a truth"
+        )
+    true = {plot: set(species) for plot, species in truth.items()}
+    said = {plot: set(predictions[plot]) for plot in truth}
+
+    by_plot = {plot: f1_score(true[plot], said[plot]) for plot in true}
+    by_transect: defaultdict[str, list[float]] = defaultdict(list)
+    for plot, f1 in by_plot.items():
+        by_transect[transect_of(plot, transects)].append(f1)
+
+    hits = Counter(species for plot in true for species in true[plot] & said[plot])
+    extra = Counter(species for plot in true for species in said[plot] - true[plot])
+    missed = Counter(species for plot in true for species in true[plot] - said[plot])
+    by_species = [_f1(hits[s], extra[s], missed[s]) for s in hits.keys() | extra.keys() | missed.keys()]
+    return Scores(
+        f1_plot=fmean(by_plot.values()),
+        f1_transect=fmean(fmean(scores) for scores in by_transect.values()),
+        f1_species=fmean(by_species) if by_species else 1.0,
+        f1_micro=_f1(hits.total(), extra.total(), missed.total()),
+        species_per_plot=fmean(len(species) for species in said.values()),
+        plots=len(true),
+    )
+
+
+def _f1(hits: int, extra: int, missed: int) -> float:
+    """Compute 2·TP / (2·TP + FP + FN); nothing said of nothing there is right."""
+    total = 2 * hits + extra + missed
+    return 2 * hits / total if total else 1.0

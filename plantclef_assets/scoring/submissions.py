@@ -1,0 +1,164 @@
+"""Submission files of PlantCLEF in both dialects: reading, writing, and what makes one valid.
+
+2024: separated by semicolons, nothing quoted. 2025 and 2026: separated by commas, everything quoted. Both have one
+row per plot, the species as a list such as `[1363875, 1395807]`, and end every line with a line feed. A truth is
+written in the same way.
+"""
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+
+class SubmissionRow(NamedTuple):
+    """The species of one plot, in the order of the file."""
+
+    plot_id: str
+    species_ids: list[int]
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a year writes its submissions.
+
+    Attributes:
+        header: names of the two columns.
+        separator: between them.
+        quoted: whether every field is in double quotes.
+    """
+
+    header: tuple[str, str]
+    separator: str
+    quoted: bool
+
+
+DIALECTS = {
+    "2024": Dialect(("plot_id", "species_ids"), ";", quoted=False),
+    "2025": Dialect(("quadrat_id", "species_ids"), ",", quoted=True),
+}
+"""The dialects by the year that introduced them; 2026 writes as 2025."""
+
+_EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
+_LIST = re.compile(r"\[\s*(?:\d+\s*(?:,\s*\d+\s*)*)?\]")
+
+
+def plot_id_of(name: str) -> str:
+    """Drop the file extension of a plot's name: `CBN-PdlC-A1-20130807.jpg` is plot `CBN-PdlC-A1-20130807`."""
+    return _EXTENSION.sub("", name.strip())
+
+
+def parse_submission(text: str) -> list[SubmissionRow]:
+    """Read a submission or a truth from its text; its header tells the dialect.
+
+    Raises:
+        ValueError: the header is of no known dialect, or a line is not a plot and a list of species ids. A plot
+            that occurs twice is no error here; `validate_submission` reports it.
+    """
+    lines = text.removeprefix("\ufeff").splitlines()
+    dialect = _detect(lines[0] if lines else "")
+    rows: list[SubmissionRow] = []
+    for number, fields in enumerate(csv.reader(lines[1:], delimiter=dialect.separator), start=2):
+        if not fields:
+            continue
+        if len(fields) != 2 or not fields[0].strip() or not _LIST.fullmatch(fields[1].strip()):
+            raise ValueError(
+                f"line {number} is not a plot and a list such as [1363875, 1395807], "
+                f"but {dialect.separator.join(fields)[:80]!r}"
+            )
+        rows.append(SubmissionRow(plot_id_of(fields[0]), [int(digits) for digits in re.findall(r"\d+", fields[1])]))
+    return rows
+
+
+def read_submission(path: Path) -> list[SubmissionRow]:
+    """Read a submission or a truth from a file in either dialect.
+
+    Raises:
+        ValueError: as `parse_submission`, naming the file.
+        OSError: the file cannot be read.
+    """
+    try:
+        return parse_submission(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no submission: {error}") from error
+
+
+def format_submission(rows: Iterable[tuple[str, Iterable[int]]], dialect: str) -> str:
+    """Write rows of (plot_id, species_ids) as the text of a submission, in the given order.
+
+    Raises:
+        ValueError: an unknown dialect, or a plot_id that this dialect cannot write.
+    """
+    if dialect not in DIALECTS:
+        raise ValueError(f"unknown dialect {dialect!r}: say one of {', '.join(DIALECTS)}")
+    form = DIALECTS[dialect]
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(
+        buffer,
+        delimiter=form.separator,
+        quoting=csv.QUOTE_ALL if form.quoted else csv.QUOTE_NONE,
+        quotechar='"' if form.quoted else None,
+        lineterminator="\n",
+    )
+    writer.writerow(form.header)
+    for plot_id, species_ids in rows:
+        species = ", ".join(str(int(species_id)) for species_id in species_ids)
+        try:
+            writer.writerow((plot_id_of(plot_id), f"[{species}]"))
+        except csv.Error as error:
+            raise ValueError(f"the plot id {plot_id!r} cannot be written in dialect {dialect}: {error}") from error
+    return buffer.getvalue()
+
+
+def write_submission(path: Path, rows: Iterable[tuple[str, Iterable[int]]], dialect: str) -> None:
+    """Write rows of (plot_id, species_ids) as a submission file.
+
+    Raises:
+        ValueError: as `format_submission`.
+    """
+    path.write_text(format_submission(rows, dialect), encoding="utf-8", newline="")
+
+
+def validate_submission(
+    rows: Iterable[tuple[str, Iterable[int]]], plots: Collection[str], species: Collection[int]
+) -> list[str]:
+    """Find what is wrong with a submission: every plot once, known species only, none twice in a plot.
+
+    An empty list of species is allowed.
+
+    Args:
+        rows: (plot_id, species_ids).
+        plots: plot_ids that must be answered.
+        species: species_ids that may be answered.
+
+    Returns:
+        one sentence per problem; empty if the submission is valid.
+    """
+    rows = [(plot_id, list(species_ids)) for plot_id, species_ids in rows]
+    expected, known = set(plots), set(species)
+    counts = Counter(plot_id for plot_id, _ in rows)
+    problems = [f"plot {plot_id} is missing" for plot_id in sorted(expected - counts.keys())]
+    problems += [f"plot {plot_id} is not one of the plots" for plot_id in sorted(counts.keys() - expected)]
+    problems += [f"plot {plot_id} occurs {count} times" for plot_id, count in sorted(counts.items()) if count > 1]
+    for plot_id, species_ids in rows:
+        unknown = sorted(set(species_ids) - known)
+        repeated = sorted(species_id for species_id, count in Counter(species_ids).items() if count > 1)
+        if unknown:
+            problems.append(f"plot {plot_id} names unknown species: {', '.join(map(str, unknown))}")
+        if repeated:
+            problems.append(f"plot {plot_id} names species more than once: {', '.join(map(str, repeated))}")
+    return problems
+
+
+def _detect(header: str) -> Dialect:
+    """Find the dialect of a header line; quotes and spaces do not matter."""
+    for dialect in DIALECTS.values():
+        names = tuple(name.strip().strip('"') for name in header.split(dialect.separator))
+        if names == dialect.header:
+            return dialect
+    known = " or ".join(dialect.separator.join(dialect.header) for dialect in DIALECTS.values())
+    raise ValueError(f"its first line is {header[:80]!r}, but should be {known}")

@@ -1,0 +1,336 @@
+"""The settings: one typed object, filled from a profile and from `PLANTCLEF_…` variables.
+
+What belongs here: every value that a user can set, its default, and the sentence that says what is wrong.
+What does not: anything that opens data or imports a heavy library; settings are read before any work starts.
+
+A variable beats the profile, the profile beats the default. A profile is a TOML file whose keys are the fields
+below; `PLANTCLEF_PROFILE` names one of the package's own (`profiles/*.toml`) or a file of one's own.
+"""
+
+import os
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+PREFIX = "PLANTCLEF_"
+DEMO_SCHEME = "demo:"
+"""Sources that begin with this lie in the generated demo survey, `<lake>/demo_survey/…`."""
+PACKAGE_SCHEME = "package:"
+"""Files that begin with this ship inside the package."""
+
+_PACKAGE = Path(__file__).resolve().parent
+_PROFILES = _PACKAGE / "profiles"
+_NOT_SETTINGS = {"PLANTCLEF_TEST_DATA"}  # read by the tests alone
+_FEATURE_SETS = ("base_dct", "base_cls", "finetuned_cls")
+_REMOTE = re.compile(r"^[a-z][a-z0-9+.-]*://")
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the message names its variable, what is wrong and what to do."""
+
+
+class RunSettings(BaseModel):
+    """One row of the result table: a feature set × a tiling × an aggregation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    feature_set: Literal["base_dct", "base_cls", "finetuned_cls"]
+    tiling: str = Field("full", pattern=r"^(full|[1-9]\d*x[1-9]\d*)$")
+    aggregation: Literal["argmax_union", "max"] = "argmax_union"
+    species_per_plot: PositiveInt | None = None
+
+    @property
+    def aggregation_parameters(self) -> dict[str, int]:
+        """The parameters of the aggregation function that are set."""
+        return {"species_per_plot": self.species_per_plot} if self.species_per_plot else {}
+
+
+class ClassifierSettings(BaseModel):
+    """How the linear layer is trained; learning rate and batch size are the paper's (arXiv 2407.06298)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    learning_rate: float = Field(0.002, gt=0)
+    batch_size: PositiveInt = 32
+    epochs: PositiveInt = 100
+    patience: PositiveInt = 10
+    validation_share: float = Field(0.2, gt=0, lt=1)
+
+
+def _default_lake() -> str:
+    """Give the folder `lake` beside pyproject.toml, or in the working directory for an installed package."""
+    project = _PACKAGE.parent
+    return str((project if (project / "pyproject.toml").is_file() else Path.cwd()) / "lake")
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Settings(BaseSettings):
+    """All settings of the platform. The field names, upper-cased behind `PLANTCLEF_`, are the variables."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", env_ignore_empty=True, extra="forbid", frozen=True
+    )
+
+    profile: str = "demo"
+    lake: str = Field(default_factory=_default_lake)
+
+    training_metadata: str | None = None
+    training_images: str | None = None
+    plot_images: str | None = None
+    plot_truth: str | None = None
+    class_mapping: str | None = None
+    species_names: str | None = None
+
+    training_shards: int = Field(4, ge=1, le=99_999)
+    plot_shards: int = Field(2, ge=1, le=99_999)
+
+    image_size: int = Field(128, ge=16, le=4096)
+    max_pixels: PositiveInt = 100_000_000
+    """Images with more pixels are quarantined undecoded; a 50,000 × 50,000 bomb would be 2,500 million."""
+
+    base_model: str = "vit_base_patch14_dinov2"
+    base_weights: str = "hub"
+    base_input_size: PositiveInt | None = None
+
+    finetuned_model: str | None = None
+    finetuned_weights: str | None = None
+    finetuned_input_size: PositiveInt | None = None
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    batch_size: PositiveInt = 32
+
+    engine: Literal["local", "spark"] = "local"
+    workers: PositiveInt = Field(default_factory=_usable_cores)
+    spark_master: str = "local[*]"
+    spark_remote: str | None = None
+    shards_per_run: PositiveInt | None = None
+
+    seed: int = 42
+    top_k: int = Field(20, ge=1, le=1000)
+    """How many species of each tile are kept in tile_predictions."""
+    dialect: Literal["2024", "2025"] = "2025"
+    """The submission format of `<run>.csv`; the other one is written beside it."""
+    classifier: ClassifierSettings = ClassifierSettings()
+    runs: dict[str, RunSettings] = {}
+    transect_patterns: tuple[str, ...] = ()
+    """Expressions whose first group names the transect of a plot; else its name without the last `-…` part."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments beat variables, variables beat the profile."""
+        profile = init_settings().get("profile") or os.environ.get(PREFIX + "PROFILE") or "demo"
+        return (
+            init_settings,
+            env_settings,
+            TomlConfigSettingsSource(settings_cls, toml_file=profile_file(profile)),
+        )
+
+    @field_validator("lake")
+    @classmethod
+    def _check_lake(cls, value: str) -> str:
+        if _REMOTE.match(value):
+            raise ValueError(f"'{value}' is a remote address, and the lake can only be a local folder yet")
+        path = Path(value).expanduser().absolute()
+        existing = next(folder for folder in (path, *path.parents) if folder.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            raise ValueError(f"cannot write to '{existing}'; give a folder that can be made and written")
+        return str(path)
+
+    @field_validator("training_metadata", "plot_truth", "class_mapping", "species_names")
+    @classmethod
+    def _check_file(cls, value: str | None) -> str | None:
+        return _readable(value, "file")
+
+    @field_validator("training_images", "plot_images")
+    @classmethod
+    def _check_folder(cls, value: str | None) -> str | None:
+        return _readable(value, "folder")
+
+    @field_validator("base_weights", "finetuned_weights")
+    @classmethod
+    def _check_weights(cls, value: str | None) -> str | None:
+        if value == "train":
+            raise ValueError("'train' is not available yet; give a weights file or 'hub'")
+        return value if value == "hub" else _readable(value, "file")
+
+    @field_validator("engine")
+    @classmethod
+    def _check_engine(cls, value: str) -> str:
+        if value == "spark":
+            raise ValueError("'spark' is not available yet; use 'local'")
+        return value
+
+    @field_validator("runs")
+    @classmethod
+    def _check_run_names(cls, value: dict[str, RunSettings]) -> dict[str, RunSettings]:
+        for name in value:
+            if not re.fullmatch(r"[a-z0-9_]+", name):
+                raise ValueError(f"the run name '{name}' may only have lower-case letters, digits and '_'")
+        return value
+
+    @field_validator("transect_patterns")
+    @classmethod
+    def _check_patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in value:
+            try:
+                groups = re.compile(pattern).groups
+            except re.error as error:
+                raise ValueError(f"'{pattern}' is no regular expression: {error}") from error
+            if not groups:
+                raise ValueError(f"'{pattern}' needs a group (…) that names the transect")
+        return value
+
+    @model_validator(mode="after")
+    def _check_sides(self) -> Self:
+        if not self.training_metadata or not self.training_images:
+            lacking = "TRAINING_IMAGES" if self.training_metadata else "TRAINING_METADATA"
+            raise ValueError(
+                f"{PREFIX}{lacking}: not set; the training CSV and the folder of its images are both needed"
+            )
+        if self.plot_images and not self.active_runs:
+            raise ValueError(f"{PREFIX}RUNS: no run is declared whose feature set exists; the plots need one at least")
+        if self.finetuned_weights and not self.finetuned_model:
+            raise ValueError(f"{PREFIX}FINETUNED_MODEL: not set; the weights need the timm name of their model")
+        return self
+
+    @property
+    def has_plots(self) -> bool:
+        """Whether there is a survey: without plot photographs the plot side of the graph does not exist."""
+        return self.plot_images is not None
+
+    @property
+    def backbones(self) -> tuple[str, ...]:
+        """The backbones that the settings give: base, and finetuned where it has weights."""
+        return ("base", "finetuned") if self.finetuned_weights else ("base",)
+
+    @property
+    def feature_sets(self) -> tuple[str, ...]:
+        """The feature sets that classifiers are trained on."""
+        return tuple(name for name in _FEATURE_SETS if name.split("_")[0] in self.backbones)
+
+    @property
+    def active_runs(self) -> dict[str, RunSettings]:
+        """The declared runs whose feature set exists."""
+        return {name: run for name, run in self.runs.items() if run.feature_set in self.feature_sets}
+
+    @property
+    def tilings(self) -> tuple[str, ...]:
+        """The tilings that the active runs use, in the order of their declaration."""
+        return tuple(dict.fromkeys(run.tiling for run in self.active_runs.values()))
+
+    def resolve(self, location: str) -> Path:
+        """Give the local path of a source: `demo:` lies in the lake, `package:` in the package."""
+        if location.startswith(DEMO_SCHEME):
+            return Path(self.lake) / "demo_survey" / location.removeprefix(DEMO_SCHEME)
+        if location.startswith(PACKAGE_SCHEME):
+            return _PACKAGE / location.removeprefix(PACKAGE_SCHEME)
+        return Path(location).expanduser().absolute()
+
+    @staticmethod
+    def is_demo(location: str | None) -> bool:
+        """Whether a source lies in the generated demo survey."""
+        return location is not None and location.startswith(DEMO_SCHEME)
+
+    @property
+    def uses_demo_survey(self) -> bool:
+        """Whether any source lies in the generated demo survey."""
+        sources = (self.training_metadata, self.training_images, self.plot_images, self.plot_truth)
+        return any(self.is_demo(source) for source in sources)
+
+
+def profile_file(profile: str) -> Path:
+    """Find the TOML file of a profile; a name is one of the package's, anything else a path.
+
+    Raises:
+        SettingsError: there is no such profile.
+    """
+    candidate = _PROFILES / f"{profile}.toml"
+    path = candidate if candidate.is_file() else Path(profile).expanduser()
+    if path.suffix != ".toml" or not path.is_file():
+        names = ", ".join(sorted(file.stem for file in _PROFILES.glob("*.toml")))
+        raise SettingsError(
+            f"{PREFIX}PROFILE: no profile '{profile}'; use one of {names}, or the path of a .toml file."
+        )
+    return path
+
+
+def load_settings(**values: Any) -> Settings:
+    """Read the settings from arguments, variables and the profile, in this order of precedence.
+
+    Raises:
+        SettingsError: a variable is unknown, a value impossible or a path unreadable; one sentence a finding.
+    """
+    _refuse_unknown_variables(os.environ)
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_sentence(finding) for finding in error.errors())) from None
+    except SettingsError:
+        raise
+    except ValueError as error:  # pydantic-settings on a variable that should hold JSON, tomllib on the profile
+        raise SettingsError(f"The settings cannot be read: {error}") from error
+
+
+def _refuse_unknown_variables(names: Iterable[str]) -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    for name in sorted(names):
+        if name.startswith(PREFIX) and name not in _NOT_SETTINGS and name.split("__")[0] not in known:
+            close = get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else "the README lists the variables."
+            raise SettingsError(f"{name}: there is no such setting; {hint}")
+
+
+def _sentence(finding: Any) -> str:
+    """Turn one pydantic finding into a sentence that begins with the variable."""
+    message = str(finding["msg"]).removeprefix("Value error, ")
+    if not finding["loc"]:
+        return message + "."
+    variable = PREFIX + "__".join(str(part) for part in finding["loc"]).upper()
+    if finding["type"] == "extra_forbidden":
+        return f"{variable}: there is no such setting (in the profile or the arguments)."
+    value = finding["input"]
+    given = f", not '{value}'" if isinstance(value, str | int | float) and f"'{value}'" not in message else ""
+    return f"{variable}: {message[0].lower() + message[1:]}{given}."
+
+
+def _readable(location: str | None, kind: Literal["file", "folder"]) -> str | None:
+    """Refuse a local path that is not there; what the package or the demo brings is there in time."""
+    if location is None or location.startswith((DEMO_SCHEME, PACKAGE_SCHEME)):
+        return location
+    if _REMOTE.match(location):
+        raise ValueError(f"'{location}' is a remote address, and only local {kind}s can be read yet")
+    path = Path(location).expanduser().absolute()
+    if not (path.is_file() if kind == "file" else path.is_dir()):
+        raise ValueError(f"there is no {kind} '{path}'")
+    if not os.access(path, os.R_OK):
+        raise ValueError(f"no permission to read '{path}'")
+    return str(path)

@@ -1,0 +1,1 @@
+"""Decoding, cropping, tiling, backbones and their features: pixels in, numbers out, without Dagster."""

@@ -1,0 +1,41 @@
+"""Which device computes, and in which precision."""
+
+import torch
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""The number formats that weights and activations of a backbone may have; features are float32 always."""
+
+_AUTOMATIC_PRECISION = {"cpu": "fp32", "cuda": "bf16", "mps": "fp32"}
+"""What `auto` means: half precision where the hardware is made for it, else the exact one."""
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """Find the device of that name; `auto` takes CUDA, else Apple's MPS, else the CPU.
+
+    Raises:
+        ValueError: the name is unknown, or this machine has no such device.
+    """
+    if name not in DEVICES:
+        raise ValueError(f"unknown device {name!r}: say one of {', '.join(DEVICES)}")
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next(device for device in ("cuda", "mps", "cpu") if available[device])
+    if not available[name]:
+        found = ", ".join(device for device, there in available.items() if there)
+        raise ValueError(f"device {name!r} is not available to torch {torch.__version__} here; found: {found}")
+    return torch.device(name)
+
+
+def resolve_precision(name: str, device: torch.device) -> str:
+    """Find the precision of that name for a device: `fp32`, `bf16` or `fp16`; `auto` is bf16 on CUDA, else fp32.
+
+    Raises:
+        ValueError: the name is unknown.
+    """
+    if name == "auto":
+        return _AUTOMATIC_PRECISION[device.type]
+    if name not in PRECISIONS:
+        raise ValueError(f"unknown precision {name!r}: say auto, {', '.join(PRECISIONS)}")
+    return name

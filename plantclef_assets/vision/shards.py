@@ -1,0 +1,138 @@
+"""Shards of features: a backbone over a whole shard of photographs or plots."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from plantclef_assets.lake.schemas import TableSpec
+from plantclef_assets.lake.shards import Shard, ShardWriter, read_rows, write_shard
+from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.vision.backbones import Backbone
+from plantclef_assets.vision.decoding import UndecodableImage, decode_image
+from plantclef_assets.vision.embedding import Embedded, embed_views
+from plantclef_assets.vision.resizing import resize_tile
+from plantclef_assets.vision.tiling import Tile, tile_boxes
+
+_ROWS_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """How features are made: a model that is loaded once, and how much it is fed at a time."""
+
+    backbone: Backbone
+    batch_size: int
+    threads: int
+    advance: Callable[[int], None] = field(default=lambda pictures: None)
+    """Told how many pictures are done."""
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """The widths of the two vectors."""
+        return {"cls": self.backbone.info.embed_dim, "dct": 64}
+
+
+@dataclass(frozen=True)
+class EmbeddedPhotographs:
+    """Makes shards of base_embeddings or finetuned_embeddings from resized_images."""
+
+    lake: Lake
+    embedding: Embedding
+    spec: TableSpec
+
+    def __call__(self, shard: Shard) -> None:
+        """Write one shard."""
+        widths = {name: self.embedding.widths[name] for name in self.spec.vectors}
+        with write_shard(self.lake, shard, self.spec, widths=widths) as table:
+            rows = _counted(read_rows(self.lake, Artifact("resized_images", shard.artifact.partition)), table)
+            embedded = embed_views(
+                self.embedding.backbone,
+                rows,
+                lambda row: [decode_image(row["data"])],
+                batch_size=self.embedding.batch_size,
+                threads=self.embedding.threads,
+            )
+            for some in _chunks(embedded, _ROWS_AT_ONCE):
+                table.add_columns(
+                    **{
+                        name: [one.item[name] for one in some]
+                        for name in ("image_name", "species_id", "obs_id", "learn_tag")
+                    },
+                    **_vectors(self.spec, some),
+                )
+                self.embedding.advance(len(some))
+
+
+@dataclass(frozen=True)
+class EmbeddedTiles:
+    """Makes shards of base_tile_embeddings or finetuned_tile_embeddings: a plot is decoded once for all its tilings."""
+
+    lake: Lake
+    embedding: Embedding
+    spec: TableSpec
+    tilings: Sequence[str]
+    image_size: int
+    max_pixels: int
+
+    def __call__(self, shard: Shard) -> None:
+        """Write one shard; plots that cannot be decoded go to quarantine."""
+        widths = {name: self.embedding.widths[name] for name in self.spec.vectors}
+        with write_shard(self.lake, shard, self.spec, widths=widths) as table:
+            plots = _counted(read_rows(self.lake, Artifact("plot_images", shard.artifact.partition)), table)
+            embedded = embed_views(
+                self.embedding.backbone,
+                plots,
+                self._views,
+                batch_size=self.embedding.batch_size,
+                threads=self.embedding.threads,
+                on_undecodable=lambda plot, error: table.set_aside(
+                    plot["plot_id"], plot["plot_id"], error.reason, error.detail
+                ),
+            )
+            plots_out = 0
+            for one in embedded:
+                tiles = self._tiles(one.item)
+                table.add_columns(
+                    plot_id=[one.item["plot_id"]] * len(tiles),
+                    tiling=[tiling for tiling, _ in tiles],
+                    tile_index=[tile.index for _, tile in tiles],
+                    **{side: [getattr(tile, side) for _, tile in tiles] for side in ("x", "y", "width", "height")},
+                    **_vectors(self.spec, [one]),
+                )
+                plots_out += 1
+                self.embedding.advance(len(tiles))
+            table.figures = {"rows_out": plots_out}
+
+    def _tiles(self, plot: dict[str, Any]) -> list[tuple[str, Tile]]:
+        return [(tiling, tile) for tiling in self.tilings for tile in tile_boxes(plot["width"], plot["height"], tiling)]
+
+    def _views(self, plot: dict[str, Any]) -> list[Image.Image]:
+        image = decode_image(plot["data"], max_pixels=self.max_pixels)
+        try:
+            return [resize_tile(image, tile, self.image_size) for _, tile in self._tiles(plot)]
+        except ValueError as error:
+            raise UndecodableImage("too_small", str(error)) from error
+
+
+def _counted(rows: Iterator[dict[str, Any]], table: ShardWriter) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        table.rows_in += 1
+        yield row
+
+
+def _chunks(embedded: Iterator[Embedded[dict[str, Any]]], size: int) -> Iterator[list[Embedded[dict[str, Any]]]]:
+    chunk: list[Embedded[dict[str, Any]]] = []
+    for one in embedded:
+        chunk.append(one)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _vectors(spec: TableSpec, embedded: Sequence[Embedded[Any]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([getattr(one, name) for one in embedded]) for name in spec.vectors}

@@ -1,0 +1,140 @@
+"""Reading the tensors of a model from a file, without running what a stranger's file may contain.
+
+Two kinds of files: safetensors, and torch's pickles (.pth, .pt, .bin, .pth.tar). Pickles are loaded with weights
+only; beyond tensors just `argparse.Namespace` is allowed, because the organisers' published checkpoint
+(Zenodo 10848263) keeps its training arguments in one.
+"""
+
+import argparse
+import hashlib
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+HUB = "hub"
+"""The word that asks for the pretrained weights that timm itself knows and downloads."""
+
+_PICKLE_SUFFIXES = (".pth", ".pt", ".bin", ".pth.tar")
+
+_NESTED_UNDER = ("state_dict_ema", "state_dict", "model")
+"""Where a training checkpoint keeps its tensors, best first: averaged (EMA) weights recognise better."""
+
+_UNPICKLER_REASON = re.compile(r"WeightsUnpickler error: (.+?)(?:\. |\n|$)")
+"""The sentence of torch's long message that says what the file wanted."""
+
+_CLASSIFIER_PREFIXES = ("head.", "classifier.")
+"""Names of the tensors that turn features into classes, in timm's vision transformers and in exports of them."""
+
+
+class WeightsError(ValueError):
+    """A file of weights cannot be read, or does not fit the model."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The tensors of a model and where they came from.
+
+    Attributes:
+        tensors: name → tensor, on the CPU, as stored.
+        sha256: of the file, or of the tensors where there was no file (see `hash_tensors`).
+        source: for the reader of a provenance: a file name, a URL, `hub`.
+    """
+
+    tensors: Mapping[str, torch.Tensor]
+    sha256: str
+    source: str
+
+
+def read_weights(path: Path, *, source: str | None = None) -> Weights:
+    """Read the state dict in a .safetensors, .pth, .pt, .bin or .pth.tar file.
+
+    A checkpoint that nests its tensors is unpacked; EMA weights are preferred over the last ones.
+
+    Args:
+        path: a local file.
+        source: what to call it in the provenance; the file's name if not given.
+
+    Raises:
+        WeightsError: the file is missing, of an unknown kind, damaged, wants more than tensors, or has none.
+    """
+    if not path.is_file():
+        raise WeightsError(f"there is no file of weights at {path}")
+    if path.suffix == ".safetensors":
+        try:
+            stored: Any = load_file(path)
+        except SafetensorError as error:
+            raise WeightsError(f"{path.name} is no whole safetensors file: {error}") from error
+    elif path.name.endswith(_PICKLE_SUFFIXES):
+        stored = _load_pickle(path)
+    else:
+        kinds = ", ".join((".safetensors", *_PICKLE_SUFFIXES))
+        raise WeightsError(f"{path.name} is not a known kind of weights file; known are {kinds}")
+    return Weights(_find_tensors(stored, path.name), hash_file(path), source or path.name)
+
+
+def weights_from_tensors(tensors: Mapping[str, torch.Tensor], source: str) -> Weights:
+    """Wrap tensors that are already in memory; their hash is that of names, types, shapes and values."""
+    return Weights(tensors, hash_tensors(tensors), source)
+
+
+def separate_classifier(
+    tensors: Mapping[str, torch.Tensor],
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Split a checkpoint into (tensors of the backbone, tensors of its own classifier)."""
+    classifier = {name: t for name, t in tensors.items() if name.startswith(_CLASSIFIER_PREFIXES)}
+    return {name: t for name, t in tensors.items() if name not in classifier}, classifier
+
+
+def hash_file(path: Path) -> str:
+    """Compute the SHA-256 of a file as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_tensors(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Compute a SHA-256 over names, types, shapes and bytes, independent of the order of the tensors."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _load_pickle(path: Path) -> Any:
+    """Load a torch checkpoint, refusing whatever is more than tensors and plain values."""
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = _UNPICKLER_REASON.search(str(error))
+        raise WeightsError(
+            f"{path.name} is refused: it is no checkpoint of tensors and plain values only"
+            + (f" ({reason[1]})" if reason else "")
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise WeightsError(f"{path.name} cannot be read as a torch checkpoint: {reason}") from error
+
+
+def _find_tensors(stored: Any, name: str) -> dict[str, torch.Tensor]:
+    """Find the state dict in what a file holds."""
+    if isinstance(stored, Mapping):
+        nested = [stored[key] for key in _NESTED_UNDER if isinstance(stored.get(key), Mapping) and stored[key]]
+        stored = nested[0] if nested else stored
+    if not isinstance(stored, Mapping) or not stored:
+        raise WeightsError(f"{name} holds no state dict, but {type(stored).__name__}")
+    others = [str(key) for key, value in stored.items() if not isinstance(value, torch.Tensor)]
+    if others:
+        raise WeightsError(
+            f"{name} holds no state dict: not tensors are {', '.join(others[:5])}"
+            f"{' …' if len(others) > 5 else ''}; looked under {', '.join(_NESTED_UNDER)} and at the top"
+        )
+    return dict(stored)

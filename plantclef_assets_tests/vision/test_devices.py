@@ -1,0 +1,32 @@
+import pytest
+import torch
+
+from plantclef_assets.vision.devices import resolve_device, resolve_precision
+
+
+def test_auto_finds_a_device_that_computes():
+    device = resolve_device("auto")
+    assert float(torch.ones(2, device=device).sum()) == 2
+    assert resolve_device("cpu").type == "cpu"
+
+
+def test_an_unknown_device_is_refused():
+    with pytest.raises(ValueError, match="auto, cpu, cuda, mps"):
+        resolve_device("gpu")
+
+
+def test_an_absent_device_is_refused():
+    absent = "mps" if torch.cuda.is_available() or not torch.backends.mps.is_available() else "cuda"
+    with pytest.raises(ValueError, match="not available"):
+        resolve_device(absent)
+
+
+@pytest.mark.parametrize(("device", "precision"), [("cpu", "fp32"), ("cuda", "bf16"), ("mps", "fp32")])
+def test_auto_precision_follows_the_device(device, precision):
+    assert resolve_precision("auto", torch.device(device)) == precision
+    assert resolve_precision("fp16", torch.device(device)) == "fp16"
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="auto, fp32, bf16, fp16"):
+        resolve_precision("half", torch.device("cpu"))
