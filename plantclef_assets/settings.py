@@ -53,7 +53,7 @@ class RunSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     feature_set: Literal["base_dct", "base_cls", "finetuned_cls"]
-    tiling: str = Field("full", pattern=r"^(full|[1-9]\d*x[1-9]\d*)$")
+    tiling: str = Field(default="full", pattern=r"^(full|[1-9]\d*x[1-9]\d*)$")
     aggregation: Literal["argmax_union", "max"] = "argmax_union"
     species_per_plot: PositiveInt | None = None
 
@@ -68,11 +68,11 @@ class ClassifierSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    learning_rate: float = Field(0.002, gt=0)
+    learning_rate: float = Field(default=0.002, gt=0)
     batch_size: PositiveInt = 32
     epochs: PositiveInt = 100
     patience: PositiveInt = 10
-    validation_share: float = Field(0.2, gt=0, lt=1)
+    validation_share: float = Field(default=0.2, gt=0, lt=1)
 
 
 def _default_lake() -> str:
@@ -102,10 +102,10 @@ class Settings(BaseSettings):
     class_mapping: str | None = None
     species_names: str | None = None
 
-    training_shards: int = Field(4, ge=1, le=99_999)
-    plot_shards: int = Field(2, ge=1, le=99_999)
+    training_shards: int = Field(default=4, ge=1, le=99_999)
+    plot_shards: int = Field(default=2, ge=1, le=99_999)
 
-    image_size: int = Field(128, ge=16, le=4096)
+    image_size: int = Field(default=128, ge=16, le=4096)
     max_pixels: PositiveInt = 100_000_000
     """Images with more pixels are quarantined undecoded; a 50,000 × 50,000 bomb would be 2,500 million."""
 
@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     shards_per_run: PositiveInt | None = None
 
     seed: int = 42
-    top_k: int = Field(20, ge=1, le=1000)
+    top_k: int = Field(default=20, ge=1, le=1000)
     """How many species of each tile are kept in tile_predictions."""
     dialect: Literal["2024", "2025"] = "2025"
     """The submission format of `<run>.csv`; the other one is written beside it."""

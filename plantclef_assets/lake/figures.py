@@ -128,7 +128,7 @@ class _VectorFigures:
         usable = np.where(finite[:, None], values, 0)
         norms = np.linalg.norm(usable.astype(np.float64), axis=1)
         zero = finite & (norms == 0)
-        constant = finite & ~zero & (np.ptp(usable, axis=1) == 0)
+        constant = finite & ~zero & (usable.max(axis=1, initial=-np.inf) == usable.min(axis=1, initial=np.inf))
         for kind, mask in (("non_finite", ~finite), ("zero", zero), ("constant", constant)):
             self.counts[kind] += int(mask.sum())
             for index in np.flatnonzero(mask)[: _NAMED - len(self.first_bad)]:

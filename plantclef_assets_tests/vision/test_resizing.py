@@ -42,6 +42,13 @@ def test_crop_resize_is_the_references(make, width, height, tolerance):
     assert np.abs(result - area_average(square, 32)).max() <= tolerance
 
 
+@pytest.mark.parametrize(("width", "height", "left", "top"), [(100, 33, 34, 0), (33, 100, 0, 34), (101, 40, 30, 0)])
+def test_the_square_begins_where_the_references_does(width, height, left, top):
+    image, side = noise(width, height), min(width, height)
+    expected = np.asarray(image)[top : top + side, left : left + side]
+    assert np.array_equal(np.asarray(crop_resize(image, side)), expected)
+
+
 def test_the_centre_square_is_not_squeezed():
     image = Image.new("RGB", (90, 30), "red")
     image.paste("green", (30, 0, 60, 30))
