@@ -111,9 +111,7 @@ def _result(check: Check, evidence: Evidence, in_run: set[Artifact]) -> AssetChe
     if findings:
         metadata |= {"failed": ", ".join(bad[:_NAMED]), "artifacts_failed": len(bad)}
     if blocks:
-        metadata["to_mend"] = (
-            "Delete the files named here, mend what they are made from, and materialize them again."
-        )
+        metadata["to_mend"] = "Delete the files named here, mend what they are made from, and materialize them again."
     problems = [finding.problem for finding in findings]
     more = f" … and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
     return AssetCheckResult(

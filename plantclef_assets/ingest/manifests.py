@@ -93,9 +93,7 @@ def write_plot_manifest(lake: Lake, shard: Shard, *, folder: Path, shards: int) 
     _write_manifest(lake, shard, PLOT_MANIFEST, _JUDGED_PLOTS, folder, shards)
 
 
-def _write_manifest(
-    lake: Lake, made: Shard, spec: TableSpec, judgement: str, folder: Path, shards: int
-) -> None:
+def _write_manifest(lake: Lake, made: Shard, spec: TableSpec, judgement: str, folder: Path, shards: int) -> None:
     listed = list(list_files(folder))
     files = pa.table(  # read by name in the queries
         {

@@ -1,0 +1,133 @@
+"""The asset graph: what there is, what depends on what, and who waits for which partitions."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from dagster import AssetKey, Definitions
+
+from plantclef_assets.definitions import build_defs
+from plantclef_assets.lake.keys import shard_keys
+from plantclef_assets.recipes import build_recipes
+from plantclef_assets.settings import Settings, load_settings
+from plantclef_assets_tests.tiny import tiny_settings
+
+SNAPSHOT = Path(__file__).with_name("graph.json")
+
+
+def describe(defs: Definitions) -> dict:
+    """Describe the graph in plain values."""
+    graph = defs.resolve_asset_graph()
+    described = {}
+    for key in sorted(graph.get_all_asset_keys()):
+        node = graph.get(key)
+        described[key.to_user_string()] = {
+            "depends_on": sorted(parent.to_user_string() for parent in node.parent_keys),
+            "partitions": node.partitions_def.get_partition_keys() if node.partitions_def else None,
+            "group": node.group_name,
+            "kinds": sorted(node.kinds),
+            "owners": sorted(node.owners),
+            "pools": sorted(node.pools or []),
+            "code_version": node.code_version,
+            "checks": sorted(check.name for check in node.check_keys),
+        }
+    return described
+
+
+def test_the_demo_graph_is_the_one_in_the_snapshot(request: pytest.FixtureRequest) -> None:
+    """After a wanted change, write the snapshot anew: python -m plantclef_assets_tests.assets.test_graph."""
+    assert describe(build_defs(load_settings())) == json.loads(SNAPSHOT.read_text())
+
+
+def test_loading_the_definitions_imports_no_heavy_library() -> None:
+    code = "import plantclef_assets.definitions, sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    heavy = {"torch", "torchvision", "timm", "pyspark", "dagster_pyspark", "dagster_gcp", "gcsfs", "pandas", "sklearn"}
+    assert heavy & set(loaded) == set()
+    assert "plantclef_assets.checks.submissions" in loaded
+
+
+def test_the_command_line_validates_the_definitions() -> None:
+    command = [str(Path(sys.executable).with_name("dagster")), "definitions", "validate", "-m"]
+    done = subprocess.run([*command, "plantclef_assets.definitions"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("finetuned", [False, True])
+def test_recipes_and_dependencies_name_the_same_edges(tiny_survey: Path, tmp_path: Path, finetuned: bool) -> None:
+    settings = with_finetuned(tiny_survey, tmp_path) if finetuned else tiny_settings(tiny_survey, tmp_path)
+    graph = build_defs(settings).resolve_asset_graph()
+    recipes = build_recipes(settings)
+    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == set(recipes)
+    for name, recipe in recipes.items():
+        inputs = {one.asset for artifact in recipe.artifacts for one in recipe.inputs(artifact.partition)}
+        assert inputs == {parent.to_user_string() for parent in graph.get(AssetKey(name)).parent_keys}, name
+
+
+def with_finetuned(survey: Path, lake: Path) -> Settings:
+    """Give settings with a fine-tuned backbone and a run that uses it."""
+    profile = lake / "finetuned.toml"
+    lake.mkdir(parents=True, exist_ok=True)
+    profile.write_text((survey / "tiny.toml").read_text() + 'finetuned_cls_full = { feature_set = "finetuned_cls" }\n')
+    return tiny_settings(
+        survey,
+        lake,
+        profile=str(profile),
+        finetuned_model="vit_mini_patch14_reg4_dinov2",
+        finetuned_weights=str(survey / "weights.safetensors"),
+        finetuned_input_size=42,
+    )
+
+
+def upstream_keys(defs: Definitions, downstream: str, key: str | None, upstream: str) -> set[str]:
+    """Give the upstream partitions that one downstream partition waits for."""
+    graph = defs.resolve_asset_graph()
+    child, parent = graph.get(AssetKey(downstream)), graph.get(AssetKey(upstream))
+    assert parent.partitions_def is not None
+    mapping = graph.get_partition_mapping(child.key, parent.key)
+    wanted = None if child.partitions_def is None else child.partitions_def.subset_with_partition_keys([key or ""])
+    result = mapping.get_upstream_mapped_partitions_result_for_partitions(
+        wanted, child.partitions_def, parent.partitions_def
+    )
+    return set(result.partitions_subset.get_partition_keys())
+
+
+def test_every_edge_between_families_waits_for_what_it_needs(tiny_survey: Path, tmp_path: Path) -> None:
+    settings = with_finetuned(tiny_survey, tmp_path)
+    defs = build_defs(settings)
+    training, plots = set(shard_keys(settings.training_shards)), set(shard_keys(settings.plot_shards))
+    assert upstream_keys(defs, "classifier", "base_cls", "base_embeddings") == training
+    assert upstream_keys(defs, "classifier", "base_cls", "finetuned_embeddings") == set()
+    assert upstream_keys(defs, "classifier", "finetuned_cls", "finetuned_embeddings") == training
+    assert upstream_keys(defs, "tile_predictions", "01", "classifier") == {"base_cls", "base_dct", "finetuned_cls"}
+    assert upstream_keys(defs, "tile_predictions", "01", "base_tile_embeddings") == {"01"}
+    assert upstream_keys(defs, "submission", "base_cls_full", "tile_predictions") == plots
+    assert upstream_keys(defs, "leaderboard", None, "submission") == set(settings.active_runs)
+
+
+def test_finetuned_assets_exist_only_with_finetuned_weights(tiny_survey: Path, tmp_path: Path) -> None:
+    plain = describe(build_defs(tiny_settings(tiny_survey, tmp_path / "a")))
+    tuned = describe(build_defs(with_finetuned(tiny_survey, tmp_path / "b")))
+    assert set(tuned) - set(plain) == {"finetuned_backbone", "finetuned_embeddings", "finetuned_tile_embeddings"}
+    assert tuned["classifier"]["partitions"] == ["base_dct", "base_cls", "finetuned_cls"]
+    assert "finetuned_cls_full" in tuned["submission"]["partitions"]
+
+
+def test_without_plots_there_is_no_plot_side(tiny_survey: Path, tmp_path: Path) -> None:
+    assets = describe(build_defs(tiny_settings(tiny_survey, tmp_path, plot_images=None, plot_truth=None)))
+    assert set(assets) == {
+        "training_metadata",
+        "class_map",
+        "training_manifest",
+        "raw_images",
+        "resized_images",
+        "base_backbone",
+        "base_embeddings",
+        "classifier",
+    }
+
+
+if __name__ == "__main__":
+    SNAPSHOT.write_text(json.dumps(describe(build_defs(load_settings())), indent=1) + "\n")

@@ -1,0 +1,199 @@
+"""What happens around an asset's own work: no-ops, refusals, failures, and what Dagster is told of each shard."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from dagster import AssetKey, DagsterInstance
+
+from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.settings import Settings
+from plantclef_assets_tests.tiny import CHAIN, failed_checks, materialize, materialized
+
+OwnLake = Callable[..., Settings]
+
+
+def stamps(settings: Settings) -> dict[str, int]:
+    """Give the time of the last change of every file of a lake, in nanoseconds."""
+    root = Path(settings.lake)
+    return {str(path.relative_to(root)): path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+
+
+def materialization_metadata(instance: DagsterInstance, asset: str) -> dict[str | None, dict]:
+    """Give the metadata of each materialization of an asset by partition; there is one of each."""
+    found = {}
+    for record in instance.fetch_materializations(AssetKey(asset), limit=100).records:
+        event = record.asset_materialization
+        assert event is not None
+        assert event.partition not in found, f"{asset}/{event.partition} was recorded twice"
+        found[event.partition] = {name: value.value for name, value in event.metadata.items()}
+    return found
+
+
+def test_a_second_materialization_writes_nothing(own_lake: OwnLake) -> None:
+    settings = own_lake()
+    before = stamps(settings)
+    for selection, first, last in CHAIN:
+        assert materialize(settings, selection, first=first, last=last).success
+    assert stamps(settings) == before
+
+
+def test_a_deleted_shard_alone_is_made_again_and_byte_for_byte(own_lake: OwnLake) -> None:
+    settings = own_lake()
+    lake = Lake(settings.lake)
+    deleted = lake.path(Artifact("base_embeddings", "01"))
+    content, before = deleted.read_bytes(), stamps(settings)
+    deleted.unlink()
+    assert materialize(settings, "base_embeddings", first="00", last="02").success
+    assert deleted.read_bytes() == content
+    changed = {name for name, stamp in stamps(settings).items() if before[name] != stamp}
+    assert changed == {"base_embeddings/01.parquet", "quarantine/base_embeddings/01.parquet"}
+
+
+def test_each_shard_of_a_range_has_one_materialization_with_its_own_metadata(own_lake: OwnLake) -> None:
+    settings = own_lake()
+    lake = Lake(settings.lake)
+    lake.path(Artifact("resized_images", "01")).unlink()
+    with DagsterInstance.ephemeral() as instance:
+        assert materialize(settings, "resized_images", first="00", last="02", instance=instance).success
+        shards = materialization_metadata(instance, "resized_images")
+    assert set(shards) == {"00", "01", "02"}
+    for key, metadata in shards.items():
+        record = lake.record(Artifact("resized_images", key))
+        assert record is not None
+        assert metadata["dagster/partition_row_count"] == record.rows
+        assert metadata["dagster/uri"] == lake.path(Artifact("resized_images", key)).as_uri()
+        assert {column.name for column in metadata["dagster/column_schema"].columns} >= {"image_name", "data"}
+        assert metadata["contact_sheet"].startswith("![contact sheet](data:image/jpeg;base64,")
+    assert shards["01"]["state"] == "made"
+    assert shards["01"]["rows_per_second"] > 0
+    assert shards["00"]["state"] == "up to date"
+    assert "seconds" not in shards["00"]
+
+
+def test_pictures_and_previews_are_in_the_metadata(own_lake: OwnLake) -> None:
+    settings = own_lake()
+    with DagsterInstance.ephemeral() as instance:
+        materialize(settings, "tile_predictions", first="00", last="01", instance=instance)
+        materialize(settings, "submission,leaderboard", first="base_cls_full", instance=instance)
+        tiles = materialization_metadata(instance, "tile_predictions")
+        submission = materialization_metadata(instance, "submission")
+        leaderboard = materialization_metadata(instance, "leaderboard")
+    assert "data:image/jpeg;base64," in tiles["00"]["tiled_plot"]
+    assert "| PLOT-0-20240501 |" in submission["base_cls_full"]["preview"]
+    assert "base_dct_2x2_max2" in leaderboard[None]["leaderboard"]
+
+
+def test_other_settings_make_downstream_refuse_what_was_made_with_the_old(own_lake: OwnLake) -> None:
+    settings = own_lake(image_size=64)
+    result = materialize(settings, "base_embeddings", first="00", last="02")
+    assert not result.success
+    message = str(failure(result))
+    assert "base_embeddings/00 needs resized_images/00" in message
+    assert "image_size 48 instead of 64" in message
+
+
+def test_a_changed_input_is_refused_with_both_fingerprints(own_lake: OwnLake) -> None:
+    settings = own_lake()
+    lake = Lake(settings.lake)
+    old = lake.record(Artifact("resized_images", "00"))
+    changed = own_lake(image_size=64)
+    assert materialize(changed, "resized_images", first="00").success
+    new = lake.record(Artifact("resized_images", "00"))
+    assert old is not None
+    assert new is not None
+    message = str(failure(materialize(changed, "classifier", first="base_dct", last="base_cls")))
+    assert old.fingerprint[:12] in message
+    assert new.fingerprint[:12] in message
+
+
+def test_an_identical_rebuild_upstream_leaves_downstream_valid(own_lake: OwnLake) -> None:
+    settings = own_lake()
+    lake = Lake(settings.lake)
+    before = stamps(settings)
+    lake.path(Artifact("raw_images", "00")).unlink()
+    assert materialize(settings, "raw_images,resized_images,base_embeddings", first="00", last="02").success
+    changed = {name for name, stamp in stamps(settings).items() if before[name] != stamp}
+    assert changed == {"raw_images/00.parquet", "quarantine/raw_images/00.parquet"}
+
+
+def test_a_shard_that_fails_leaves_the_others_finished_and_recorded(own_lake: OwnLake) -> None:
+    settings = own_lake()
+    lake = Lake(settings.lake)
+    for key in ("00", "01", "02"):
+        lake.path(Artifact("resized_images", key)).unlink()
+    lake.path(Artifact("raw_images", "01")).unlink()
+    with DagsterInstance.ephemeral() as instance:
+        result = materialize(settings, "resized_images,base_embeddings", first="00", last="02", instance=instance)
+        recorded = materialization_metadata(instance, "resized_images")
+    assert not result.success
+    assert set(recorded) == {"00", "02"}
+    assert lake.exists(Artifact("resized_images", "00"))
+    assert not lake.exists(Artifact("resized_images", "01"))
+    assert "raw_images/01 is not in the lake" in str(failure(result))
+    assert "base_embeddings" not in materialized(result)
+
+
+def test_the_leaderboard_waits_for_all_submissions(own_lake: OwnLake) -> None:
+    settings = own_lake()
+    Lake(settings.lake).path(Artifact("submission", "base_cls_2x2")).unlink()
+    result = materialize(settings, "leaderboard")
+    assert "submission/base_cls_2x2 is not in the lake" in str(failure(result))
+
+
+def test_a_new_plot_photograph_shows_up_as_stale_before_anything_is_made(own_lake: OwnLake, tiny_survey: Path) -> None:
+    settings = own_lake()
+    extra = tiny_survey / "plots" / "PLOT-9-20240501.jpg"
+    extra.write_bytes((tiny_survey / "plots" / "PLOT-0-20240501.jpg").read_bytes())
+    try:
+        from dagster import AssetCheckKey
+
+        from plantclef_assets.definitions import build_defs
+
+        job = build_defs(settings).resolve_implicit_global_asset_job_def()
+        with DagsterInstance.ephemeral() as instance:
+            result = job.get_subset(
+                asset_selection=set(), asset_check_selection={AssetCheckKey(AssetKey("plot_manifest"), "up_to_date")}
+            ).execute_in_process(instance=instance)
+    finally:
+        extra.unlink()
+    assert failed_checks(result) == {("plot_manifest", "up_to_date")}
+
+
+def test_finetuned_assets_run_through_the_same_factory(tiny_survey: Path, tmp_path: Path) -> None:
+    from plantclef_assets_tests.assets.test_graph import with_finetuned
+
+    settings = with_finetuned(tiny_survey, tmp_path / "lake")
+    chain = (
+        ("training_metadata,class_map,training_manifest,plot_manifest,base_backbone,finetuned_backbone", None, None),
+        ("raw_images,resized_images,base_embeddings,finetuned_embeddings", "00", "02"),
+        ("classifier", "base_dct", "finetuned_cls"),
+        ("plot_images,base_tile_embeddings,finetuned_tile_embeddings,tile_predictions", "00", "01"),
+        ("submission,leaderboard", "base_cls_full", "finetuned_cls_full"),
+    )
+    for selection, first, last in chain:
+        assert materialize(settings, selection, first=first, last=last).success, selection
+    lake = Lake(settings.lake)
+    runs = lake.read(Artifact("leaderboard")).column("run").to_pylist()
+    assert "finetuned_cls_full" in runs
+    assert "dct" not in lake.read(Artifact("finetuned_embeddings", "00")).column_names
+
+
+def failure(result) -> BaseException | None:
+    """Give what the first failed step says."""
+    assert not result.success
+    event = next(event for event in result.all_events if event.is_step_failure)
+    return event.step_failure_data.error.message and RuntimeError(event.step_failure_data.error.to_string())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_number_of_workers_leaves_no_trace(own_lake: OwnLake, workers: int) -> None:
+    settings = own_lake(workers=workers)
+    lake = Lake(settings.lake)
+    contents = {}
+    for key in ("00", "01", "02"):
+        path = lake.path(Artifact("resized_images", key))
+        contents[path] = path.read_bytes()
+        path.unlink()
+    assert materialize(settings, "resized_images", first="00", last="02").success
+    assert {path: path.read_bytes() for path in contents} == contents
