@@ -19,9 +19,27 @@ from plantclef_assets.settings import Settings, load_settings
 
 SPECIES = {1000001: (200, 60, 60), 1000002: (60, 180, 60), 1000003: (60, 60, 200)}
 COLUMNS = (
-    "image_name;organ;species_id;obs_id;license;partner;author;altitude;latitude;longitude;gbif_species_id;species;"
-    "genus;family;dataset;publisher;references;url;learn_tag;image_backup_url"
-).split(";")
+    "image_name",
+    "organ",
+    "species_id",
+    "obs_id",
+    "license",
+    "partner",
+    "author",
+    "altitude",
+    "latitude",
+    "longitude",
+    "gbif_species_id",
+    "species",
+    "genus",
+    "family",
+    "dataset",
+    "publisher",
+    "references",
+    "url",
+    "learn_tag",
+    "image_backup_url",
+)
 PROFILE = """
 [runs]
 base_cls_full = { feature_set = "base_cls" }

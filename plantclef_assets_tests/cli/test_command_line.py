@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,37 +12,23 @@ import pytest
 
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.settings import PREFIX, Settings
+from plantclef_assets_tests.cli.commands import PYTHON, make_instance, materialize_command, run_command
 
-PYTHON = Path(sys.executable)
-MATERIALIZE = (str(PYTHON.with_name("dagster")), "asset", "materialize", "-m", "plantclef_assets.definitions")
 TINY = ("profile", "lake", "training_metadata", "training_images", "plot_images", "plot_truth", "training_shards",
         "plot_shards", "base_model", "base_weights", "base_input_size", "image_size", "workers")  # fmt: skip
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A new Dagster instance, made as the Make targets make it."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    (folder / "dagster.yaml").write_text(Path("dagster.yaml").read_text())
-    command = [str(PYTHON.with_name("dagster")), "instance", "migrate"]
-    subprocess.run(command, check=True, capture_output=True, env=os.environ | {"DAGSTER_HOME": str(folder)})
-    return folder
+    """A new Dagster instance."""
+    return make_instance(tmp_path / "home")
 
 
 def environment(settings: Settings, home: Path, **changes: object) -> dict[str, str]:
     """Give the variables that bring a process to these settings."""
     values = {name: getattr(settings, name) for name in TINY} | changes
     variables = {PREFIX + name.upper(): str(value) for name, value in values.items() if value is not None}
-    return os.environ | variables | {"DAGSTER_HOME": str(home), "PLANTCLEF_CLASSIFIER__EPOCHS": "15"}
-
-
-def run(command: tuple[str, ...], variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300)
-
-
-def select(selection: str, first: str, last: str) -> tuple[str, ...]:
-    return (*MATERIALIZE, "--select", selection, "--partition-range", f"{first}...{last}")
+    return variables | {"DAGSTER_HOME": str(home), "PLANTCLEF_CLASSIFIER__EPOCHS": "15"}
 
 
 @pytest.mark.slow
@@ -53,17 +38,19 @@ def test_a_killed_range_leaves_whole_files_and_the_same_command_finishes_it(
     settings = own_lake()
     variables = environment(settings, home, training_shards=24, batch_size=1, base_input_size=252)
     lake = Lake(settings.lake)
-    prepare = (*MATERIALIZE, "--select", "training_manifest,base_backbone")
-    assert run(prepare, variables).returncode == 0
-    assert run(select("raw_images,resized_images", "00", "23"), variables).returncode == 0
+    prepare = materialize_command("training_manifest,base_backbone")
+    assert run_command(prepare, variables).returncode == 0
+    assert run_command(materialize_command("raw_images,resized_images", "00", "23"), variables).returncode == 0
     for path in (Path(settings.lake) / "base_embeddings").glob("*.parquet"):
         path.unlink()
 
     def shards() -> list[Path]:
         return sorted((Path(settings.lake) / "base_embeddings").glob("*.parquet"))
 
-    command = select("base_embeddings", "00", "23")
-    process = subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = materialize_command("base_embeddings", "00", "23")
+    process = subprocess.Popen(
+        command, env=os.environ | variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 120
     while len(shards()) < 3 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -75,7 +62,7 @@ def test_a_killed_range_leaves_whole_files_and_the_same_command_finishes_it(
         embedded, resized = (lake.read(Artifact(name, path.stem)) for name in ("base_embeddings", "resized_images"))
         assert embedded.column("image_name") == resized.column("image_name")
 
-    again = run(command, variables)
+    again = run_command(command, variables)
     assert again.returncode == 0, again.stdout + again.stderr
     assert len(shards()) == 24
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
@@ -90,8 +77,8 @@ def test_runs_of_the_command_line_wait_for_the_accelerator(own_lake: Callable[..
     Lake(settings.lake).path(Artifact("base_embeddings", "00")).unlink()
     with FileLock(home / "accelerator.lock"):
         process = subprocess.Popen(
-            select("base_embeddings", "00", "02"),
-            env=environment(settings, home),
+            materialize_command("base_embeddings", "00", "02"),
+            env=os.environ | environment(settings, home),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -110,15 +97,15 @@ def test_the_whole_chain_runs_from_one_command_and_prints_the_leaderboard(
     own_lake: Callable[..., Settings], home: Path
 ) -> None:
     settings = own_lake()
-    result = run((str(PYTHON), "-m", "plantclef_assets"), environment(settings, home))
+    result = run_command([str(PYTHON), "-m", "plantclef_assets"], environment(settings, home))
     assert result.returncode == 0, result.stdout + result.stderr
     assert re.search(r"^base_dct_2x2_max2 +max\(species_per_plot=2\) +\d\.\d{3}", result.stdout, re.MULTILINE)
     assert "── results: base_cls_full … base_dct_2x2_max2" in result.stdout
 
 
 def test_a_setting_that_cannot_be_used_is_one_sentence(home: Path) -> None:
-    variables = os.environ | {"DAGSTER_HOME": str(home), "PLANTCLEF_IMAGE_SIZE": "large"}
-    result = run((str(PYTHON), "-m", "plantclef_assets"), variables)
+    variables = {"DAGSTER_HOME": str(home), "PLANTCLEF_IMAGE_SIZE": "large"}
+    result = run_command([str(PYTHON), "-m", "plantclef_assets"], variables)
     assert result.returncode == 1
     assert result.stderr.strip().startswith("PLANTCLEF_IMAGE_SIZE:")
     assert len(result.stderr.strip().splitlines()) == 1
