@@ -136,10 +136,16 @@ def _metadata(
         metadata |= {rows: record.rows, "dagster/column_schema": _column_schema(artifact.asset)}
     if seconds is not None:
         metadata["seconds"] = round(seconds, 2)
-        rows_in = record.figures.get("rows_in") or record.rows
-        if rows_in and seconds > 0:
-            metadata["rows_per_second"] = round(rows_in / seconds, 2)
+        worked_on = max(record.figures.get("rows_in", 0), record.rows or 0)
+        if worked_on and seconds > 0:
+            metadata[_rate_name(artifact.asset)] = round(worked_on / seconds, 2)
     return metadata | dict(describe(artifact, record))
+
+
+def _rate_name(asset: str) -> str:
+    spec = TABLES.get(asset)
+    of_images = spec is not None and ("data" in spec.columns.names or bool(spec.vectors))
+    return "images_per_second" if of_images else "rows_per_second"
 
 
 def _column_schema(asset: str) -> TableSchema:

@@ -66,7 +66,7 @@ def test_each_shard_of_a_range_has_one_materialization_with_its_own_metadata(own
         assert {column.name for column in metadata["dagster/column_schema"].columns} >= {"image_name", "data"}
         assert metadata["contact_sheet"].startswith("![contact sheet](data:image/jpeg;base64,")
     assert shards["01"]["state"] == "made"
-    assert shards["01"]["rows_per_second"] > 0
+    assert shards["01"]["images_per_second"] > 0
     assert shards["00"]["state"] == "up to date"
     assert "seconds" not in shards["00"]
 
