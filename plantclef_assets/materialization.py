@@ -27,7 +27,7 @@ from plantclef_assets.lake.schemas import TABLES
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, MissingArtifactError, Record
 
-Run = Callable[[Sequence[Shard]], Iterator[Outcome]]
+MakeShards = Callable[[Sequence[Shard]], Iterator[Outcome]]
 """Makes shards and gives the outcome of each as it ends."""
 Describe = Callable[[Artifact, Record], Mapping[str, Any]]
 """Gives metadata of an asset's own for one artifact, such as a picture."""
@@ -38,20 +38,20 @@ _HIDDEN_FIGURES = {"species", "rows", "rows_out"}
 
 
 @dataclass
-class _Progress:
+class _State:
     """What is known of the artifacts of one materialization so far."""
 
     finished: dict[Artifact, Mapping[str, Any]] = field(default_factory=dict)
     errors: dict[Artifact, BaseException] = field(default_factory=dict)
 
 
-def in_this_process(make: MakeShard) -> Run:
+def in_this_process(make: MakeShard) -> MakeShards:
     """Make shards one after the other, in the process of the run."""
     return lambda shards: run_shards(make, shards, workers=1)
 
 
 def materialize(
-    context: AssetExecutionContext, lineage: Lineage, run: Run, describe: Describe = lambda artifact, record: {}
+    context: AssetExecutionContext, lineage: Lineage, make: MakeShards, describe: Describe = lambda artifact, record: {}
 ) -> MaterializeResult:
     """Bring the artifacts that this run asks for up to date, and say of each what it is now.
 
@@ -60,13 +60,13 @@ def materialize(
     """
     recipe = lineage.recipes[context.asset_key.to_user_string()]
     keys = [None] if recipe.partitions is None else context.partition_keys
-    state = _Progress()
+    state = _State()
     shards = list(_plan(lineage, [recipe.artifact(key) for key in keys], describe, state))
     if state.finished:
         context.log.info(f"{len(state.finished)} of {len(keys)} are up to date; nothing to do for them.")
     if shards:
         with Progress(recipe.asset, len(shards), "shards", context.log.info) as progress:
-            for outcome in run(shards):
+            for outcome in make(shards):
                 artifact = outcome.shard.artifact
                 if outcome.error:
                     state.errors[artifact] = outcome.error
@@ -79,7 +79,7 @@ def materialize(
     return _conclude(context, state)
 
 
-def _plan(lineage: Lineage, artifacts: Sequence[Artifact], describe: Describe, state: _Progress) -> Iterator[Shard]:
+def _plan(lineage: Lineage, artifacts: Sequence[Artifact], describe: Describe, state: _State) -> Iterator[Shard]:
     """Sort out what is up to date and what cannot be made; give the rest."""
     for artifact in artifacts:
         try:
@@ -95,7 +95,7 @@ def _plan(lineage: Lineage, artifacts: Sequence[Artifact], describe: Describe, s
             yield Shard(artifact, provenance)
 
 
-def _conclude(context: AssetExecutionContext, state: _Progress) -> MaterializeResult:
+def _conclude(context: AssetExecutionContext, state: _State) -> MaterializeResult:
     """Record one materialization for each finished artifact; fail if there are others."""
     if state.errors:
         for artifact, metadata in state.finished.items():

@@ -30,6 +30,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from plantclef_assets.scoring.aggregation import check_aggregation
+from plantclef_assets.vision.tiling import parse_tiling
+
 PREFIX = "PLANTCLEF_"
 DEMO_SCHEME = "demo:"
 """Sources that begin with this lie in the generated demo survey, `<lake>/demo_survey/…`."""
@@ -53,9 +56,15 @@ class RunSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     feature_set: Literal["base_dct", "base_cls", "finetuned_cls"]
-    tiling: str = Field(default="full", pattern=r"^(full|[1-9]\d*x[1-9]\d*)$")
-    aggregation: Literal["argmax_union", "max"] = "argmax_union"
+    tiling: str = "full"
+    aggregation: str = "argmax_union"
     species_per_plot: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _check_tiling_and_aggregation(self) -> Self:
+        parse_tiling(self.tiling)
+        check_aggregation(self.aggregation, self.aggregation_parameters)
+        return self
 
     @property
     def aggregation_parameters(self) -> dict[str, int]:

@@ -15,7 +15,7 @@ from plantclef_assets.lake.provenance import Lineage, Recipe
 from plantclef_assets.lake.schemas import TABLES
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.materialization import Run, materialize
+from plantclef_assets.materialization import MakeShards, materialize
 from plantclef_assets.partitions import Families
 from plantclef_assets.recipes import tilings_of
 from plantclef_assets.resources import AcceleratorResource, LakeResource
@@ -104,7 +104,7 @@ def _on_accelerator(
     source: str,
     pictures_per_row: int,
     make: Callable[["Embedding"], MakeShard],
-) -> Run:
+) -> MakeShards:
     """Hold the accelerator and load the backbone once for all shards; neither happens where there is nothing to do."""
 
     def run(shards: Sequence[Shard]) -> Iterator[Outcome]:

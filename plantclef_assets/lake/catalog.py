@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     import duckdb
 
 
+# quarantine/<asset>/<partition>.parquet, or quarantine/<asset>.parquet
+_QUARANTINED_ASSET = """
+    if(parse_path(filename)[-2] = 'quarantine', parse_filename(filename, true), parse_path(filename)[-2]) as asset
+"""
+
+
 def open_catalog(lake: Lake) -> "duckdb.DuckDBPyConnection":
     """Open the lake as DuckDB views: one for each asset that has files, and `quarantine`."""
     import duckdb
@@ -26,7 +32,7 @@ def open_catalog(lake: Lake) -> "duckdb.DuckDBPyConnection":
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
         files = sorted(file for file in folder.rglob("*.parquet") if not file.name.startswith("."))
         if files and folder.name == "quarantine":
-            _create_view(connection, "quarantine", files, "parse_path(filename)[-2] as asset")
+            _create_view(connection, "quarantine", files, _QUARANTINED_ASSET)
         elif files:
             _create_view(connection, folder.name, files, "parse_filename(filename, true) as partition")
     return connection
