@@ -139,7 +139,12 @@ def _metadata(
         worked_on = max(record.figures.get("rows_in", 0), record.rows or 0)
         if worked_on and seconds > 0:
             metadata[_rate_name(artifact.asset)] = round(worked_on / seconds, 2)
-    return metadata | dict(describe(artifact, record))
+    if seconds is None and artifact.partition is not None:
+        return metadata  # a no-op costs a footer read; its picture is with the materialization that made it
+    try:
+        return metadata | dict(describe(artifact, record))
+    except Exception as error:  # what is wrong with it is for the checks to say
+        return metadata | {"not_shown": f"{type(error).__name__}: {error}"}
 
 
 def _rate_name(asset: str) -> str:

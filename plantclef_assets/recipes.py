@@ -12,6 +12,7 @@ from plantclef_assets.ingest.manifests import listing_digest
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.provenance import Recipe
 from plantclef_assets.lake.store import Artifact
+from plantclef_assets.scoring.artifacts import submission_files
 from plantclef_assets.settings import Settings
 
 Inputs = Callable[[str | None], tuple[Artifact, ...]]
@@ -26,7 +27,7 @@ def build_recipes(settings: Settings) -> dict[str, Recipe]:
     if settings.has_plots:
         recipes += _plot_recipes(settings)
     if settings.uses_demo_survey:
-        recipes.append(Recipe("demo_survey", "1"))
+        recipes.append(Recipe("demo_survey", "1", beside=lambda lake, _: (Path(lake.root, "demo_survey"),)))
     return {recipe.asset: recipe for recipe in recipes}
 
 
@@ -154,6 +155,7 @@ def _plot_recipes(settings: Settings) -> Iterable[Recipe]:
             Artifact("class_map"),
         ),
         config=lambda run: {"dialect": settings.dialect, **runs[run or ""].model_dump()},
+        beside=lambda lake, artifact: tuple(submission_files(lake, artifact, settings.dialect).values()),
         partitions=tuple(runs),
     )
     yield Recipe(

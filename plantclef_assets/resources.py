@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from getpass import getuser
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -93,6 +94,6 @@ def build_resources(settings: Settings) -> dict[str, ConfigurableResource]:
             precision=settings.precision,
             batch_size=settings.batch_size,
             threads=settings.workers,
-            lock_folder=os.environ.get("DAGSTER_HOME") or gettempdir(),
+            lock_folder=os.environ.get("DAGSTER_HOME") or str(Path(gettempdir(), f"plantclef-{getuser()}")),
         ),
     }

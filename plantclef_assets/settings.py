@@ -9,6 +9,7 @@ below; `PLANTCLEF_PROFILE` names one of the package's own (`profiles/*.toml`) or
 
 import os
 import re
+import tomllib
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
@@ -28,6 +29,9 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
+)
+from pydantic_settings import (
+    SettingsError as PydanticSettingsError,
 )
 
 from plantclef_assets.scoring.aggregation import check_aggregation
@@ -305,16 +309,20 @@ def load_settings(**values: Any) -> Settings:
         raise SettingsError("\n".join(_sentence(finding) for finding in error.errors())) from None
     except SettingsError:
         raise
-    except ValueError as error:  # pydantic-settings on a variable that should hold JSON, tomllib on the profile
-        raise SettingsError(f"The settings cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{PREFIX}PROFILE: the file is no TOML: {error}.") from error
+    except PydanticSettingsError as error:  # a variable that should hold JSON
+        field = re.search('field "(\\w+)"', str(error))
+        variable = PREFIX + (field[1].upper() if field else "PROFILE")
+        raise SettingsError(f"{variable}: its value is no JSON, which this setting needs.") from error
 
 
 def _refuse_unknown_variables(names: Iterable[str]) -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     for name in sorted(names):
         if name.startswith(PREFIX) and name not in _NOT_SETTINGS and name.split("__")[0] not in known:
-            close = get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else "the README lists the variables."
+            close = get_close_matches(name.removeprefix(PREFIX), [one.removeprefix(PREFIX) for one in known], n=1)
+            hint = f"did you mean {PREFIX}{close[0]}?" if close else "the README lists the variables."
             raise SettingsError(f"{name}: there is no such setting; {hint}")
 
 
@@ -338,6 +346,8 @@ def _readable(location: str | None, kind: Literal["file", "folder"]) -> str | No
     if _REMOTE.match(location):
         raise ValueError(f"'{location}' is a remote address, and only local {kind}s can be read yet")
     path = Path(location).expanduser().absolute()
+    if kind == "folder" and path.is_file():
+        raise ValueError(f"'{path}' is a file, and an archive cannot be read yet; unpack it and give the folder")
     if not (path.is_file() if kind == "file" else path.is_dir()):
         raise ValueError(f"there is no {kind} '{path}'")
     if not os.access(path, os.R_OK):

@@ -101,7 +101,10 @@ def _artifacts_of_run(tags: Mapping[str, str], recipe: Recipe) -> tuple[Artifact
 
 
 def _result(check: Check, evidence: Evidence, in_run: set[Artifact]) -> AssetCheckResult:
-    findings = list(check.judge(evidence))
+    try:
+        findings = list(check.judge(evidence))
+    except Exception as error:  # a damaged table is no reason to leave the other checks unsaid
+        findings = [Finding(one, f"{one} cannot be judged: {error}") for one in evidence.records]
     blocks = check.blocking and any(finding.artifact in in_run for finding in findings)
     bad = list(dict.fromkeys(str(finding.artifact) for finding in findings))
     metadata: dict[str, Any] = {

@@ -6,6 +6,7 @@ leaves nothing behind that would write on.
 
 import multiprocessing
 import os
+import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -61,8 +62,20 @@ def _make_here(make: MakeShard, shard: Shard) -> Outcome:
 
 def _timed(make: MakeShard, shard: Shard) -> float:
     start = time.perf_counter()
-    make(shard)
+    try:
+        make(shard)
+    except Exception as error:
+        raise _speakable(error) from None
     return time.perf_counter() - start
+
+
+def _speakable(error: Exception) -> Exception:
+    """Give an error that survives the way to the parent; one that does not would break the pool for all shards."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
 
 
 def _leave_with_parent() -> None:

@@ -3,16 +3,20 @@
 import csv
 from pathlib import Path
 
+import pyarrow as pa
+
 from plantclef_assets.lake.catalog import open_catalog
 from plantclef_assets.lake.schemas import CLASS_MAP
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.tables import write_table
 
-# A species is written in several ways (7,855 names for 7,806 ids): the commonest spelling stands for it.
+# A species is written in several ways (7,855 names for 7,806 ids): the commonest spelling stands for it. The order
+# decides between equally common ones; without it threads would.
 _SPECIES = """
-select species_id, mode(species) as species, mode(genus) as genus, mode(family) as family,
-       mode(gbif_species_id) as gbif_species_id, count(*) as images
+select species_id, mode(species order by species) as species, mode(genus order by genus) as genus,
+       mode(family order by family) as family,
+       mode(gbif_species_id order by gbif_species_id) as gbif_species_id, count(*) as images
 from training_metadata group by species_id
 """
 _CLASS_MAP = f"""
@@ -50,14 +54,15 @@ def write_class_map(
     official = read_class_mapping(class_mapping) if class_mapping else []
     names = read_species_names(species_names) if species_names else {}
     with open_catalog(lake) as catalog:
-        catalog.execute("create table official (species_id bigint, line bigint)")
-        catalog.execute("create table names (species_id bigint, species varchar)")
-        if official:
-            catalog.executemany(
-                "insert into official values (?, ?)", [(one, line) for line, one in enumerate(official)]
-            )
-        if names:
-            catalog.executemany("insert into names values (?, ?)", list(names.items()))
+        lines = pa.table(
+            {"species_id": pa.array(official, pa.int64()), "line": pa.array(range(len(official)), pa.int64())}
+        )
+        catalog.register("official", lines)
+        spelt = {
+            "species_id": pa.array(list(names), pa.int64()),
+            "species": pa.array(list(names.values()), pa.string()),
+        }
+        catalog.register("names", pa.table(spelt))
         classes = catalog.sql(_CLASS_MAP).to_arrow_table()
         photographs = lake.open(Artifact("training_metadata")).metadata.num_rows
     with write_table(lake, shard.artifact, CLASS_MAP, shard.provenance) as table:

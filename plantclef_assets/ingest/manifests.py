@@ -24,8 +24,13 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
 
 # Cut where the middle of a photograph falls: shards of equal bytes to within one photograph.
 _SHARD = """
-lpad(least(floor(({shards} * (sum(bytes) over before + bytes / 2)) / greatest(sum(bytes) over (), 1)), {shards} - 1)
-     ::bigint::varchar, {digits}, '0') as shard
+lpad(
+    least(
+        floor({shards} * (coalesce(sum(bytes) over before, 0) + bytes / 2) / greatest(sum(bytes) over (), 1)),
+        {shards} - 1
+    )::bigint::varchar,
+    {digits}, '0'
+) as shard
 """
 _WINDOW = "window before as (order by source rows between unbounded preceding and 1 preceding)"
 _FIRST = "row_number() over (partition by {key} order by source) as copy"
@@ -36,13 +41,15 @@ select files.source, files.bytes, metadata.image_name, metadata.species_id, meta
        metadata.learn_tag, files.image_name as file_name,
        case when copy > 1 then 'duplicate_name'
             when metadata.image_name is null then 'not_in_metadata'
-            when try_cast(folder as bigint) != metadata.species_id then 'label_mismatch' end as reason,
+            when folder_species != metadata.species_id then 'label_mismatch' end as reason,
        case reason when 'duplicate_name' then 'another folder has a photograph of this name; the first is used'
             when 'not_in_metadata' then 'no row of the metadata names this photograph'
             when 'label_mismatch' then 'lies in folder ' || folder || ', but is of species ' || metadata.species_id
             end as detail
 from (select *, {_FIRST.format(key="image_name")} from files) files
      left join training_metadata metadata on metadata.image_name = files.image_name
+     left join (select distinct species_id as folder_species from training_metadata)
+            on folder_species = try_cast(folder as bigint)
 """
 _JUDGED_PLOTS = f"""
 create table judged as
@@ -59,12 +66,21 @@ from training_metadata where image_name not in (select image_name from files) or
 
 def list_files(folder: Path) -> Iterator[tuple[str, int]]:
     """Give path below the folder and size in bytes of each photograph; hidden files and other endings are left out."""
-    for parent, folders, names in os.walk(folder):
+    seen: set[str] = set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if name.lower().endswith(SUFFIXES) and not name.startswith("."):
                 path = Path(parent, name)
-                yield path.relative_to(folder).as_posix(), path.stat().st_size
+                source = path.relative_to(folder).as_posix()
+                # A name that is no Unicode is of no row of the metadata, but has to be told.
+                readable = source.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+                yield readable, path.stat().st_size if path.exists() else 0
 
 
 def listing_digest(folder: Path) -> str:

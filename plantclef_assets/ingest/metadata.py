@@ -6,6 +6,7 @@ one's own may use `,` or tabs and needs no more than the columns `image_name` an
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -35,7 +36,7 @@ def write_training_metadata(lake: Lake, shard: Shard, file: Path) -> None:
     A number that cannot be read becomes null and is counted in the figures (`unreadable`).
 
     Raises:
-        MetadataError: the file is empty, or lacks a needed column.
+        MetadataError: the file is no CSV in UTF-8, has no row, or lacks a needed column.
     """
     findings: list[dict[str, str | None]] = []
     unreadable: dict[str, int] = {}
@@ -47,6 +48,8 @@ def write_training_metadata(lake: Lake, shard: Shard, file: Path) -> None:
             rows, counts = _typed(batch)
             unreadable = {name: unreadable.get(name, 0) + count for name, count in counts.items()}
             table.write(_without_unusable(rows, batch, file, seen, findings))
+        if not rows_in and not findings:
+            raise MetadataError(f"{file} has a header, but no row")
         malformed = sum(finding["reason"] == "malformed_row" for finding in findings)
         table.figures = {
             "rows_in": rows_in + malformed,
@@ -69,7 +72,17 @@ def _read_batches(file: Path, findings: list[dict[str, str | None]]) -> Iterator
     missing = [name for name in _NEEDED if name not in names]
     if missing:
         raise MetadataError(f"{file} has no column {' and no column '.join(missing)}; it has {', '.join(names)}")
-    reader = csv.open_csv(
+    twice = sorted({name for name in names if names.count(name) > 1} & set(TRAINING_METADATA.columns.names))
+    if twice:
+        raise MetadataError(f"{file} has several columns {', '.join(twice)}")
+    try:
+        yield from _rows(file, names, delimiter, set_aside)
+    except pa.ArrowInvalid as error:
+        raise MetadataError(f"{file} cannot be read as a CSV: {error}") from error
+
+
+def _rows(file: Path, names: list[str], delimiter: str, set_aside: Any) -> csv.CSVStreamingReader:
+    return csv.open_csv(
         file,
         read_options=csv.ReadOptions(block_size=BLOCK_BYTES, column_names=names, skip_rows=1, use_threads=False),
         parse_options=csv.ParseOptions(
@@ -79,15 +92,15 @@ def _read_batches(file: Path, findings: list[dict[str, str | None]]) -> Iterator
             column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True
         ),
     )
-    try:
-        yield from reader
-    except pa.ArrowInvalid as error:
-        raise MetadataError(f"{file} cannot be read as a CSV: {error}") from error
 
 
 def _header(file: Path) -> str:
-    with file.open(encoding="utf-8-sig") as stream:
-        header = stream.readline().rstrip("\r\n")
+    with file.open("rb") as stream:
+        line = stream.readline()
+    try:
+        header = line.decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise MetadataError(f"{file} cannot be read as a CSV: it is not UTF-8 ({error.reason})") from error
     if not header:
         raise MetadataError(f"{file} is empty; a header line with image_name and species_id is needed")
     return header
@@ -107,12 +120,13 @@ def _typed(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, dict[str, int]]:
         values = batch.column(column.name)
         if column.type != pa.string():
             readable = pc.match_substring_regex(values, _NUMBER).fill_null(False)
-            unreadable[column.name] = len(values) - values.null_count - pc.sum(readable).as_py()
+            given = len(values) - values.null_count
             numbers = pc.if_else(readable, values, None).cast(pa.string())
             values = pc.utf8_trim_whitespace(numbers).cast(pa.float64())
             if column.type == pa.int64():  # "5328663.0", as published
-                whole = pc.equal(values, pc.floor(values)).fill_null(False)
-                values = pc.if_else(whole, values, None)
+                whole = pc.and_(pc.equal(values, pc.floor(values)), pc.less(pc.abs(values), 2.0**53))
+                values = pc.if_else(whole.fill_null(False), values, None)
+            unreadable[column.name] = given - (len(values) - values.null_count)
         arrays.append(values.cast(column.type))
     return pa.RecordBatch.from_arrays(arrays, names=TRAINING_METADATA.columns.names), unreadable
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
-
 from plantclef_assets.lake.schemas import PLOT_IMAGES, RAW_IMAGES
 from plantclef_assets.lake.shards import Shard, write_shard
 from plantclef_assets.lake.store import Artifact, Lake
@@ -61,8 +59,7 @@ class PlotImages:
 
 
 def _manifest_rows(lake: Lake, manifest: str, shard: Shard) -> Iterator[list[dict[str, Any]]]:
-    rows = lake.read(Artifact(manifest))
-    rows = rows.filter(pc.equal(rows.column("shard"), shard.artifact.partition))
+    rows = lake.read(Artifact(manifest), filters=[("shard", "=", shard.artifact.partition)])
     for batch in rows.to_batches(max_chunksize=_ROWS_AT_ONCE):
         yield batch.to_pylist()
 

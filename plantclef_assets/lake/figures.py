@@ -26,7 +26,6 @@ class Figures:
     def __init__(self, spec: TableSpec) -> None:
         self._spec = spec
         self._rows = 0
-        self._nulls: Counter[str] = Counter()
         self._species: set[int] = set()
         self._learn_tags: Counter[str] = Counter()
         self._probabilities = _ProbabilityFigures()
@@ -36,8 +35,6 @@ class Figures:
         """Add the rows of a batch."""
         names = set(batch.schema.names)
         self._rows += batch.num_rows
-        for name in self._spec.required:
-            self._nulls[name] += batch.column(name).null_count
         if "species_id" in names:
             self._species.update(pc.unique(batch.column("species_id")).drop_null().to_pylist())
         if "learn_tag" in names:
@@ -50,10 +47,7 @@ class Figures:
 
     def result(self) -> dict[str, Any]:
         """Give the figures as plain values for JSON."""
-        figures: dict[str, Any] = {
-            "rows": self._rows,
-            "nulls": {name: count for name, count in self._nulls.items() if count},
-        }
+        figures: dict[str, Any] = {"rows": self._rows}
         if "species_id" in self._spec.columns.names:
             figures["species"] = sorted(self._species)
         if "learn_tag" in self._spec.columns.names:
@@ -69,7 +63,7 @@ def enforce(artifact: object, figures: dict[str, Any]) -> None:
     """Refuse a table that would make later work wrong.
 
     Raises:
-        UnsoundTableError: a required value is null, or a vector is not finite, all zero or constant.
+        UnsoundTableError: a vector is not finite, all zero or constant, or a probability is none.
     """
     problems = unsound(figures)
     if problems:
@@ -78,7 +72,7 @@ def enforce(artifact: object, figures: dict[str, Any]) -> None:
 
 def unsound(figures: dict[str, Any]) -> list[str]:
     """Say what is wrong with a table, by its figures; empty where nothing is."""
-    problems = [f"{count} rows have no {name}" for name, count in figures.get("nulls", {}).items()]
+    problems = []
     for name, vector in figures.get("vectors", {}).items():
         for kind in ("non_finite", "zero", "constant"):
             if vector[kind]:

@@ -16,6 +16,8 @@ class Fingerprint:
 
     def update(self, batch: pa.RecordBatch) -> None:
         """Add the rows of a batch."""
+        if not batch.num_rows:
+            return
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             self._feed(name, column)
 

@@ -8,6 +8,7 @@ Provenance never holds time, host, engine or worker count.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from plantclef_assets.lake.store import Artifact, Lake, MissingArtifactError, Record
@@ -28,6 +29,8 @@ class Recipe:
     """The settings that matter to a partition, as plain values; called late, since some depend on the device."""
     sources: Callable[[], Config] = dict
     """The identity of files outside the lake; costly, so only asked when the asset itself is made or judged."""
+    beside: Callable[[Lake, Artifact], tuple[Path, ...]] = lambda lake, artifact: ()
+    """Files that are made with an artifact and have to be there too."""
     partitions: tuple[str, ...] | None = None
     suffix: str = "parquet"
 
@@ -77,9 +80,11 @@ class Lineage:
         return provenance | ({"sources": dict(recipe.sources())} if with_sources else {})
 
     def is_current(self, artifact: Artifact, provenance: Mapping[str, Any]) -> bool:
-        """Whether the artifact exists and was made in just this way."""
+        """Whether the artifact exists, with the files beside it, and was made in just this way."""
         record = self.record(artifact)
-        return record is not None and record.provenance == provenance
+        if record is None or record.provenance != provenance:
+            return False
+        return all(path.exists() for path in self.recipes[artifact.asset].beside(self.lake, artifact))
 
     def stale(self, artifact: Artifact, *, with_sources: bool = False) -> str | None:
         """Say why an artifact is not what the settings ask for; None where it is. Looks at its inputs too."""

@@ -44,6 +44,8 @@ class TableSpec:
                 found.append(f"column {column.name} is missing")
             elif not _fits(actual.field(index).type, column.type):
                 found.append(f"column {column.name} is {actual.field(index).type}, not {column.type}")
+            elif actual.field(index).nullable and not column.nullable:
+                found.append(f"column {column.name} may hold nulls")
         return found
 
 

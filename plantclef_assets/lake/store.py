@@ -53,6 +53,10 @@ class MissingArtifactError(FileNotFoundError):
 
     def __init__(self, artifact: Artifact, path: Path) -> None:
         super().__init__(f"{artifact} is not in the lake ({path}); materialize {artifact.asset} first")
+        self.artifact, self.path = artifact, path
+
+    def __reduce__(self) -> tuple[type["MissingArtifactError"], tuple[Artifact, Path]]:
+        return type(self), (self.artifact, self.path)  # it has to cross process boundaries
 
 
 @dataclass(frozen=True)

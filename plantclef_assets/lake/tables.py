@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from plantclef_assets.lake.figures import Figures, enforce
+from plantclef_assets.lake.figures import Figures, UnsoundTableError, enforce
 from plantclef_assets.lake.fingerprints import Fingerprint
 from plantclef_assets.lake.schemas import QUARANTINE, TableSpec
 from plantclef_assets.lake.store import Artifact, Lake, record_metadata
@@ -21,6 +21,7 @@ class TableWriter:
 
     def __init__(self, writer: pq.ParquetWriter, spec: TableSpec) -> None:
         self._writer = writer
+        self._spec = spec
         self._counted = Figures(spec)
         self._fingerprint = Fingerprint()
         self._waiting: list[pa.RecordBatch] = []
@@ -29,7 +30,14 @@ class TableWriter:
         """Figures of the caller's own, stored beside those that are counted."""
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Add rows."""
+        """Add rows.
+
+        Raises:
+            UnsoundTableError: a required value is null.
+        """
+        for name in self._spec.required:
+            if name in batch.schema.names and batch.column(name).null_count:
+                raise UnsoundTableError(f"{batch.column(name).null_count} rows have no {name}, which may not be null")
         batch = batch.cast(self._writer.schema)
         self._counted.update(batch)
         self._fingerprint.update(batch)

@@ -43,7 +43,7 @@ DIALECTS = {
 }
 """The dialects by the year that introduced them; 2026 writes as 2025."""
 
-_EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
+_EXTENSION = re.compile(r"\.(jpe?g|png|tiff?|bmp|webp|gif)$", re.IGNORECASE)
 _LIST = re.compile(r"\[\s*(?:\d+\s*(?:,\s*\d+\s*)*)?\]")
 
 

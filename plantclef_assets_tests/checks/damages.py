@@ -1,0 +1,276 @@
+"""The damages: for every check of every asset one that this check finds. `test_damages` inflicts them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from plantclef_assets.lake.schemas import TABLES
+from plantclef_assets.lake.store import Artifact
+from plantclef_assets.settings import Settings
+from plantclef_assets_tests.checks.chain_runs import FIRST, PROBE
+from plantclef_assets_tests.checks.lake_damage import (
+    Change,
+    OwnLake,
+    record_of,
+    restamp_classifier,
+    rewrite,
+    rewrite_backbone,
+    with_column,
+    with_demo_survey,
+    with_first_key_twice,
+    with_value,
+    without_last_row,
+)
+from plantclef_assets_tests.tiny import COLUMNS, SPECIES, materialize, metadata_row, write_metadata
+
+Inflict = Callable[[OwnLake, Path], Settings]
+"""Damages a lake (given also the folder of its survey) and gives the settings to go on with."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A damage, and how its check is to take it."""
+
+    inflict: Inflict
+    blocking: bool = False
+    checks_alone: bool = False
+    """Whether only the checks are evaluated: materializing the asset again would mend it."""
+    downstream: str | None = None
+    names: str = ""
+    """What the description has to name, where that is not the shard."""
+
+
+def _rows(asset: str, change: Change, partition: str | None = None, **figures: Any) -> Inflict:
+    """Change the rows or figures of an asset in the partition that is materialized again, or in another."""
+    artifact = Artifact(asset, partition or FIRST.get(asset))
+
+    def inflict(own_lake: OwnLake, survey: Path) -> Settings:
+        settings = with_demo_survey(own_lake, survey) if asset == "demo_survey" else own_lake()
+        rewrite(settings, artifact, change, figures=figures)
+        return settings
+
+    return inflict
+
+
+def _same(table: pa.Table) -> pa.Table:
+    return table
+
+
+def _row_lost(asset: str) -> Inflict:
+    artifact = Artifact(asset, FIRST.get(asset))
+
+    def inflict(own_lake: OwnLake, survey: Path) -> Settings:
+        settings = own_lake()
+        rewrite(settings, artifact, figures={"rows_in": record_of(settings, artifact).figures["rows_in"] + 1})
+        return settings
+
+    # These do not count rows but photographs or plots, whose number only the figures know.
+    counted = asset in ("class_map", "base_tile_embeddings", "tile_predictions")
+    return inflict if counted else _rows(asset, without_last_row)
+
+
+def _older(asset: str) -> Inflict:
+    """Let an artifact look as if older code had made it; of several partitions one that the run leaves alone."""
+    others = {"00": "01", "base_cls": "base_dct", "base_cls_full": "base_cls_2x2"}
+    partition = others[FIRST[asset]] if asset in FIRST else None
+
+    def inflict(own_lake: OwnLake, survey: Path) -> Settings:
+        settings = with_demo_survey(own_lake, survey) if asset == "demo_survey" else own_lake()
+        if asset == "classifier":
+            restamp_classifier(settings, partition or "", code_version="0")
+        elif asset == "base_backbone":
+            rewrite_backbone(settings, code_version="0")
+        else:
+            rewrite(settings, Artifact(asset, partition), provenance={"code_version": "0"})
+        return settings
+
+    return inflict
+
+
+def _classifier(**figures: Any) -> Inflict:
+    def inflict(own_lake: OwnLake, survey: Path) -> Settings:
+        settings = own_lake()
+        restamp_classifier(settings, FIRST["classifier"], figures=figures)
+        return settings
+
+    return inflict
+
+
+def _backbone(change: Callable[[dict[str, Any]], None], **figures: Any) -> Inflict:
+    def inflict(own_lake: OwnLake, survey: Path) -> Settings:
+        settings = own_lake()
+        rewrite_backbone(settings, change, figures=figures)
+        return settings
+
+    return inflict
+
+
+def _with_nan(tensors: dict[str, Any]) -> None:
+    tensors["norm.weight"][0] = float("nan")
+
+
+def _unreadable_altitude(own_lake: OwnLake, survey: Path) -> Settings:
+    lines = (survey / "metadata.csv").read_text().splitlines()
+    fields = lines[1].split(";")
+    fields[COLUMNS.index("altitude")] = '"high"'
+    settings = own_lake()
+    file = Path(settings.lake).parent / "metadata.csv"
+    file.write_text("\n".join([lines[0], ";".join(fields), *lines[2:]]) + "\n")
+    return own_lake(training_metadata=str(file))
+
+
+def _official_list(species: list[int], own_lake: OwnLake, survey: Path) -> Settings:
+    file = Path(own_lake().lake).parent / "class_mapping.txt"
+    file.write_text("".join(f"{one}\n" for one in species))
+    return own_lake(class_mapping=str(file))
+
+
+def _one_observation_on_both_sides(table: pa.Table) -> pa.Table:
+    tags = table.column("learn_tag").to_pylist()
+    shared = table.column("obs_id")[tags.index("train")].as_py()
+    return with_value(table, "obs_id", tags.index("val"), shared)
+
+
+def _photograph_without_file(own_lake: OwnLake, survey: Path) -> Settings:
+    file = Path(own_lake().lake).parent / "metadata.csv"
+    file.write_bytes((survey / "metadata.csv").read_bytes())
+    write_metadata(absent := file.with_name("absent.csv"), [metadata_row("absent.jpg", 1000001, "train", "1")])
+    file.write_text(file.read_text() + absent.read_text().splitlines()[1] + "\n")
+    settings = own_lake(training_metadata=str(file))
+    assert materialize(settings, "training_metadata,class_map").success
+    return settings
+
+
+def _heavy_shard(table: pa.Table) -> pa.Table:
+    heavy = pc.equal(table.column("shard"), "01")
+    size = table.column("bytes")
+    return with_column(table, "bytes", pc.if_else(heavy, pc.multiply(size, 10), size).combine_chunks())
+
+
+def _species_never_embedded(own_lake: OwnLake, survey: Path) -> Settings:
+    def change(table: pa.Table) -> pa.Table:
+        species = table.column("species_id")
+        others = pc.if_else(pc.equal(species, 1000003), 1000001, species)
+        return with_column(table, "species_id", others.combine_chunks())
+
+    settings = own_lake()
+    for shard in ("00", "01", "02"):
+        rewrite(settings, Artifact("base_embeddings", shard), change)
+    return settings
+
+
+def _zero_vector(table: pa.Table) -> pa.Table:
+    return with_value(table, "cls", 0, [0.0] * table.schema.field("cls").type.list_size)
+
+
+def _first_two_swapped(table: pa.Table) -> pa.Table:
+    first, second = table.column("probability").to_pylist()[:2]
+    return with_value(with_value(table, "probability", 0, second), "probability", 1, first)
+
+
+def _all_as_likely(table: pa.Table) -> pa.Table:
+    return with_column(table, "probability", pa.array([1 / len(SPECIES)] * table.num_rows, pa.float32()))
+
+
+def _plot_missing_in_csv(own_lake: OwnLake, survey: Path) -> Settings:
+    settings = own_lake()
+    file = Path(settings.lake) / "submission" / f"{FIRST['submission']}.2024.csv"
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
+    return settings
+
+
+def _without(column: str) -> Change:
+    return lambda table: table.drop_columns([column])
+
+
+def _of_another_type(column: str) -> Change:
+    return lambda table: with_column(table, column, table.column(column).cast(pa.int64()))
+
+
+def _plot_twice(own_lake: OwnLake, survey: Path) -> Settings:
+    settings, artifact = own_lake(), Artifact("plot_images", FIRST["plot_images"])
+    rows = record_of(settings, artifact).figures["rows_in"] + 1
+    rewrite(settings, artifact, lambda table: pa.concat_tables([table, table.slice(0, 1)]), figures={"rows_in": rows})
+    return settings
+
+
+def _foreign_label(table: pa.Table) -> pa.Table:
+    return with_value(table, "species_id", 0, 999)
+
+
+_SCHEMA_DAMAGES = {
+    "demo_survey": _without("bytes"),
+    "training_metadata": _without("url"),
+    "class_map": _without("genus"),
+    "training_manifest": _without("organ"),
+    "plot_manifest": _without("bytes"),
+    "raw_images": _without("organ"),
+    "resized_images": _without("organ"),
+    "plot_images": _without("width"),
+    "base_embeddings": _without("obs_id"),
+    "base_tile_embeddings": _without("height"),
+    "tile_predictions": _of_another_type("height"),
+    "submission": _without("run"),
+    "leaderboard": _without("tiling"),
+}
+_LABELLED = ("training_manifest", "raw_images", "resized_images", "base_embeddings", "tile_predictions")
+
+DAMAGES: dict[tuple[str, str], Damage] = {}
+"""(asset, check) → the damage."""
+
+for _asset, _schema_damage in _SCHEMA_DAMAGES.items():
+    DAMAGES[_asset, "rows_accounted"] = Damage(_row_lost(_asset), blocking=True)
+    DAMAGES[_asset, "schema"] = Damage(_rows(_asset, _schema_damage), blocking=True)
+    DAMAGES[_asset, "unique_keys"] = Damage(_rows(_asset, with_first_key_twice(TABLES[_asset].key)), blocking=True)
+for _asset in (*_SCHEMA_DAMAGES, "base_backbone", "classifier"):
+    # A leaderboard is not made from a submission that is out of date.
+    _after = PROBE if _asset == "submission" else None
+    DAMAGES[_asset, "up_to_date"] = Damage(_older(_asset), checks_alone=_asset not in FIRST, downstream=_after)
+for _asset in _LABELLED:
+    DAMAGES[_asset, "labels_in_class_map"] = Damage(_rows(_asset, _foreign_label), blocking=True)
+for _asset in ("raw_images", "resized_images", "plot_images"):
+    DAMAGES[_asset, "little_quarantined"] = Damage(_rows(_asset, _same, rows_in=1000, rows_out=980, quarantined=20))
+for _asset in ("base_embeddings", "base_tile_embeddings"):
+    DAMAGES[_asset, "vectors_usable"] = Damage(_rows(_asset, _zero_vector), blocking=True)
+
+DAMAGES |= {
+    ("plot_images", "unique_keys"): Damage(_plot_twice, blocking=True),
+    ("training_metadata", "readable_numbers"): Damage(_unreadable_altitude),
+    ("class_map", "contiguous_classes"): Damage(
+        _rows("class_map", lambda table: with_value(table, "class_index", 2, 7)), blocking=True
+    ),
+    ("class_map", "classes_have_images"): Damage(partial(_official_list, [*SPECIES, 1000004])),
+    ("class_map", "species_listed"): Damage(partial(_official_list, [*SPECIES][:2])),
+    ("training_manifest", "no_shared_observation"): Damage(
+        _rows("training_manifest", _one_observation_on_both_sides), blocking=True
+    ),
+    ("training_manifest", "photographs_found"): Damage(_photograph_without_file),
+    ("training_manifest", "balanced_shards"): Damage(_rows("training_manifest", _heavy_shard)),
+    ("base_backbone", "model_as_set"): Damage(
+        _backbone(lambda tensors: None, model="vit_base_patch14_dinov2"), blocking=True
+    ),
+    ("base_backbone", "weights_finite"): Damage(_backbone(_with_nan), blocking=True),
+    ("base_embeddings", "classes_covered"): Damage(_species_never_embedded, names="1000003"),
+    ("base_tile_embeddings", "every_tile"): Damage(_rows("base_tile_embeddings", without_last_row), blocking=True),
+    ("classifier", "better_than_majority"): Damage(_classifier(accuracy=0.2, majority_rate=0.33), blocking=True),
+    ("classifier", "no_shared_observation"): Damage(
+        _classifier(shared_observations=2, first_shared=["17", "18"]), blocking=True
+    ),
+    ("classifier", "stopped_early"): Damage(_classifier(best_epoch=15)),
+    ("classifier", "labels_in_class_map"): Damage(_classifier(species=[*SPECIES, 999]), blocking=True),
+    ("tile_predictions", "probabilities_valid"): Damage(
+        _rows("tile_predictions", lambda table: with_value(table, "probability", 0, 1.5)), blocking=True
+    ),
+    ("tile_predictions", "probabilities_sorted"): Damage(_rows("tile_predictions", _first_two_swapped), blocking=True),
+    ("tile_predictions", "confident_somewhere"): Damage(_rows("tile_predictions", _all_as_likely)),
+    ("submission", "valid_submission"): Damage(_plot_missing_in_csv, blocking=True, names="base_cls_full.2024.csv"),
+    ("submission", "species_per_plot"): Damage(_rows("submission", _same, species_per_plot=0.25)),
+    ("leaderboard", "scores_valid"): Damage(
+        _rows("leaderboard", lambda table: with_value(table, "f1_plot", 0, 1.5)), blocking=True
+    ),
+}

@@ -1,0 +1,58 @@
+"""Functions that make shards in the tests of engines; worker processes import them by name."""
+
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from plantclef_assets.lake.shards import Shard
+from plantclef_assets.lake.store import Artifact, Lake, MissingArtifactError
+
+
+class UnspeakableError(Exception):
+    """An error as some libraries have them, which cannot be sent from one process to another."""
+
+    def __init__(self, what: str, where: Path) -> None:
+        super().__init__(f"{what} at {where}")
+        self.handle = threading.Lock()
+
+
+@dataclass(frozen=True)
+class FailingAt:
+    """Writes the name of a shard into a file, except for one shard, which fails in some way."""
+
+    folder: Path
+    key: str
+    how: str
+
+    def __call__(self, shard: Shard) -> None:
+        """Make or fail."""
+        if shard.artifact.partition == self.key:
+            if self.how == "missing input":
+                raise MissingArtifactError(Artifact("raw_images", self.key), self.folder)
+            if self.how == "unspeakable":
+                raise UnspeakableError("nothing", self.folder)
+            if self.how == "killed":
+                os._exit(9)
+            raise ValueError(f"no shard {self.key}")
+        (self.folder / f"{shard.artifact.partition}.txt").write_text(str(shard.artifact))
+
+
+@dataclass(frozen=True)
+class TellProcess:
+    """Writes which process makes a shard, and takes its time if it is told to."""
+
+    folder: Path
+    seconds: float = 0
+
+    def __call__(self, shard: Shard) -> None:
+        """Tell, then wait."""
+        told = self.folder / f"{shard.artifact.partition}.pid"
+        with Lake(str(self.folder)).publish(told) as temporary:
+            temporary.write_text(str(os.getpid()))
+        threading.Event().wait(self.seconds)
+
+
+def shards_of(*keys: str, asset: str = "made") -> list[Shard]:
+    """Give shards that are to be made."""
+    return [Shard(Artifact(asset, key), {"asset": asset, "partition": key}) for key in keys]

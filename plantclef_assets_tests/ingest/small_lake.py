@@ -1,0 +1,85 @@
+"""A lake that is filled from CSVs and folders that a test writes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from plantclef_assets.ingest.classes import write_class_map
+from plantclef_assets.ingest.manifests import write_plot_manifest, write_training_manifest
+from plantclef_assets.ingest.metadata import write_training_metadata
+from plantclef_assets.lake.shards import Shard
+from plantclef_assets.lake.store import Artifact, Lake
+
+
+@dataclass(frozen=True)
+class SmallLake:
+    """A lake below `root`, and beside it what goes in."""
+
+    root: Path
+
+    @property
+    def lake(self) -> Lake:
+        """The lake itself."""
+        return Lake(str(self.root / "lake"))
+
+    @property
+    def images(self) -> Path:
+        """The folder of photographs."""
+        return self.root / "images"
+
+    def read_csv(self, content: str | bytes) -> list[dict[str, Any]]:
+        """Write a CSV, make training_metadata from it, and give its rows."""
+        file = self.root / "metadata.csv"
+        file.write_bytes(content.encode() if isinstance(content, str) else content)
+        artifact = Artifact("training_metadata")
+        write_training_metadata(self.lake, Shard(artifact, {}), file)
+        return self.lake.read(artifact).to_pylist()
+
+    def read_classes(self, **lists: str) -> list[dict[str, Any]]:
+        """Make class_map from the metadata and official lists given as text, and give its rows."""
+        files = {}
+        for name, text in lists.items():
+            files[name] = self.root / f"{name}.txt"
+            files[name].write_text(text)
+        write_class_map(self.lake, Shard(Artifact("class_map"), {}), **files)
+        return self.lake.read(Artifact("class_map")).to_pylist()
+
+    def write_files(self, contents: Mapping[str, bytes]) -> None:
+        """Write files below the folder of photographs."""
+        for name, content in contents.items():
+            path = self.images / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+    def list_photographs(self, shards: int = 2) -> list[dict[str, Any]]:
+        """Make training_manifest and give its rows."""
+        made = Shard(Artifact("training_manifest"), {})
+        write_training_manifest(self.lake, made, folder=self.images, shards=shards)
+        return self.lake.read(made.artifact).to_pylist()
+
+    def list_plots(self, shards: int = 2) -> list[dict[str, Any]]:
+        """Make plot_manifest and give its rows."""
+        made = Shard(Artifact("plot_manifest"), {})
+        write_plot_manifest(self.lake, made, folder=self.images, shards=shards)
+        return self.lake.read(made.artifact).to_pylist()
+
+    def findings(self, asset: str, partition: str | None = None) -> list[tuple[str | None, str]]:
+        """Give (image_name, reason) of what an asset set aside."""
+        rows = self.lake.read(Artifact(f"quarantine/{asset}", partition)).to_pylist()
+        return [(row["image_name"], row["reason"]) for row in rows]
+
+    def details(self, asset: str, partition: str | None = None) -> list[str]:
+        """Give the sentences for what an asset set aside."""
+        return self.lake.read(Artifact(f"quarantine/{asset}", partition)).column("detail").to_pylist()
+
+    def figures(self, asset: str) -> Mapping[str, Any]:
+        """Give the figures of an asset."""
+        record = self.lake.record(Artifact(asset))
+        assert record is not None
+        return record.figures
+
+
+def csv_of(rows: Sequence[tuple[str, int]]) -> str:
+    """Give the shortest CSV that names photographs and their species."""
+    return "image_name,species_id\n" + "".join(f"{name},{species}\n" for name, species in rows)

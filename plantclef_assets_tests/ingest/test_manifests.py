@@ -1,0 +1,188 @@
+"""Manifests: which photographs there are, in which order, and which shard each belongs to."""
+
+import os
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from plantclef_assets.ingest.manifests import list_files, listing_digest
+from plantclef_assets_tests.ingest.small_lake import SmallLake, csv_of
+
+
+def fill(small: SmallLake, sizes: dict[str, int], species: int = 7) -> None:
+    """Write files of so many bytes, with a metadata row for each."""
+    small.write_files({name: bytes(size) for name, size in sizes.items()})
+    small.read_csv(csv_of([(Path(name).name, species) for name in sizes]))
+
+
+def test_photographs_are_ordered_by_path(small: SmallLake) -> None:
+    fill(small, {"val/7/c.jpg": 10, "train/7/z.jpg": 10, "train/7/a.jpg": 10, "b.jpg": 10, "train/7/B.jpg": 10})
+    rows = small.list_photographs()
+    assert [row["source"] for row in rows] == sorted(row["source"] for row in rows)
+    assert [row["image_name"] for row in rows] == ["b.jpg", "B.jpg", "a.jpg", "z.jpg", "c.jpg"]
+
+
+def test_shards_are_runs_of_the_order(small: SmallLake) -> None:
+    fill(small, {f"7/{number:02}.jpg": 100 for number in range(12)})
+    rows = small.list_photographs(shards=3)
+    assert [row["shard"] for row in rows] == ["00"] * 4 + ["01"] * 4 + ["02"] * 4
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_shards_have_equal_bytes_to_within_one_photograph(small: SmallLake, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    sizes = {f"7/{number:03}.jpg": int(size) for number, size in enumerate(random.integers(1, 3000, 200))}
+    fill(small, sizes)
+    rows = small.list_photographs(shards=7)
+    shards = [row["shard"] for row in rows]
+    assert shards == sorted(shards), "a shard is a run of neighbours"
+    for shard in range(7):
+        held = sum(row["bytes"] for row in rows if row["shard"] == f"{shard:02}")
+        assert abs(held - sum(sizes.values()) / 7) <= max(sizes.values())
+
+
+def test_the_same_files_give_the_same_shards_wherever_they_lie(small: SmallLake, tmp_path: Path) -> None:
+    sizes = {f"7/{number}.jpg": 100 + number * 7 for number in range(30)}
+    fill(small, sizes)
+    other = SmallLake(tmp_path / "elsewhere")
+    other.root.mkdir()
+    fill(other, dict(reversed(sizes.items())))
+    assert small.list_photographs(shards=4) == other.list_photographs(shards=4)
+    assert listing_digest(small.images) == listing_digest(other.images)
+
+
+def test_with_more_shards_than_photographs_some_are_empty(small: SmallLake) -> None:
+    fill(small, {"7/a.jpg": 10, "7/b.jpg": 10, "7/c.jpg": 10})
+    rows = small.list_photographs(shards=150)
+    keys = [row["shard"] for row in rows]
+    assert len(set(keys)) == 3
+    assert keys == sorted(keys)
+    assert all(len(key) == 3 and 0 <= int(key) < 150 for key in keys)
+
+
+def test_one_photograph_in_one_shard(small: SmallLake) -> None:
+    fill(small, {"7/a.jpg": 10})
+    assert [row["shard"] for row in small.list_photographs(shards=1)] == ["00"]
+
+
+def test_files_without_bytes_and_a_folder_without_files_are_cut_too(small: SmallLake) -> None:
+    fill(small, {"7/a.jpg": 0, "7/b.jpg": 0})
+    assert len(small.list_photographs(shards=3)) == 2
+    for file in small.images.rglob("*.jpg"):
+        file.unlink()
+    assert small.list_photographs(shards=3) == []
+    assert small.findings("training_manifest") == [("a.jpg", "no_image"), ("b.jpg", "no_image")]
+
+
+def test_hidden_and_foreign_files_are_left_alone(small: SmallLake) -> None:
+    fill(small, {"7/a.jpg": 10, "7/b.JPEG": 10, "7/c.png": 10})
+    small.write_files(
+        {"7/.a.jpg": b"x", ".cache/7/d.jpg": b"x", "7/notes.txt": b"x", "7/Thumbs.db": b"x", "__MACOSX/._a.jpg": b"x"}
+    )
+    assert [row["image_name"] for row in small.list_photographs()] == ["a.jpg", "b.JPEG", "c.png"]
+    assert small.findings("training_manifest") == []
+    assert small.figures("training_manifest")["rows_in"] == 3
+
+
+def test_a_name_in_two_folders_is_used_once(small: SmallLake) -> None:
+    fill(small, {"train/7/a.jpg": 10})
+    small.write_files({"val/7/a.jpg": bytes(20)})
+    (row,) = small.list_photographs()
+    assert (row["source"], row["bytes"]) == ("train/7/a.jpg", 10)
+    assert small.findings("training_manifest") == [("a.jpg", "duplicate_name")]
+    figures = small.figures("training_manifest")
+    assert (figures["rows_in"], figures["rows"], figures["quarantined"]) == (2, 1, 1)
+
+
+def test_a_photograph_that_no_row_names_is_set_aside(small: SmallLake) -> None:
+    fill(small, {"7/a.jpg": 10})
+    small.write_files({"7/unknown.jpg": bytes(10)})
+    assert [row["image_name"] for row in small.list_photographs()] == ["a.jpg"]
+    assert small.findings("training_manifest") == [("unknown.jpg", "not_in_metadata")]
+
+
+def test_a_row_without_photograph_is_told_but_is_no_photograph_that_was_lost(small: SmallLake) -> None:
+    fill(small, {"7/a.jpg": 10})
+    small.read_csv(csv_of([("a.jpg", 7), ("absent.jpg", 7)]))
+    assert len(small.list_photographs()) == 1
+    assert small.findings("training_manifest") == [("absent.jpg", "no_image")]
+    figures = small.figures("training_manifest")
+    assert (figures["rows_in"], figures["quarantined"], figures["without_image"]) == (1, 0, 1)
+
+
+def test_a_photograph_in_the_folder_of_another_species_is_set_aside(small: SmallLake) -> None:
+    small.write_files({"train/7/a.jpg": bytes(10), "train/8/b.jpg": bytes(10)})
+    small.read_csv(csv_of([("a.jpg", 7), ("b.jpg", 7), ("c.jpg", 8)]))
+    assert [row["image_name"] for row in small.list_photographs()] == ["a.jpg"]
+    assert ("b.jpg", "label_mismatch") in small.findings("training_manifest")
+    assert "lies in folder 8, but is of species 7" in small.details("training_manifest")
+
+
+def test_folders_that_are_not_named_by_species_say_nothing_of_labels(small: SmallLake) -> None:
+    fill(small, {"a.jpg": 10, "alps/b.jpg": 10, "2023/c.jpg": 10, "2023/12/d.jpg": 10})
+    assert len(small.list_photographs()) == 4, "2023 and 12 are no species of the metadata, but a year and a month"
+    assert small.findings("training_manifest") == []
+
+
+def test_labels_and_tags_come_from_the_metadata(small: SmallLake) -> None:
+    small.write_files({"train/7/a.jpg": bytes(10)})
+    small.read_csv("image_name;species_id;obs_id;organ;learn_tag\na.jpg;7;o1;leaf;val\n")
+    (row,) = small.list_photographs(shards=1)
+    assert {name: row[name] for name in ("species_id", "obs_id", "organ", "learn_tag")} == {
+        "species_id": 7, "obs_id": "o1", "organ": "leaf", "learn_tag": "val"
+    }  # fmt: skip
+
+
+def test_plots_are_named_by_their_files(small: SmallLake) -> None:
+    small.write_files({"2024/CBN-PdlC-A1-20130807.jpg": bytes(10), "RNNB-1.2-3.png": bytes(10), "it's one.jpg": b"1"})
+    rows = small.list_plots()
+    assert [row["plot_id"] for row in rows] == ["CBN-PdlC-A1-20130807", "RNNB-1.2-3", "it's one"]
+    assert rows[0]["source"] == "2024/CBN-PdlC-A1-20130807.jpg"
+
+
+def test_a_plot_name_in_two_files_is_used_once(small: SmallLake) -> None:
+    small.write_files({"a/P-1.jpg": bytes(10), "b/P-1.png": bytes(10), "b/P-2.jpg": bytes(10)})
+    assert [row["source"] for row in small.list_plots()] == ["a/P-1.jpg", "b/P-2.jpg"]
+    assert small.findings("plot_manifest") == [("P-1", "duplicate_name")]
+    figures = small.figures("plot_manifest")
+    assert (figures["rows_in"], figures["rows"], figures["quarantined"]) == (3, 2, 1)
+
+
+def test_the_digest_of_a_folder_knows_names_and_sizes(small: SmallLake) -> None:
+    small.write_files({"7/a.jpg": b"one", "7/b.jpg": b"two"})
+    digests = [listing_digest(small.images)]
+    for change in ({"7/notes.txt": b"x"}, {"7/a.jpg": b"other"}, {"7/c.jpg": b""}):
+        small.write_files(change)
+        digests.append(listing_digest(small.images))
+    (small.images / "7" / "c.jpg").rename(small.images / "7" / "d.jpg")
+    digests.append(listing_digest(small.images))
+    assert digests[0] == digests[1], "a foreign file is none of the photographs"
+    assert all(one != other for one, other in pairwise(digests[1:]))
+
+
+def test_a_link_that_leads_nowhere_stops_nothing(small: SmallLake) -> None:
+    fill(small, {"7/a.jpg": 10})
+    (small.images / "7" / "lost.jpg").symlink_to(small.root / "nowhere.jpg")
+    assert [row["image_name"] for row in small.list_photographs() if row["bytes"]] == ["a.jpg"]
+    assert len(listing_digest(small.images)) == 32
+
+
+def test_a_name_that_is_no_unicode_stops_nothing(small: SmallLake) -> None:
+    fill(small, {"7/a.jpg": 10})
+    try:
+        (small.images / "7" / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"x")
+    except OSError:
+        pytest.skip("this file system takes Unicode names only")
+    assert [row["image_name"] for row in small.list_photographs()] == ["a.jpg"]
+    assert "not_in_metadata" in [reason for _, reason in small.findings("training_manifest")]
+    assert len(listing_digest(small.images)) == 32
+
+
+def test_folders_behind_links_are_looked_into(small: SmallLake) -> None:
+    fill(small, {"7/a.jpg": 10})
+    real = small.root / "disk2"
+    (small.images / "7").rename(real)
+    (small.images / "7").symlink_to(real, target_is_directory=True)
+    assert [source for source, _ in list_files(small.images)] == ["7/a.jpg"]

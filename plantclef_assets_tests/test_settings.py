@@ -1,0 +1,328 @@
+"""Settings: every variable of the contract, and one sentence for each that cannot be used."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from plantclef_assets.settings import Settings, SettingsError, load_settings
+from plantclef_assets_tests.tiny import PROFILE
+
+PACKAGED = ("demo", "plantclef2024", "plantclef2025")
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a file and a folder of each kind that settings can name; the lake goes there too."""
+    for name in ("metadata.csv", "truth.csv", "classes.txt", "names.txt", "weights.safetensors", "images.tar"):
+        (tmp_path / name).write_text("x")
+    for name in ("images", "plots"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "own.toml").write_text(PROFILE + "base_dct_full = { feature_set = 'base_dct' }\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PLANTCLEF_LAKE", str(tmp_path / "lake"))
+    return tmp_path
+
+
+Set = Callable[..., Settings]
+
+
+@pytest.fixture
+def with_variables(files: Path, monkeypatch: pytest.MonkeyPatch) -> Set:
+    """Load the settings from variables, given without their prefix."""
+
+    def load(**variables: object) -> Settings:
+        for name, value in variables.items():
+            monkeypatch.setenv(f"PLANTCLEF_{name}", str(value))
+        return load_settings()
+
+    return load
+
+
+def refusal(load: Callable[[], object]) -> list[str]:
+    """Give the sentences with which settings are refused; each is of one line and begins with its variable."""
+    with pytest.raises(SettingsError) as caught:
+        load()
+    sentences = str(caught.value).splitlines()
+    for sentence in sentences:
+        assert re.match(r"PLANTCLEF_[A-Z0-9_]+: .+\.$", sentence), sentence
+    return sentences
+
+
+def test_nothing_needs_to_be_set_for_the_demo(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PLANTCLEF_LAKE")
+    settings = load_settings()
+    assert (settings.profile, settings.image_size, settings.engine) == ("demo", 128, "local")
+    assert (settings.training_shards, settings.plot_shards) == (4, 2)
+    assert (settings.device, settings.precision, settings.spark_master) == ("auto", "auto", "local[*]")
+    assert settings.workers >= 1
+    assert settings.shards_per_run is None
+    assert settings.uses_demo_survey
+    assert settings.has_plots
+    project = Path(__file__).parents[1]
+    assert Path(settings.lake) == project / "lake", "beside pyproject.toml, wherever one stands"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("PROFILE", "own.toml", "own.toml"),
+        ("LAKE", "{here}/other", "{here}/other"),
+        ("TRAINING_METADATA", "{here}/metadata.csv", "{here}/metadata.csv"),
+        ("TRAINING_IMAGES", "{here}/images", "{here}/images"),
+        ("PLOT_IMAGES", "{here}/plots", "{here}/plots"),
+        ("PLOT_TRUTH", "{here}/truth.csv", "{here}/truth.csv"),
+        ("CLASS_MAPPING", "{here}/classes.txt", "{here}/classes.txt"),
+        ("SPECIES_NAMES", "{here}/names.txt", "{here}/names.txt"),
+        ("TRAINING_SHARDS", "512", 512),
+        ("PLOT_SHARDS", "16", 16),
+        ("IMAGE_SIZE", "224", 224),
+        ("BASE_MODEL", "vit_small_patch14_dinov2", "vit_small_patch14_dinov2"),
+        ("BASE_WEIGHTS", "hub", "hub"),
+        ("BASE_WEIGHTS", "{here}/weights.safetensors", "{here}/weights.safetensors"),
+        ("BASE_INPUT_SIZE", "224", 224),
+        ("FINETUNED_MODEL", "vit_base_patch14_reg4_dinov2", "vit_base_patch14_reg4_dinov2"),
+        ("FINETUNED_INPUT_SIZE", "518", 518),
+        ("DEVICE", "cuda", "cuda"),
+        ("PRECISION", "bf16", "bf16"),
+        ("ENGINE", "local", "local"),
+        ("WORKERS", "3", 3),
+        ("SPARK_MASTER", "spark://host:7077", "spark://host:7077"),
+        ("SPARK_REMOTE", "sc://host:15002", "sc://host:15002"),
+        ("SHARDS_PER_RUN", "8", 8),
+    ],
+)
+def test_every_variable_of_the_contract_is_taken(
+    variable: str, value: str, expected: object, with_variables: Set, files: Path
+) -> None:
+    if variable == "PROFILE":
+        with_sources(with_variables, files)
+    settings = with_variables(**{variable: value.format(here=files)})
+    if isinstance(expected, str):
+        expected = expected.format(here=files)
+    assert getattr(settings, variable.lower()) == expected
+
+
+def with_sources(with_variables: Set, files: Path, **more: object) -> Settings:
+    """Load settings whose sources are one's own."""
+    return with_variables(
+        TRAINING_METADATA=files / "metadata.csv", TRAINING_IMAGES=files / "images", PLOT_IMAGES=files / "plots", **more
+    )
+
+
+def test_finetuned_weights_bring_their_side_of_the_graph(with_variables: Set, files: Path) -> None:
+    settings = with_variables(
+        FINETUNED_MODEL="vit_base_patch14_reg4_dinov2", FINETUNED_WEIGHTS=files / "weights.safetensors"
+    )
+    assert settings.backbones == ("base", "finetuned")
+    assert settings.feature_sets == ("base_dct", "base_cls", "finetuned_cls")
+
+
+def test_paths_may_be_relative_and_of_ones_home(
+    with_variables: Set, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(files))
+    settings = with_variables(TRAINING_METADATA="metadata.csv", TRAINING_IMAGES="~/images", LAKE="here/lake")
+    assert settings.training_metadata == str(files / "metadata.csv")
+    assert settings.training_images == str(files / "images")
+    assert settings.lake == str(files / "here" / "lake")
+
+
+def test_an_empty_variable_is_as_good_as_none(with_variables: Set) -> None:
+    assert with_variables(PLOT_TRUTH="", TRAINING_SHARDS="").training_shards == 4
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("LAKE", "gs://bucket/lake", "'gs://bucket/lake' is a remote address"),
+        ("TRAINING_METADATA", "https://example.org/metadata.csv", "is a remote address, and only local files"),
+        ("TRAINING_IMAGES", "gs://bucket/images", "is a remote address, and only local folders"),
+        ("PLOT_IMAGES", "gs://bucket/plots", "is a remote address, and only local folders"),
+        ("TRAINING_IMAGES", "{here}/images.tar", "archive"),
+        ("BASE_WEIGHTS", "gs://bucket/weights.pth", "is a remote address"),
+        ("BASE_WEIGHTS", "train", "'train' is not available yet"),
+        ("FINETUNED_WEIGHTS", "train", "'train' is not available yet"),
+        ("ENGINE", "spark", "'spark' is not available yet"),
+    ],
+)
+def test_what_is_not_available_yet_is_said_in_one_sentence(
+    variable: str, value: str, said: str, with_variables: Set, files: Path
+) -> None:
+    (sentence,) = refusal(lambda: with_variables(**{variable: value.format(here=files)}))
+    assert sentence.startswith(f"PLANTCLEF_{variable}: ")
+    assert said in sentence
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("PROFILE", "plantclef1999", "no profile 'plantclef1999'; use one of demo, plantclef2024, plantclef2025"),
+        ("PROFILE", "{here}/absent.toml", "no profile '"),
+        ("TRAINING_METADATA", "{here}/absent.csv", "there is no file '"),
+        ("TRAINING_METADATA", "{here}/images", "there is no file '"),
+        ("TRAINING_IMAGES", "{here}/absent", "there is no folder '"),
+        ("PLOT_IMAGES", "{here}/absent", "there is no folder '"),
+        ("PLOT_TRUTH", "{here}/absent.csv", "there is no file '"),
+        ("CLASS_MAPPING", "{here}/absent.txt", "there is no file '"),
+        ("SPECIES_NAMES", "{here}/absent.txt", "there is no file '"),
+        ("BASE_WEIGHTS", "{here}/absent.pth", "there is no file '"),
+        ("LAKE", "{here}/metadata.csv", "cannot write to '"),
+        ("LAKE", "{here}/metadata.csv/lake", "cannot write to '"),
+        ("TRAINING_SHARDS", "0", "greater than or equal to 1, not '0'"),
+        ("TRAINING_SHARDS", "100000", "less than or equal to 99999"),
+        ("PLOT_SHARDS", "many", "valid integer"),
+        ("IMAGE_SIZE", "-128", "greater than or equal to 16, not '-128'"),
+        ("BASE_INPUT_SIZE", "224.5", "valid integer"),
+        ("DEVICE", "gpu", "'auto', 'cpu', 'cuda' or 'mps', not 'gpu'"),
+        ("PRECISION", "int8", "'bf16' or 'fp16', not 'int8'"),
+        ("ENGINE", "ray", "'local' or 'spark', not 'ray'"),
+        ("WORKERS", "0", "greater than 0, not '0'"),
+        ("SHARDS_PER_RUN", "0", "greater than 0, not '0'"),
+        ("DIALECT", "2023", "'2024' or '2025', not '2023'"),
+        ("RUNS", "everything", ""),
+        ("CLASSIFIER__EPOCHS", "0", "greater than 0, not '0'"),
+        ("CLASSIFIER__EPOCS", "3", "there is no such setting"),
+        ("CLASSIFIER__VALIDATION_SHARE", "1", "less than 1"),
+        ("TRANSECT_PATTERNS", '["(["]', "is no regular expression"),
+        ("TRANSECT_PATTERNS", '["CBN-.*"]', "needs a group"),
+        ("RUNS", '{{"a": {{"feature_set": "base_clss"}}}}', "'base_dct', 'base_cls' or 'finetuned_cls'"),
+        ("RUNS", '{{"a": {{"feature_set": "base_cls", "tiling": "3by3"}}}}', "'3by3'"),
+        ("RUNS", '{{"a": {{"feature_set": "base_cls", "tiling": "100x100"}}}}', "100x100"),
+        ("RUNS", '{{"a": {{"feature_set": "base_cls", "aggregation": "max"}}}}', "species_per_plot"),
+        ("RUNS", '{{"a": {{"feature_set": "base_cls", "species_per_plot": 3}}}}', "species_per_plot"),
+        ("RUNS", '{{"A run": {{"feature_set": "base_cls"}}}}', "may only have lower-case letters"),
+        ("RUNS", '{{"a": {{"feature_set": "finetuned_cls"}}}}', "no run is declared whose feature set exists"),
+    ],
+)
+def test_an_impossible_value_is_one_sentence(
+    variable: str, value: str, said: str, with_variables: Set, files: Path
+) -> None:
+    if variable == "RUNS":  # variables are merged into the runs of the profile, so begin with one that has none
+        (files / "bare.toml").write_text("")
+        (sentence,) = refusal(
+            lambda: with_sources(with_variables, files, PROFILE="bare.toml", RUNS=value.format(here=files))
+        )
+    else:
+        (sentence,) = refusal(lambda: with_variables(**{variable: value.format(here=files)}))
+    assert sentence.startswith(f"PLANTCLEF_{variable.split('__')[0]}")
+    assert said in sentence
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may read everything")
+def test_a_file_that_may_not_be_read_is_told(with_variables: Set, files: Path) -> None:
+    (files / "metadata.csv").chmod(0)
+    (sentence,) = refusal(lambda: with_variables(TRAINING_METADATA=files / "metadata.csv"))
+    assert "no permission to read" in sentence
+
+
+@pytest.mark.parametrize(
+    ("variable", "hint"),
+    [
+        ("PLANTCLEF_TRAINING_SHARD", "did you mean PLANTCLEF_TRAINING_SHARDS?"),
+        ("PLANTCLEF_LAK", "did you mean PLANTCLEF_LAKE?"),
+        ("PLANTCLEF_PLOTS_IMAGES", "did you mean PLANTCLEF_PLOT_IMAGES?"),
+        ("PLANTCLEF_COFFEE", "the README lists the variables"),
+    ],
+)
+def test_an_unknown_variable_is_refused_with_the_one_that_was_meant(
+    variable: str, hint: str, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "1")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert str(caught.value).startswith(f"{variable}: there is no such setting; ")
+    assert hint in str(caught.value)
+
+
+def test_the_variable_of_the_tests_is_no_setting_and_no_mistake(with_variables: Set, files: Path) -> None:
+    assert with_variables(TEST_DATA=files).profile == "demo"
+
+
+def test_every_finding_has_its_own_sentence(with_variables: Set) -> None:
+    sentences = refusal(lambda: with_variables(TRAINING_SHARDS="0", DEVICE="gpu", PLOT_TRUTH="/nowhere/truth.csv"))
+    assert sorted(sentence.split(":")[0] for sentence in sentences) == [
+        "PLANTCLEF_DEVICE",
+        "PLANTCLEF_PLOT_TRUTH",
+        "PLANTCLEF_TRAINING_SHARDS",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "lacking"),
+    [({}, "TRAINING_METADATA"), ({"TRAINING_METADATA": "metadata.csv"}, "TRAINING_IMAGES")],
+)
+def test_a_missing_source_is_named(given: dict[str, str], lacking: str, with_variables: Set) -> None:
+    (sentence,) = refusal(lambda: with_variables(PROFILE="plantclef2024", **given))
+    assert sentence.startswith(f"PLANTCLEF_{lacking}: not set")
+
+
+def test_finetuned_weights_need_the_name_of_their_model(with_variables: Set, files: Path) -> None:
+    (sentence,) = refusal(lambda: with_variables(FINETUNED_WEIGHTS=files / "weights.safetensors"))
+    assert sentence.startswith("PLANTCLEF_FINETUNED_MODEL: not set")
+
+
+@pytest.mark.parametrize("profile", PACKAGED)
+def test_every_packaged_profile_loads(profile: str, with_variables: Set, files: Path) -> None:
+    settings = with_sources(with_variables, files, PROFILE=profile)
+    assert list(settings.active_runs) == [
+        "base_dct_full", "base_cls_full", "base_cls_3x3", "base_cls_4x4", "base_cls_4x4_max3"
+    ]  # fmt: skip
+    assert settings.tilings == ("full", "3x3", "4x4")
+    assert settings.active_runs["base_cls_4x4_max3"].aggregation_parameters == {"species_per_plot": 3}
+    if profile != "demo":
+        assert settings.dialect == profile.removeprefix("plantclef")
+        assert (settings.training_shards, settings.plot_shards) == (512, 16)
+        assert not settings.uses_demo_survey
+
+
+def test_there_is_a_test_for_every_packaged_profile() -> None:
+    import plantclef_assets
+
+    folder = Path(plantclef_assets.__file__).parent / "profiles"
+    assert sorted(file.stem for file in folder.glob("*.toml")) == sorted(PACKAGED)
+
+
+def test_an_argument_beats_a_variable_beats_the_profile_beats_the_default(with_variables: Set, files: Path) -> None:
+    own = files / "own.toml"
+    own.write_text("training_shards = 5\nplot_shards = 6\nimage_size = 64\n" + own.read_text())
+    settings = with_sources(with_variables, files, PROFILE=own, TRAINING_SHARDS=7, PLOT_SHARDS=8)
+    assert (settings.training_shards, settings.plot_shards, settings.image_size, settings.top_k) == (7, 8, 64, 20)
+    settings = load_settings(training_shards=9)
+    assert (settings.training_shards, settings.plot_shards, settings.image_size, settings.top_k) == (9, 8, 64, 20)
+
+
+def test_a_profile_of_ones_own_declares_its_runs(with_variables: Set, files: Path) -> None:
+    settings = with_sources(with_variables, files, PROFILE="own.toml")
+    assert list(settings.active_runs) == ["base_cls_full", "base_cls_2x2", "base_dct_2x2_max2", "base_dct_full"]
+    assert settings.tilings == ("full", "2x2")
+
+
+def test_single_values_of_a_group_can_be_set(with_variables: Set) -> None:
+    settings = with_variables(CLASSIFIER__EPOCHS=3)
+    assert (settings.classifier.epochs, settings.classifier.batch_size) == (3, 32)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("training_shard = 3\n", "PLANTCLEF_TRAINING_SHARD"),
+        ("[classifier]\nepoch = 3\n", "PLANTCLEF_CLASSIFIER__EPOCH"),
+        ("training_shards = 0\n", "PLANTCLEF_TRAINING_SHARDS"),
+        ("training_shards = \n", "PLANTCLEF_PROFILE"),
+    ],
+)
+def test_a_mistake_in_a_profile_is_one_sentence(text: str, said: str, with_variables: Set, files: Path) -> None:
+    (files / "own.toml").write_text(text)
+    (sentence,) = refusal(lambda: with_sources(with_variables, files, PROFILE="own.toml"))
+    assert sentence.startswith(f"{said}: ")
+
+
+def test_a_survey_is_not_needed(with_variables: Set, files: Path) -> None:
+    settings = with_variables(
+        PROFILE="plantclef2024", TRAINING_METADATA=files / "metadata.csv", TRAINING_IMAGES=files / "images"
+    )
+    assert not settings.has_plots
+    assert settings.plot_truth is None
