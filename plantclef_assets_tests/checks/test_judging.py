@@ -138,7 +138,8 @@ def test_a_required_column_that_may_hold_nulls_is_a_finding_of_the_schema(own_la
     table = pq.read_table(path)
     position = table.schema.get_field_index("species_id")
     nullable = table.schema.set(position, table.schema.field(position).with_nullable(True))
-    pq.write_table(table.cast(nullable), path)
+    footer = pq.read_metadata(path).metadata
+    pq.write_table(table.cast(nullable).replace_schema_metadata(footer), path)
     result, after = materialize_with_downstream(settings, "raw_images")
     assert failed(result, "raw_images") == {"schema"}
     text = evaluations(result, "raw_images")["schema"].description
