@@ -12,6 +12,7 @@ from plantclef_assets.ingest.manifests import listing_digest
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.provenance import Recipe
 from plantclef_assets.lake.store import Artifact
+from plantclef_assets.locations import HUB, is_demo
 from plantclef_assets.scoring.artifacts import submission_files
 from plantclef_assets.settings import Settings
 
@@ -79,7 +80,7 @@ def _backbone_recipes(backbone: str, settings: Settings) -> Iterable[Recipe]:
         weights.asset,
         "1",
         config=lambda _: {"model": model, "input_size": input_size},
-        sources=lambda: {"weights": source if source == "hub" else _file_digest(settings, source)},
+        sources=lambda: {"weights": source if source == HUB else _file_digest(settings, source)},
         suffix="safetensors",
     )
     yield Recipe(
@@ -189,7 +190,7 @@ def _same_shard(asset: str) -> Inputs:
 
 
 def _demo(settings: Settings, source: str) -> tuple[Artifact, ...]:
-    return (Artifact("demo_survey"),) if settings.is_demo(source) else ()
+    return (Artifact("demo_survey"),) if is_demo(source) else ()
 
 
 def _precision(settings: Settings) -> str:

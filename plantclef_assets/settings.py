@@ -34,20 +34,21 @@ from pydantic_settings import (
     SettingsError as PydanticSettingsError,
 )
 
+from plantclef_assets.locations import (
+    HUB,
+    PACKAGE_FOLDER,
+    check_readable,
+    check_writable_folder,
+    is_demo,
+    resolve_location,
+)
 from plantclef_assets.scoring.aggregation import check_aggregation
 from plantclef_assets.vision.tiling import parse_tiling
 
 PREFIX = "PLANTCLEF_"
-DEMO_SCHEME = "demo:"
-"""Sources that begin with this lie in the generated demo survey, `<lake>/demo_survey/…`."""
-PACKAGE_SCHEME = "package:"
-"""Files that begin with this ship inside the package."""
-
-_PACKAGE = Path(__file__).resolve().parent
-_PROFILES = _PACKAGE / "profiles"
+_PROFILES = PACKAGE_FOLDER / "profiles"
 _NOT_SETTINGS = {"PLANTCLEF_TEST_DATA"}  # read by the tests alone
 _FEATURE_SETS = ("base_dct", "base_cls", "finetuned_cls")
-_REMOTE = re.compile(r"^[a-z][a-z0-9+.-]*://")
 
 
 class SettingsError(ValueError):
@@ -90,7 +91,7 @@ class ClassifierSettings(BaseModel):
 
 def _default_lake() -> str:
     """Give the folder `lake` beside pyproject.toml, or in the working directory for an installed package."""
-    project = _PACKAGE.parent
+    project = PACKAGE_FOLDER.parent
     return str((project if (project / "pyproject.toml").is_file() else Path.cwd()) / "lake")
 
 
@@ -170,30 +171,24 @@ class Settings(BaseSettings):
     @field_validator("lake")
     @classmethod
     def _check_lake(cls, value: str) -> str:
-        if _REMOTE.match(value):
-            raise ValueError(f"'{value}' is a remote address, and the lake can only be a local folder yet")
-        path = Path(value).expanduser().absolute()
-        existing = next(folder for folder in (path, *path.parents) if folder.exists())
-        if not existing.is_dir() or not os.access(existing, os.W_OK):
-            raise ValueError(f"cannot write to '{existing}'; give a folder that can be made and written")
-        return str(path)
+        return check_writable_folder(value)
 
     @field_validator("training_metadata", "plot_truth", "class_mapping", "species_names")
     @classmethod
     def _check_file(cls, value: str | None) -> str | None:
-        return _readable(value, "file")
+        return check_readable(value, "file")
 
     @field_validator("training_images", "plot_images")
     @classmethod
     def _check_folder(cls, value: str | None) -> str | None:
-        return _readable(value, "folder")
+        return check_readable(value, "folder")
 
     @field_validator("base_weights", "finetuned_weights")
     @classmethod
     def _check_weights(cls, value: str | None) -> str | None:
         if value == "train":
             raise ValueError("'train' is not available yet; give a weights file or 'hub'")
-        return value if value == "hub" else _readable(value, "file")
+        return value if value == HUB else check_readable(value, "file")
 
     @field_validator("engine")
     @classmethod
@@ -255,29 +250,15 @@ class Settings(BaseSettings):
         """The declared runs whose feature set exists."""
         return {name: run for name, run in self.runs.items() if run.feature_set in self.feature_sets}
 
-    @property
-    def tilings(self) -> tuple[str, ...]:
-        """The tilings that the active runs use, in the order of their declaration."""
-        return tuple(dict.fromkeys(run.tiling for run in self.active_runs.values()))
-
     def resolve(self, location: str) -> Path:
-        """Give the local path of a source: `demo:` lies in the lake, `package:` in the package."""
-        if location.startswith(DEMO_SCHEME):
-            return Path(self.lake) / "demo_survey" / location.removeprefix(DEMO_SCHEME)
-        if location.startswith(PACKAGE_SCHEME):
-            return _PACKAGE / location.removeprefix(PACKAGE_SCHEME)
-        return Path(location).expanduser().absolute()
-
-    @staticmethod
-    def is_demo(location: str | None) -> bool:
-        """Whether a source lies in the generated demo survey."""
-        return location is not None and location.startswith(DEMO_SCHEME)
+        """Give the local path of a source."""
+        return resolve_location(location, self.lake)
 
     @property
     def uses_demo_survey(self) -> bool:
         """Whether any source lies in the generated demo survey."""
         sources = (self.training_metadata, self.training_images, self.plot_images, self.plot_truth)
-        return any(self.is_demo(source) for source in sources)
+        return any(is_demo(source) for source in sources)
 
 
 def profile_file(profile: str) -> Path:
@@ -337,19 +318,3 @@ def _sentence(finding: Any) -> str:
     value = finding["input"]
     given = f", not '{value}'" if isinstance(value, str | int | float) and f"'{value}'" not in message else ""
     return f"{variable}: {message[0].lower() + message[1:]}{given}."
-
-
-def _readable(location: str | None, kind: Literal["file", "folder"]) -> str | None:
-    """Refuse a local path that is not there; what the package or the demo brings is there in time."""
-    if location is None or location.startswith((DEMO_SCHEME, PACKAGE_SCHEME)):
-        return location
-    if _REMOTE.match(location):
-        raise ValueError(f"'{location}' is a remote address, and only local {kind}s can be read yet")
-    path = Path(location).expanduser().absolute()
-    if kind == "folder" and path.is_file():
-        raise ValueError(f"'{path}' is a file, and an archive cannot be read yet; unpack it and give the folder")
-    if not (path.is_file() if kind == "file" else path.is_dir()):
-        raise ValueError(f"there is no {kind} '{path}'")
-    if not os.access(path, os.R_OK):
-        raise ValueError(f"no permission to read '{path}'")
-    return str(path)

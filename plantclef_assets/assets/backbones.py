@@ -6,10 +6,11 @@ What belongs here: assets that are a model's weights.
 from collections.abc import Mapping
 from functools import partial
 
-from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 
-from plantclef_assets.assets.common import definition
+from plantclef_assets.assets.common import platform_asset
 from plantclef_assets.lake.provenance import Lineage, Recipe
+from plantclef_assets.locations import HUB
 from plantclef_assets.materialization import in_this_process, materialize
 from plantclef_assets.recipes import backbone_settings
 from plantclef_assets.resources import LakeResource
@@ -24,14 +25,18 @@ def backbone_assets(settings: Settings, recipes: Mapping[str, Recipe]) -> list[A
 def _backbone_asset(backbone: str, settings: Settings, recipes: Mapping[str, Recipe]) -> AssetsDefinition:
     model, weights, input_size = backbone_settings(backbone, settings)
 
-    @asset(
-        **definition(f"{backbone}_backbone", "backbones", settings, recipes, kinds={"timm", "safetensors"}),
+    @platform_asset(
+        f"{backbone}_backbone",
+        "backbones",
+        settings,
+        recipes,
+        kinds={"timm", "safetensors"},
         description=f"The {backbone} backbone: weights that fit their model tensor by tensor, with its data config.",
     )
     def backbone_weights(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
         from plantclef_assets.vision.artifacts import write_backbone
 
-        source = weights if weights == "hub" else settings.resolve(weights)
+        source = weights if weights == HUB else settings.resolve(weights)
         make = partial(write_backbone, lake.lake, model=model, weights=source, input_size=input_size)
         return materialize(context, Lineage(lake.lake, recipes), in_this_process(make))
 

@@ -5,9 +5,9 @@ What belongs here: assets that learn from embeddings.
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
+from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, MaterializeResult
 
-from plantclef_assets.assets.common import definition
+from plantclef_assets.assets.common import platform_asset
 from plantclef_assets.engines.local import Outcome, run_shards
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.provenance import Lineage, Recipe
@@ -21,16 +21,14 @@ from plantclef_assets.settings import Settings
 def classifier_assets(settings: Settings, families: Families, recipes: Mapping[str, Recipe]) -> list[AssetsDefinition]:
     """Make the assets of this module."""
 
-    @asset(
-        **definition(
-            "classifier",
-            "classifiers",
-            settings,
-            recipes,
-            kinds={"torch", "safetensors"},
-            partitions=families.feature_sets,
-            accelerated=True,
-        ),
+    @platform_asset(
+        "classifier",
+        "classifiers",
+        settings,
+        recipes,
+        kinds={"torch", "safetensors"},
+        partitions=families.feature_sets,
+        accelerated=True,
         deps=[
             AssetDep(f"{backbone}_embeddings", partition_mapping=every_shard_of(backbone, settings))
             for backbone in settings.backbones

@@ -1,9 +1,9 @@
 """What all assets of the platform share: owners, code versions, backfill policy, and how they are grouped."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from dagster import BackfillPolicy, PartitionsDefinition
+from dagster import AssetDep, AssetsDefinition, BackfillPolicy, PartitionsDefinition, asset
 
 from plantclef_assets.lake.provenance import Recipe
 from plantclef_assets.settings import Settings
@@ -13,30 +13,34 @@ ACCELERATOR_POOL = "gpu"
 """The pool of everything that uses the accelerator; its limit is one run."""
 
 
-def definition(
+def platform_asset(
     name: str,
     group: str,
     settings: Settings,
     recipes: Mapping[str, Recipe],
     *,
     kinds: set[str],
+    deps: Sequence[str | AssetDep] = (),
     partitions: PartitionsDefinition | None = None,
     accelerated: bool = False,
-) -> dict[str, Any]:
-    """Give the arguments of `@asset` that follow from the settings and the recipes.
+    description: str | None = None,
+) -> Callable[[Callable[..., Any]], AssetsDefinition]:
+    """Make the decorator of an asset from what is its own; the rest follows from the settings and the recipes.
 
     A range of partitions is one run, so that a model is loaded once; `PLANTCLEF_SHARDS_PER_RUN` cuts it up for fleets.
     """
     policy = (
         BackfillPolicy.multi_run(settings.shards_per_run) if settings.shards_per_run else BackfillPolicy.single_run()
     )
-    return {
-        "name": name,
-        "group_name": group,
-        "kinds": kinds,
-        "owners": OWNERS,
-        "code_version": recipes[name].code_version,
-        "partitions_def": partitions,
-        "backfill_policy": policy,
-        "pool": ACCELERATOR_POOL if accelerated else None,
-    }
+    return asset(
+        name=name,
+        group_name=group,
+        kinds=kinds,
+        owners=OWNERS,
+        description=description,
+        deps=deps,
+        code_version=recipes[name].code_version,
+        partitions_def=partitions,
+        backfill_policy=policy,
+        pool=ACCELERATOR_POOL if accelerated else None,
+    )

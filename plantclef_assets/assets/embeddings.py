@@ -6,9 +6,9 @@ What belongs here: assets that hold the accelerator to run a backbone over shard
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 
-from plantclef_assets.assets.common import definition
+from plantclef_assets.assets.common import platform_asset
 from plantclef_assets.engines.local import MakeShard, Outcome, run_shards
 from plantclef_assets.engines.progress import Progress
 from plantclef_assets.lake.provenance import Lineage, Recipe
@@ -40,16 +40,14 @@ def _photograph_embeddings(
 ) -> AssetsDefinition:
     name = f"{backbone}_embeddings"
 
-    @asset(
-        **definition(
-            name,
-            "embeddings",
-            settings,
-            recipes,
-            kinds={"torch", "timm"},
-            partitions=families.training,
-            accelerated=True,
-        ),
+    @platform_asset(
+        name,
+        "embeddings",
+        settings,
+        recipes,
+        kinds={"torch", "timm"},
+        partitions=families.training,
+        accelerated=True,
         deps=["resized_images", f"{backbone}_backbone"],
         description=f"The features of each resized photograph, from one forward pass of the {backbone} backbone.",
     )
@@ -72,10 +70,14 @@ def _tile_embeddings(
 ) -> AssetsDefinition:
     name, tilings = f"{backbone}_tile_embeddings", tilings_of(backbone, settings)
 
-    @asset(
-        **definition(
-            name, "embeddings", settings, recipes, kinds={"torch", "timm"}, partitions=families.plots, accelerated=True
-        ),
+    @platform_asset(
+        name,
+        "embeddings",
+        settings,
+        recipes,
+        kinds={"torch", "timm"},
+        partitions=families.plots,
+        accelerated=True,
         deps=["plot_images", f"{backbone}_backbone"],
         description=f"The features of each tile ({', '.join(tilings)}) of each plot, from the {backbone} backbone; "
         "a plot is decoded once for all its tilings.",

@@ -5,9 +5,9 @@ What belongs here: assets whose rows are pictures. (https://docs.dagster.io/guid
 
 from collections.abc import Mapping
 
-from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 
-from plantclef_assets.assets.common import definition
+from plantclef_assets.assets.common import platform_asset
 from plantclef_assets.assets.pictures import contact_sheet
 from plantclef_assets.ingest.photographs import PlotImages, RawImages
 from plantclef_assets.lake.provenance import Lineage, Recipe
@@ -21,8 +21,13 @@ def image_assets(settings: Settings, families: Families, recipes: Mapping[str, R
     """Make the assets of this module that the settings give."""
     images = settings.resolve(settings.training_images or "")
 
-    @asset(
-        **definition("raw_images", "images", settings, recipes, kinds={"parquet"}, partitions=families.training),
+    @platform_asset(
+        "raw_images",
+        "images",
+        settings,
+        recipes,
+        kinds={"parquet"},
+        partitions=families.training,
         deps=["training_manifest"],
     )
     def raw_images(context: AssetExecutionContext, lake: LakeResource, engine: EngineResource) -> MaterializeResult:
@@ -30,10 +35,13 @@ def image_assets(settings: Settings, families: Families, recipes: Mapping[str, R
         make = RawImages(lake.lake, images, settings.max_pixels)
         return materialize(context, Lineage(lake.lake, recipes), lambda shards: engine.run(make, shards))
 
-    @asset(
-        **definition(
-            "resized_images", "images", settings, recipes, kinds={"pillow", "parquet"}, partitions=families.training
-        ),
+    @platform_asset(
+        "resized_images",
+        "images",
+        settings,
+        recipes,
+        kinds={"pillow", "parquet"},
+        partitions=families.training,
         deps=["raw_images"],
     )
     def resized_images(context: AssetExecutionContext, lake: LakeResource, engine: EngineResource) -> MaterializeResult:
@@ -48,8 +56,13 @@ def image_assets(settings: Settings, families: Families, recipes: Mapping[str, R
     if not settings.has_plots:
         return [raw_images, resized_images]
 
-    @asset(
-        **definition("plot_images", "images", settings, recipes, kinds={"parquet"}, partitions=families.plots),
+    @platform_asset(
+        "plot_images",
+        "images",
+        settings,
+        recipes,
+        kinds={"parquet"},
+        partitions=families.plots,
         deps=["plot_manifest"],
     )
     def plot_images(context: AssetExecutionContext, lake: LakeResource, engine: EngineResource) -> MaterializeResult:

@@ -5,9 +5,9 @@ What belongs here: assets that apply heads to stored features; no picture is dec
 
 from collections.abc import Mapping
 
-from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
+from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, MaterializeResult
 
-from plantclef_assets.assets.common import definition
+from plantclef_assets.assets.common import platform_asset
 from plantclef_assets.assets.pictures import tiled_plot
 from plantclef_assets.lake.provenance import Lineage, Recipe
 from plantclef_assets.materialization import in_this_process, materialize
@@ -22,10 +22,13 @@ def prediction_assets(settings: Settings, families: Families, recipes: Mapping[s
         return []
     pairs = sorted({(run.feature_set, run.tiling) for run in settings.active_runs.values()})
 
-    @asset(
-        **definition(
-            "tile_predictions", "predictions", settings, recipes, kinds={"torch", "parquet"}, partitions=families.plots
-        ),
+    @platform_asset(
+        "tile_predictions",
+        "predictions",
+        settings,
+        recipes,
+        kinds={"torch", "parquet"},
+        partitions=families.plots,
         deps=[
             *(f"{backbone}_tile_embeddings" for backbone in settings.backbones),
             AssetDep("classifier", partition_mapping=used_feature_sets(settings)),

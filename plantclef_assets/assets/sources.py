@@ -7,13 +7,14 @@ What belongs here: assets that look at files outside the lake and list what is i
 from collections.abc import Mapping
 from functools import partial
 
-from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 
-from plantclef_assets.assets.common import definition
+from plantclef_assets.assets.common import platform_asset
 from plantclef_assets.ingest.classes import write_class_map
 from plantclef_assets.ingest.manifests import write_plot_manifest, write_training_manifest
 from plantclef_assets.ingest.metadata import write_training_metadata
 from plantclef_assets.lake.provenance import Lineage, Recipe
+from plantclef_assets.locations import is_demo
 from plantclef_assets.materialization import in_this_process, materialize
 from plantclef_assets.resources import LakeResource
 from plantclef_assets.settings import Settings
@@ -24,8 +25,12 @@ def source_assets(settings: Settings, recipes: Mapping[str, Recipe]) -> list[Ass
     metadata_file = settings.resolve(settings.training_metadata or "")
     images = settings.resolve(settings.training_images or "")
 
-    @asset(
-        **definition("training_metadata", "sources", settings, recipes, kinds={"csv", "parquet"}),
+    @platform_asset(
+        "training_metadata",
+        "sources",
+        settings,
+        recipes,
+        kinds={"csv", "parquet"},
         deps=_demo_survey_of(settings, settings.training_metadata),
     )
     def training_metadata(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
@@ -33,9 +38,7 @@ def source_assets(settings: Settings, recipes: Mapping[str, Recipe]) -> list[Ass
         make = partial(write_training_metadata, lake.lake, file=metadata_file)
         return materialize(context, Lineage(lake.lake, recipes), in_this_process(make))
 
-    @asset(
-        **definition("class_map", "sources", settings, recipes, kinds={"duckdb", "parquet"}), deps=["training_metadata"]
-    )
+    @platform_asset("class_map", "sources", settings, recipes, kinds={"duckdb", "parquet"}, deps=["training_metadata"])
     def class_map(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
         """The species, each with its contiguous class index; every head, mask and prior goes through it."""
         make = partial(
@@ -46,8 +49,12 @@ def source_assets(settings: Settings, recipes: Mapping[str, Recipe]) -> list[Ass
         )
         return materialize(context, Lineage(lake.lake, recipes), in_this_process(make))
 
-    @asset(
-        **definition("training_manifest", "sources", settings, recipes, kinds={"duckdb", "parquet"}),
+    @platform_asset(
+        "training_manifest",
+        "sources",
+        settings,
+        recipes,
+        kinds={"duckdb", "parquet"},
         deps=["training_metadata", "class_map", *_demo_survey_of(settings, settings.training_images)],
     )
     def training_manifest(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
@@ -66,8 +73,12 @@ def source_assets(settings: Settings, recipes: Mapping[str, Recipe]) -> list[Ass
 def _plot_manifest(settings: Settings, recipes: Mapping[str, Recipe]) -> AssetsDefinition:
     plots = settings.resolve(settings.plot_images or "")
 
-    @asset(
-        **definition("plot_manifest", "sources", settings, recipes, kinds={"duckdb", "parquet"}),
+    @platform_asset(
+        "plot_manifest",
+        "sources",
+        settings,
+        recipes,
+        kinds={"duckdb", "parquet"},
         deps=_demo_survey_of(settings, settings.plot_images),
     )
     def plot_manifest(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
@@ -79,7 +90,7 @@ def _plot_manifest(settings: Settings, recipes: Mapping[str, Recipe]) -> AssetsD
 
 
 def _demo_survey(settings: Settings, recipes: Mapping[str, Recipe]) -> AssetsDefinition:
-    @asset(**definition("demo_survey", "sources", settings, recipes, kinds={"pillow", "csv"}))
+    @platform_asset("demo_survey", "sources", settings, recipes, kinds={"pillow", "csv"})
     def demo_survey(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
         """A procedural flora, photographed plant by plant, and vegetation plots composed of it, with their truth."""
         from plantclef_assets.demo.artifacts import write_demo_survey
@@ -91,4 +102,4 @@ def _demo_survey(settings: Settings, recipes: Mapping[str, Recipe]) -> AssetsDef
 
 def _demo_survey_of(settings: Settings, source: str | None) -> list[str]:
     """Give the asset that a source lies in, where it is the demo's."""
-    return ["demo_survey"] if settings.is_demo(source) else []
+    return ["demo_survey"] if is_demo(source) else []

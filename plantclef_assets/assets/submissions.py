@@ -5,12 +5,13 @@ What belongs here: assets that aggregate tile predictions and score the result.
 
 from collections.abc import Mapping
 
-from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
+from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, MaterializeResult
 
-from plantclef_assets.assets.common import definition
+from plantclef_assets.assets.common import platform_asset
 from plantclef_assets.assets.pictures import leaderboard_table, submission_preview
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.provenance import Lineage, Recipe
+from plantclef_assets.locations import is_demo
 from plantclef_assets.materialization import in_this_process, materialize
 from plantclef_assets.partitions import Families, every_partition
 from plantclef_assets.resources import LakeResource
@@ -27,10 +28,13 @@ def submission_assets(settings: Settings, families: Families, recipes: Mapping[s
         for name, run in settings.active_runs.items()
     }
 
-    @asset(
-        **definition(
-            "submission", "submissions", settings, recipes, kinds={"csv", "parquet"}, partitions=families.runs
-        ),
+    @platform_asset(
+        "submission",
+        "submissions",
+        settings,
+        recipes,
+        kinds={"csv", "parquet"},
+        partitions=families.runs,
         deps=[AssetDep("tile_predictions", partition_mapping=every_partition()), "plot_manifest", "class_map"],
     )
     def submission(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
@@ -40,9 +44,13 @@ def submission_assets(settings: Settings, families: Families, recipes: Mapping[s
             context, Lineage(lake.lake, recipes), in_this_process(make), submission_preview(lake.lake, settings.dialect)
         )
 
-    @asset(
-        **definition("leaderboard", "submissions", settings, recipes, kinds={"parquet"}),
-        deps=["submission", *(["demo_survey"] if settings.is_demo(settings.plot_truth) else [])],
+    @platform_asset(
+        "leaderboard",
+        "submissions",
+        settings,
+        recipes,
+        kinds={"parquet"},
+        deps=["submission", *(["demo_survey"] if is_demo(settings.plot_truth) else [])],
     )
     def leaderboard(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
         """Every run scored over the plots whose species are known."""

@@ -118,7 +118,7 @@ class _VectorFigures:
     def update(self, column: pa.Array, names: pa.Array) -> None:
         self.width = column.type.list_size
         values = np.asarray(column.flatten()).reshape(-1, self.width)
-        finite = np.isfinite(values).all(axis=1)
+        finite = np.asarray(np.isfinite(values).all(axis=1))
         usable = np.where(finite[:, None], values, 0)
         norms = np.linalg.norm(usable.astype(np.float64), axis=1)
         zero = finite & (norms == 0)

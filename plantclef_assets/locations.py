@@ -1,0 +1,73 @@
+"""Locations: what a setting may say of where a source lies, and where that is on this machine.
+
+What belongs here: the schemes of addresses and what is wrong with one. What does not: reading what lies there.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Literal
+
+DEMO = "demo:"
+"""Sources that begin with this lie in the generated demo survey, `<lake>/demo_survey/…`."""
+PACKAGE = "package:"
+"""Files that begin with this ship inside the package."""
+HUB = "hub"
+"""Weights that timm fetches for the model's name."""
+
+PACKAGE_FOLDER = Path(__file__).resolve().parent
+_REMOTE = re.compile(r"^[a-z][a-z0-9+.-]*://")
+
+
+def is_remote(location: str) -> bool:
+    """Whether a location is an address such as `gs://…`."""
+    return _REMOTE.match(location) is not None
+
+
+def is_demo(location: str | None) -> bool:
+    """Whether a source lies in the generated demo survey."""
+    return location is not None and location.startswith(DEMO)
+
+
+def resolve_location(location: str, lake: str) -> Path:
+    """Give the local path of a source."""
+    if location.startswith(DEMO):
+        return Path(lake) / "demo_survey" / location.removeprefix(DEMO)
+    if location.startswith(PACKAGE):
+        return PACKAGE_FOLDER / location.removeprefix(PACKAGE)
+    return Path(location).expanduser().absolute()
+
+
+def check_readable(location: str | None, kind: Literal["file", "folder"]) -> str | None:
+    """Give a location with its path made absolute; what the package or the demo brings is there in time.
+
+    Raises:
+        ValueError: there is no such file or folder, it may not be read, or its kind is not supported.
+    """
+    if location is None or location.startswith((DEMO, PACKAGE)):
+        return location
+    if is_remote(location):
+        raise ValueError(f"'{location}' is a remote address, and only local {kind}s can be read yet")
+    path = Path(location).expanduser().absolute()
+    if kind == "folder" and path.is_file():
+        raise ValueError(f"'{path}' is a file, and an archive cannot be read yet; unpack it and give the folder")
+    if not (path.is_file() if kind == "file" else path.is_dir()):
+        raise ValueError(f"there is no {kind} '{path}'")
+    if not os.access(path, os.R_OK):
+        raise ValueError(f"no permission to read '{path}'")
+    return str(path)
+
+
+def check_writable_folder(location: str) -> str:
+    """Give the absolute path of a folder that can be made and written.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if is_remote(location):
+        raise ValueError(f"'{location}' is a remote address, and the lake can only be a local folder yet")
+    path = Path(location).expanduser().absolute()
+    existing = next(folder for folder in (path, *path.parents) if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise ValueError(f"cannot write to '{existing}'; give a folder that can be made and written")
+    return str(path)
