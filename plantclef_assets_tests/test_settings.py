@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from plantclef_assets.recipes import tilings_of
 from plantclef_assets.settings import Settings, SettingsError, load_settings
 from plantclef_assets_tests.tiny import PROFILE
 
@@ -270,7 +271,7 @@ def test_every_packaged_profile_loads(profile: str, with_variables: Set, files: 
     assert list(settings.active_runs) == [
         "base_dct_full", "base_cls_full", "base_cls_3x3", "base_cls_4x4", "base_cls_4x4_max3"
     ]  # fmt: skip
-    assert settings.tilings == ("full", "3x3", "4x4")
+    assert tilings_of("base", settings) == ("full", "3x3", "4x4")
     assert settings.active_runs["base_cls_4x4_max3"].aggregation_parameters == {"species_per_plot": 3}
     if profile != "demo":
         assert settings.dialect == profile.removeprefix("plantclef")
@@ -297,7 +298,7 @@ def test_an_argument_beats_a_variable_beats_the_profile_beats_the_default(with_v
 def test_a_profile_of_ones_own_declares_its_runs(with_variables: Set, files: Path) -> None:
     settings = with_sources(with_variables, files, PROFILE="own.toml")
     assert list(settings.active_runs) == ["base_cls_full", "base_cls_2x2", "base_dct_2x2_max2", "base_dct_full"]
-    assert settings.tilings == ("full", "2x2")
+    assert tilings_of("base", settings) == ("full", "2x2")
 
 
 def test_single_values_of_a_group_can_be_set(with_variables: Set) -> None:
