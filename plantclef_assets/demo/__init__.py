@@ -1,0 +1,1 @@
+"""The demo's procedural flora, the survey drawn from it, and the small backbone pretrained on another flora."""

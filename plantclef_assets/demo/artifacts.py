@@ -1,0 +1,22 @@
+"""The demo survey as an artifact of the lake: a folder of photographs, and a table that lists its files."""
+
+import shutil
+from pathlib import Path
+
+from plantclef_assets.demo.survey import write_survey
+from plantclef_assets.ingest.manifests import list_files
+from plantclef_assets.lake.schemas import DEMO_SURVEY
+from plantclef_assets.lake.shards import Shard
+from plantclef_assets.lake.store import Lake
+from plantclef_assets.lake.tables import write_table
+
+
+def write_demo_survey(lake: Lake, shard: Shard) -> None:
+    """Draw the demo survey into `<lake>/demo_survey/` and publish the table of its photographs."""
+    folder = Path(lake.root) / "demo_survey"
+    shutil.rmtree(folder, ignore_errors=True)
+    write_survey(folder)
+    listed = list(list_files(folder))
+    with write_table(lake, shard.artifact, DEMO_SURVEY, shard.provenance) as table:
+        table.write_rows(source=[source for source, _ in listed], bytes=[size for _, size in listed])
+        table.figures = {"rows_in": len(listed), "quarantined": 0}

@@ -1,0 +1,181 @@
+"""Writing the demo's data set to a folder, laid out like the published PlantCLEF data.
+
+    images/<learn_tag>/<species_id>/<40 hex digits>.jpg     photographs of single plants
+    metadata.csv                                            their metadata, with the columns of PlantCLEF 2024
+    plots/DEMO-A1-20240501.jpg …                            vegetation plots: places × visits
+    plots_truth.csv                                         species of the plots, as a 2025 submission
+
+Two photographs are broken on purpose, as happens in real collections: one JPEG is cut off, one file is text. Two plots
+have no truth.
+"""
+
+import csv
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from plantclef_assets.demo.flora import species_of
+from plantclef_assets.demo.painting import grow_individual
+from plantclef_assets.demo.photographs import draw_view, photograph
+from plantclef_assets.demo.plots import photograph_plot
+from plantclef_assets.demo.processes import drawing_processes
+from plantclef_assets.demo.records import (
+    COLUMNS,
+    PhotographRecord,
+    PlotRecord,
+    metadata_row,
+    plan_photographs,
+    plan_plots,
+    species_id,
+)
+
+PLOT_SIZES = ((1200, 900), (1120, 840), (1000, 750))
+"""Width and height in px of the plot photographs; the places take them in turn."""
+
+JPEG_QUALITY = 88
+
+_SIDES = (208, 256)
+"""Least and greatest longer side in px of a single-plant photograph."""
+
+_MOST_WORKERS = 4
+"""Drawing takes seconds: more processes would spend longer starting than drawing."""
+
+
+def write_survey(
+    folder: Path,
+    *,
+    seed: int = 2024,
+    species: int = 24,
+    photographs: int = 1080,
+    plots: int = 24,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Draw a survey and write it to `folder`; where that exists already, do nothing.
+
+    The folder appears when it is complete: it is written beside its place, under a temporary name, and renamed. Equal
+    arguments give equal bytes, however many processes draw.
+
+    Args:
+        folder: where to; its parents are made.
+        seed: names the flora and decides everything by chance.
+        species: how many species of the flora are photographed.
+        photographs: how many photographs of single plants, besides the two broken ones.
+        plots: how many photographs of plots.
+        progress: is told how many images of how many are drawn.
+
+    Raises:
+        ValueError: fewer photographs than the species need (`records.photograph_counts`).
+        OSError: the folder cannot be written.
+    """
+    if folder.exists():
+        return
+    records = plan_photographs(seed, species, photographs)
+    surveyed = plan_plots(seed, species, plots)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        organs = _draw_all(unfinished, seed, records, surveyed, progress)
+        rows = [metadata_row(record, organ, seed) for record, organ in zip(records, organs, strict=True)]
+        rows += _write_broken(unfinished, seed, records, organs)
+        _write_csv(unfinished / "metadata.csv", COLUMNS, sorted(rows), delimiter=";")
+        truth = [(plot.name, _species_list(plot)) for index, plot in enumerate(surveyed) if _has_truth(index, plots)]
+        _write_csv(unfinished / "plots_truth.csv", ("quadrat_id", "species_ids"), truth, delimiter=",")
+        unfinished.chmod(0o755)  # mkdtemp lets nobody else in
+        unfinished.rename(folder)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
+def _draw_all(
+    folder: Path,
+    seed: int,
+    records: list[PhotographRecord],
+    surveyed: list[PlotRecord],
+    progress: Callable[[int, int], None] | None,
+) -> list[str]:
+    """Draw and write all images in spawned processes; return the organ that each photograph shows."""
+    (folder / "plots").mkdir()
+    for record in records:
+        _image_path(folder, record).parent.mkdir(parents=True, exist_ok=True)
+    total = len(records) + len(surveyed)
+    workers = min(os.cpu_count() or 1, _MOST_WORKERS)
+    organs: list[str] = []
+    with drawing_processes(workers) as pool:
+        # Plots take longest, so they start first and the short tasks even out the end.
+        drawn_plots = [pool.submit(_draw_plot, folder, seed, plot) for plot in surveyed]
+        for organ in pool.map(partial(_draw_photograph, folder, seed), records, chunksize=16):
+            organs.append(organ)
+            if progress:
+                progress(len(organs), total)
+        for done, plot in enumerate(drawn_plots, start=1):
+            plot.result()
+            if progress:
+                progress(len(organs) + done, total)
+    return organs
+
+
+def _image_path(folder: Path, record: PhotographRecord) -> Path:
+    return folder / "images" / record.learn_tag / str(species_id(record.species)) / record.image_name
+
+
+def _draw_photograph(folder: Path, seed: int, record: PhotographRecord) -> str:
+    """Draw one photograph; those of one observation show the same individual."""
+    of_observation = np.random.default_rng([seed, 10, record.observation])
+    individual = grow_individual(species_of(seed, record.species), of_observation)
+    rng = np.random.default_rng([seed, 11, record.observation, record.shot])
+    view = draw_view(rng, individual, int(rng.integers(_SIDES[0], _SIDES[1] + 1)))
+    _image_path(folder, record).write_bytes(_jpeg(photograph(individual, view)))
+    return view.organ
+
+
+def _draw_plot(folder: Path, seed: int, plot: PlotRecord) -> None:
+    rng = np.random.default_rng([seed, 12, *plot.name.encode()])
+    size = PLOT_SIZES[plot.place % len(PLOT_SIZES)]
+    image = photograph_plot([species_of(seed, number) for number in plot.species], size, plot.ground, rng)
+    (folder / "plots" / f"{plot.name}.jpg").write_bytes(_jpeg(image))
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def _write_broken(folder: Path, seed: int, records: list[PhotographRecord], organs: list[str]) -> list[list[str]]:
+    """Write the two broken photographs as observations of their own; return their metadata rows."""
+    whole = _image_path(folder, records[0]).read_bytes()
+    contents = (whole[: len(whole) * 3 // 5], b"<html><body>503 Service Unavailable</body></html>\n")
+    rows = []
+    for number, content in enumerate(contents):
+        like = records[number]
+        name = f"{number:02x}{like.image_name[2:]}"
+        observation = records[-1].observation + 1 + number
+        broken = PhotographRecord(like.species, observation, "train", name, 0)
+        path = _image_path(folder, broken)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        rows.append(metadata_row(broken, organs[number], seed))
+    return rows
+
+
+def _has_truth(index: int, plots: int) -> bool:
+    return index not in (plots // 3, 2 * plots // 3)
+
+
+def _species_list(plot: PlotRecord) -> str:
+    return "[" + ", ".join(str(species_id(number)) for number in sorted(plot.species)) + "]"
+
+
+def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[str]], *, delimiter: str) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter=delimiter, quoting=csv.QUOTE_ALL, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
