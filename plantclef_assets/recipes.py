@@ -12,7 +12,7 @@ from plantclef_assets.ingest.manifests import listing_digest
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.provenance import Recipe
 from plantclef_assets.lake.store import Artifact
-from plantclef_assets.locations import HUB, is_demo
+from plantclef_assets.locations import HUB, is_demo, is_download
 from plantclef_assets.scoring.artifacts import submission_files
 from plantclef_assets.settings import Settings
 
@@ -80,7 +80,7 @@ def _backbone_recipes(backbone: str, settings: Settings) -> Iterable[Recipe]:
         weights.asset,
         "1",
         config=lambda _: {"model": model, "input_size": input_size},
-        sources=lambda: {"weights": source if source == HUB else _file_digest(settings, source)},
+        sources=lambda: {"weights": _weights_identity(settings, source)},
         suffix="safetensors",
     )
     yield Recipe(
@@ -198,6 +198,11 @@ def _precision(settings: Settings) -> str:
     from plantclef_assets.vision.devices import resolve_device, resolve_precision
 
     return resolve_precision(settings.precision, resolve_device(settings.device))
+
+
+def _weights_identity(settings: Settings, source: str) -> str | None:
+    """Give the sha256 of a weights file; what is fetched from elsewhere is known by its name or address."""
+    return source if source == HUB or is_download(source) else _file_digest(settings, source)
 
 
 def _file_digest(settings: Settings, location: str | None) -> str | None:

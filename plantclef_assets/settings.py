@@ -35,9 +35,9 @@ from pydantic_settings import (
 )
 
 from plantclef_assets.locations import (
-    HUB,
     PACKAGE_FOLDER,
     check_readable,
+    check_weights,
     check_writable_folder,
     is_demo,
     resolve_location,
@@ -188,7 +188,7 @@ class Settings(BaseSettings):
     def _check_weights(cls, value: str | None) -> str | None:
         if value == "train":
             raise ValueError("'train' is not available yet; give a weights file or 'hub'")
-        return value if value == HUB else check_readable(value, "file")
+        return check_weights(value)
 
     @field_validator("engine")
     @classmethod

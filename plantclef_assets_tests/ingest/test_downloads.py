@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from plantclef_assets.ingest.downloads import DownloadError, Retries, download_file
+from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets_tests.tiny import materialize, tiny_settings
 
 CONTENT = bytes(range(256)) * 20_000  # 5 MB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -199,6 +201,23 @@ def test_another_file_than_was_meant_is_refused_and_not_kept(url: str, tmp_path:
     with pytest.raises(DownloadError, match=f"has sha256 {SHA256}, not 0000"):
         download_file(url, tmp_path / "w.bin", sha256="0" * 64)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_come_from_an_address_once(
+    url: str, faults: Faults, tmp_path: Path, tiny_survey: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = (tiny_survey / "weights.safetensors").read_bytes()
+    monkeypatch.setitem(globals(), "CONTENT", content)
+    address = f"{url.removesuffix('.bin')}.safetensors#sha256={hashlib.sha256(content).hexdigest()}"
+    settings = tiny_settings(tiny_survey, tmp_path / "lake", base_weights=address)
+    assert materialize(settings, "base_backbone").success
+    record = Lake(settings.lake).record(Artifact("base_backbone", suffix="safetensors"))
+    assert record is not None
+    assert record.figures["source"] == address
+    assert record.figures["weights_sha256"] == hashlib.sha256(content).hexdigest()
+    Lake(settings.lake).path(Artifact("base_backbone", suffix="safetensors")).unlink()
+    assert materialize(settings, "base_backbone").success
+    assert len(faults.requests) == 1
 
 
 def test_no_server_at_all_is_one_clear_sentence(tmp_path: Path) -> None:
