@@ -42,6 +42,8 @@ def _backbone_asset(backbone: str, settings: Settings, recipes: Mapping[str, Rec
             model=model,
             weights=settings.resolve(weights) if weights != HUB else HUB,
             input_size=input_size,
+            with_head=backbone == "finetuned" and settings.has_head,
+            class_mapping=settings.resolve(settings.class_mapping) if settings.class_mapping else None,
             address=weights if is_download(weights) else None,
             log=context.log.info,
         )
