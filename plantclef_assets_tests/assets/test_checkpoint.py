@@ -191,7 +191,7 @@ def test_a_truncated_archive_is_one_sentence(
     cut = tmp_path / "cut.tar"
     cut.write_bytes(archive.read_bytes()[: archive.stat().st_size * 3 // 4])
     message = str(failure(materialize(with_checkpoint(cut), "finetuned_backbone")))
-    assert "cut.tar cannot be read to its end (unexpected end of data); fetch it again" in message
+    assert "cut.tar cannot be read as a tar archive (unexpected end of data); fetch it again" in message
 
 
 def test_a_hostile_pickle_is_refused_without_running(tmp_path: Path, with_checkpoint: Callable[..., Settings]) -> None:
