@@ -28,7 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     from plantclef_assets.definitions import defs
 
     families = build_families(settings)
-    chain = {"training_side": families.training, "classifiers": families.feature_sets}
+    chain = {"training_side": families.training} if settings.has_training else {"checkpoint": None}
+    chain["classifiers"] = families.feature_sets
     if settings.has_plots:
         chain |= {"plot_side": families.plots, "results": families.runs}
     with DagsterInstance.get() as instance:
@@ -42,12 +43,14 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _materialize(defs: Definitions, instance: DagsterInstance, job: str, family: StaticPartitionsDefinition) -> bool:
-    keys = family.get_partition_keys()
-    print(f"── {job}: {keys[0]} … {keys[-1]}", flush=True)
+def _materialize(
+    defs: Definitions, instance: DagsterInstance, job: str, family: StaticPartitionsDefinition | None
+) -> bool:
+    keys = family.get_partition_keys() if family else []
+    print(f"── {job}: {keys[0]} … {keys[-1]}" if keys else f"── {job}", flush=True)
     result = defs.resolve_job_def(job).execute_in_process(
         instance=instance,
-        tags={f"{_RANGE}start": keys[0], f"{_RANGE}end": keys[-1]},
+        tags={f"{_RANGE}start": keys[0], f"{_RANGE}end": keys[-1]} if keys else {},
         run_config=_QUIET,
         raise_on_error=False,
     )

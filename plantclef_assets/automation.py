@@ -21,18 +21,30 @@ def build_jobs(settings: Settings) -> list[Any]:
         for what in ("backbone", "embeddings", "tile_embeddings")
     )
     demo = ["demo_survey"] if settings.uses_demo_survey else []
-    jobs = [
-        define_asset_job(
-            "training_side",
-            AssetSelection.assets(*demo, *_TRAINING_ASSETS, *backbones, *embeddings),
-            description="From the training metadata to the embeddings of its photographs (training shards).",
-        ),
+    jobs = []
+    if settings.has_training:
+        jobs.append(
+            define_asset_job(
+                "training_side",
+                AssetSelection.assets(*demo, *_TRAINING_ASSETS, *backbones, *embeddings),
+                description="From the training metadata to the embeddings of its photographs (training shards).",
+            )
+        )
+    else:
+        jobs.append(
+            define_asset_job(
+                "checkpoint",
+                AssetSelection.assets("class_map", *backbones),
+                description="The fine-tuned backbone, and the class map from its own class list.",
+            )
+        )
+    jobs.append(
         define_asset_job(
             "classifiers",
             AssetSelection.assets("classifier"),
             description="The classifier of each feature set; needs all training shards.",
-        ),
-    ]
+        )
+    )
     if settings.has_plots:
         jobs += [
             define_asset_job(

@@ -3,6 +3,7 @@
 What belongs here: the schemes of addresses and what is wrong with one. What does not: reading what lies there.
 """
 
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -24,6 +25,17 @@ def is_remote(location: str) -> bool:
     return _REMOTE.match(location) is not None
 
 
+def is_download(location: str) -> bool:
+    """Whether a location is an address that a file is downloaded from."""
+    return location.startswith(("https://", "http://"))
+
+
+def split_checksum(address: str) -> tuple[str, str | None]:
+    """Split `https://…/file#sha256=…` into the address proper and the checksum, where there is one."""
+    address, _, checksum = address.partition("#sha256=")
+    return address, checksum.lower() or None
+
+
 def is_demo(location: str | None) -> bool:
     """Whether a source lies in the generated demo survey."""
     return location is not None and location.startswith(DEMO)
@@ -35,7 +47,29 @@ def resolve_location(location: str, lake: str) -> Path:
         return Path(lake) / "demo_survey" / location.removeprefix(DEMO)
     if location.startswith(PACKAGE):
         return PACKAGE_FOLDER / location.removeprefix(PACKAGE)
+    if is_download(location):
+        address, _ = split_checksum(location)
+        mark = hashlib.sha256(address.encode()).hexdigest()[:12]
+        return Path(lake) / "downloads" / mark / address.rpartition("/")[2]
     return Path(location).expanduser().absolute()
+
+
+def check_weights(location: str | None) -> str | None:
+    """Give where weights lie: `hub`, an address to download from, or a file with its path made absolute.
+
+    Raises:
+        ValueError: there is no such file, its address has no file name, or its checksum is none.
+    """
+    if location is None or location == HUB:
+        return location
+    if not is_download(location):
+        return check_readable(location, "file")
+    address, checksum = split_checksum(location)
+    if not re.search(r"://[^/]+/(.*/)?[^/?#]+$", address):
+        raise ValueError(f"'{address}' does not end with the name of a file")
+    if checksum is not None and not re.fullmatch(r"[0-9a-f]{64}", checksum):
+        raise ValueError(f"'{checksum}' is no sha256, which has 64 hexadecimal digits")
+    return location
 
 
 def check_readable(location: str | None, kind: Literal["file", "folder"]) -> str | None:

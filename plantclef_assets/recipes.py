@@ -5,14 +5,15 @@ that matter, and the artifacts that go in. What does not: how anything is comput
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from plantclef_assets.ingest.manifests import listing_digest
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.provenance import Recipe
 from plantclef_assets.lake.store import Artifact
-from plantclef_assets.locations import HUB, is_demo
+from plantclef_assets.locations import HUB, is_demo, is_download
 from plantclef_assets.scoring.artifacts import submission_files
 from plantclef_assets.settings import Settings
 
@@ -21,7 +22,7 @@ Inputs = Callable[[str | None], tuple[Artifact, ...]]
 
 def build_recipes(settings: Settings) -> dict[str, Recipe]:
     """Make the recipes of all assets that the settings give."""
-    recipes = [*_training_recipes(settings)]
+    recipes = [*_training_recipes(settings)] if settings.has_training else [_class_map_of_checkpoint()]
     for backbone in settings.backbones:
         recipes += _backbone_recipes(backbone, settings)
     recipes.append(_classifier_recipe(settings))
@@ -30,6 +31,10 @@ def build_recipes(settings: Settings) -> dict[str, Recipe]:
     if settings.uses_demo_survey:
         recipes.append(Recipe("demo_survey", "1", beside=lambda lake, _: (Path(lake.root, "demo_survey"),)))
     return {recipe.asset: recipe for recipe in recipes}
+
+
+def _class_map_of_checkpoint() -> Recipe:
+    return Recipe("class_map", "1", inputs=_only(Artifact("finetuned_backbone", suffix="safetensors")))
 
 
 def _training_recipes(settings: Settings) -> Iterable[Recipe]:
@@ -76,20 +81,27 @@ def _training_recipes(settings: Settings) -> Iterable[Recipe]:
 def _backbone_recipes(backbone: str, settings: Settings) -> Iterable[Recipe]:
     weights = Artifact(f"{backbone}_backbone", suffix="safetensors")
     model, source, input_size = backbone_settings(backbone, settings)
+    headed = backbone == "finetuned" and settings.has_head
+    with_head = {"with_head": True} if headed else {}
+
+    def class_list() -> Mapping[str, str | None]:
+        return {"class_mapping": _file_digest(settings, settings.class_mapping)} if headed else {}
+
     yield Recipe(
         weights.asset,
         "1",
-        config=lambda _: {"model": model, "input_size": input_size},
-        sources=lambda: {"weights": source if source == HUB else _file_digest(settings, source)},
+        config=lambda _: {"model": model, "input_size": input_size} | with_head,
+        sources=lambda: {"weights": _weights_identity(settings, source)} | class_list(),
         suffix="safetensors",
     )
-    yield Recipe(
-        f"{backbone}_embeddings",
-        "1",
-        inputs=lambda shard: (Artifact("resized_images", shard), weights),
-        config=lambda _: {"precision": _precision(settings)},
-        partitions=tuple(shard_keys(settings.training_shards)),
-    )
+    if settings.has_training:
+        yield Recipe(
+            f"{backbone}_embeddings",
+            "1",
+            inputs=lambda shard: (Artifact("resized_images", shard), weights),
+            config=lambda _: {"precision": _precision(settings)},
+            partitions=tuple(shard_keys(settings.training_shards)),
+        )
     if settings.has_plots:
         yield Recipe(
             f"{backbone}_tile_embeddings",
@@ -98,7 +110,7 @@ def _backbone_recipes(backbone: str, settings: Settings) -> Iterable[Recipe]:
             config=lambda _: {
                 "precision": _precision(settings),
                 "tilings": list(tilings_of(backbone, settings)),
-                "image_size": settings.image_size,
+                "tile_size": tile_size(backbone, settings),
                 "max_pixels": settings.max_pixels,
             },
             partitions=tuple(shard_keys(settings.plot_shards)),
@@ -106,15 +118,20 @@ def _backbone_recipes(backbone: str, settings: Settings) -> Iterable[Recipe]:
 
 
 def _classifier_recipe(settings: Settings) -> Recipe:
-    shards = shard_keys(settings.training_shards)
-    return Recipe(
-        "classifier",
-        "1",
-        inputs=lambda name: tuple(Artifact(f"{(name or '').split('_')[0]}_embeddings", shard) for shard in shards),
-        config=lambda _: settings.classifier.model_dump() | {"seed": settings.seed},
-        partitions=settings.feature_sets,
-        suffix="safetensors",
-    )
+    shards = shard_keys(settings.training_shards) if settings.has_training else []
+
+    def inputs(name: str | None) -> tuple[Artifact, ...]:
+        backbone, _, column = (name or "").partition("_")
+        embeddings = tuple(Artifact(f"{backbone}_embeddings", shard) for shard in shards)
+        if column != "head":
+            return embeddings
+        return (*embeddings, Artifact(f"{backbone}_backbone", suffix="safetensors"), Artifact("class_map"))
+
+    def config(name: str | None) -> Mapping[str, Any]:
+        trained = not (name or "").endswith("_head")
+        return settings.classifier.model_dump() | {"seed": settings.seed} if trained else {}
+
+    return Recipe("classifier", "1", inputs, config, partitions=settings.feature_sets, suffix="safetensors")
 
 
 def _plot_recipes(settings: Settings) -> Iterable[Recipe]:
@@ -175,6 +192,16 @@ def backbone_settings(backbone: str, settings: Settings) -> tuple[str, str, int 
     return settings.finetuned_model or "", settings.finetuned_weights or "", settings.finetuned_input_size
 
 
+def tile_size(backbone: str, settings: Settings) -> int:
+    """Give the side that tiles are brought to, px: that of the training crops, so that they are as sharp as those.
+
+    Where the checkpoint's own classifier answers, it has learned from pictures of the model's full input size.
+    """
+    _, _, input_size = backbone_settings(backbone, settings)
+    headed = backbone == "finetuned" and settings.has_head
+    return max(settings.image_size, input_size or 0) if headed else settings.image_size
+
+
 def tilings_of(backbone: str, settings: Settings) -> tuple[str, ...]:
     """Give the tilings that some run asks of a backbone's feature sets, in the order of their declaration."""
     runs = settings.active_runs.values()
@@ -198,6 +225,11 @@ def _precision(settings: Settings) -> str:
     from plantclef_assets.vision.devices import resolve_device, resolve_precision
 
     return resolve_precision(settings.precision, resolve_device(settings.device))
+
+
+def _weights_identity(settings: Settings, source: str) -> str | None:
+    """Give the sha256 of a weights file; what is fetched from elsewhere is known by its name or address."""
+    return source if source == HUB or is_download(source) else _file_digest(settings, source)
 
 
 def _file_digest(settings: Settings, location: str | None) -> str | None:

@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections.abc import Iterable
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -34,13 +35,17 @@ from pydantic_settings import (
     SettingsError as PydanticSettingsError,
 )
 
+from plantclef_assets.ingest.checkpoints import CheckpointError, has_classifier
 from plantclef_assets.locations import (
     HUB,
     PACKAGE_FOLDER,
     check_readable,
+    check_weights,
     check_writable_folder,
     is_demo,
+    is_download,
     resolve_location,
+    split_checksum,
 )
 from plantclef_assets.scoring.aggregation import check_aggregation
 from plantclef_assets.vision.tiling import parse_tiling
@@ -48,7 +53,7 @@ from plantclef_assets.vision.tiling import parse_tiling
 PREFIX = "PLANTCLEF_"
 _PROFILES = PACKAGE_FOLDER / "profiles"
 _NOT_SETTINGS = {"PLANTCLEF_TEST_DATA"}  # read by the tests alone
-_FEATURE_SETS = ("base_dct", "base_cls", "finetuned_cls")
+_TRAINED_FEATURE_SETS = ("base_dct", "base_cls", "finetuned_cls")
 
 
 class SettingsError(ValueError):
@@ -60,7 +65,7 @@ class RunSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    feature_set: Literal["base_dct", "base_cls", "finetuned_cls"]
+    feature_set: Literal["base_dct", "base_cls", "finetuned_cls", "finetuned_head"]
     tiling: str = "full"
     aggregation: str = "argmax_union"
     species_per_plot: PositiveInt | None = None
@@ -188,7 +193,7 @@ class Settings(BaseSettings):
     def _check_weights(cls, value: str | None) -> str | None:
         if value == "train":
             raise ValueError("'train' is not available yet; give a weights file or 'hub'")
-        return value if value == HUB else check_readable(value, "file")
+        return check_weights(value)
 
     @field_validator("engine")
     @classmethod
@@ -219,11 +224,15 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_sides(self) -> Self:
-        if not self.training_metadata or not self.training_images:
+        without_training = not self.training_metadata and not self.training_images
+        if not (self.training_metadata and self.training_images) and not (without_training and self.has_head):
             lacking = "TRAINING_IMAGES" if self.training_metadata else "TRAINING_METADATA"
             raise ValueError(
                 f"{PREFIX}{lacking}: not set; the training CSV and the folder of its images are both needed"
+                " (only a fine-tuned checkpoint with its own class list needs none)"
             )
+        if without_training and not self.plot_images:
+            raise ValueError(f"{PREFIX}PLOT_IMAGES: not set; without training photographs the plots are all there is")
         if self.plot_images and not self.active_runs:
             raise ValueError(f"{PREFIX}RUNS: no run is declared whose feature set exists; the plots need one at least")
         if self.finetuned_weights and not self.finetuned_model:
@@ -236,14 +245,34 @@ class Settings(BaseSettings):
         return self.plot_images is not None
 
     @property
+    def has_training(self) -> bool:
+        """Whether there are training photographs; without them a checkpoint's own classifier answers alone."""
+        return self.training_metadata is not None
+
+    @cached_property
+    def has_head(self) -> bool:
+        """Whether the fine-tuned checkpoint brings a classifier with its class list."""
+        if self.finetuned_weights is None or self.finetuned_weights == HUB:
+            return False
+        if is_download(self.finetuned_weights):  # what is inside is only known later: the organisers' is a tar
+            return self.class_mapping is not None or split_checksum(self.finetuned_weights)[0].endswith(".tar")
+        try:
+            return has_classifier(self.resolve(self.finetuned_weights), self.class_mapping is not None)
+        except CheckpointError as error:
+            raise ValueError(f"{PREFIX}FINETUNED_WEIGHTS: {error}") from error
+
+    @property
     def backbones(self) -> tuple[str, ...]:
-        """The backbones that the settings give: base, and finetuned where it has weights."""
-        return ("base", "finetuned") if self.finetuned_weights else ("base",)
+        """The backbones that are used: base where there is something to train on, finetuned where it has weights."""
+        base = ("base",) if self.has_training else ()
+        return (*base, "finetuned") if self.finetuned_weights else base
 
     @property
     def feature_sets(self) -> tuple[str, ...]:
-        """The feature sets that classifiers are trained on."""
-        return tuple(name for name in _FEATURE_SETS if name.split("_")[0] in self.backbones)
+        """The feature sets that have a classifier."""
+        trained = _TRAINED_FEATURE_SETS if self.has_training else ()
+        head = ("finetuned_head",) if self.has_head else ()
+        return (*(name for name in trained if name.split("_")[0] in self.backbones), *head)
 
     @property
     def active_runs(self) -> dict[str, RunSettings]:

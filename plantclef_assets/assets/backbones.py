@@ -10,7 +10,7 @@ from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 
 from plantclef_assets.assets.common import platform_asset
 from plantclef_assets.lake.provenance import Lineage, Recipe
-from plantclef_assets.locations import HUB
+from plantclef_assets.locations import HUB, is_download
 from plantclef_assets.materialization import in_this_process, materialize
 from plantclef_assets.recipes import backbone_settings
 from plantclef_assets.resources import LakeResource
@@ -36,8 +36,17 @@ def _backbone_asset(backbone: str, settings: Settings, recipes: Mapping[str, Rec
     def backbone_weights(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
         from plantclef_assets.vision.artifacts import write_backbone
 
-        source = weights if weights == HUB else settings.resolve(weights)
-        make = partial(write_backbone, lake.lake, model=model, weights=source, input_size=input_size)
+        make = partial(
+            write_backbone,
+            lake.lake,
+            model=model,
+            weights=settings.resolve(weights) if weights != HUB else HUB,
+            input_size=input_size,
+            with_head=backbone == "finetuned" and settings.has_head,
+            class_mapping=settings.resolve(settings.class_mapping) if settings.class_mapping else None,
+            address=weights if is_download(weights) else None,
+            log=context.log.info,
+        )
         return materialize(context, Lineage(lake.lake, recipes), in_this_process(make))
 
     return backbone_weights

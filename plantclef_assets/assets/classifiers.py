@@ -32,23 +32,27 @@ def classifier_assets(settings: Settings, families: Families, recipes: Mapping[s
         deps=[
             AssetDep(f"{backbone}_embeddings", partition_mapping=every_shard_of(backbone, settings))
             for backbone in settings.backbones
-        ],
+            if settings.has_training
+        ]
+        + (["finetuned_backbone", "class_map"] if settings.has_head else []),
     )
     def classifier(
         context: AssetExecutionContext, lake: LakeResource, accelerator: AcceleratorResource
     ) -> MaterializeResult:
-        """The paper's linear layer on standardised features; the weights of its best epoch, with their class list."""
-        from plantclef_assets.learning.artifacts import TrainedClassifier
+        """One linear layer for each feature set: the paper's, or the one inside a fine-tuned checkpoint, as it is.
+
+        The paper's is trained on standardised features and keeps its best epoch. Each has its own class list.
+        """
+        from plantclef_assets.learning.artifacts import CheckpointClassifier, TrainedClassifier
         from plantclef_assets.learning.linear import TrainingConfig
 
-        chosen = settings.classifier.model_dump(exclude={"validation_share"})
-        make = TrainedClassifier(
-            lake.lake,
-            shard_keys(settings.training_shards),
-            TrainingConfig(**chosen, seed=settings.seed),
-            settings.classifier.validation_share,
-            context.log.debug,
-        )
+        shards = shard_keys(settings.training_shards) if settings.has_training else []
+        chosen = TrainingConfig(**settings.classifier.model_dump(exclude={"validation_share"}), seed=settings.seed)
+        trained = TrainedClassifier(lake.lake, shards, chosen, settings.classifier.validation_share, context.log.debug)
+        published = CheckpointClassifier(lake.lake, shards)
+
+        def make(shard: Shard) -> None:
+            (published if str(shard.artifact).endswith("_head") else trained)(shard)
 
         def run(shards: Sequence[Shard]) -> Iterator[Outcome]:
             with accelerator.hold(context.log.info):

@@ -17,7 +17,7 @@ from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.materialization import MakeShards, materialize
 from plantclef_assets.partitions import Families
-from plantclef_assets.recipes import tilings_of
+from plantclef_assets.recipes import tile_size, tilings_of
 from plantclef_assets.resources import AcceleratorResource, LakeResource
 from plantclef_assets.settings import Settings
 
@@ -29,7 +29,8 @@ def embedding_assets(settings: Settings, families: Families, recipes: Mapping[st
     """Make the assets of this module for each backbone that the settings give."""
     assets = []
     for backbone in settings.backbones:
-        assets.append(_photograph_embeddings(backbone, settings, families, recipes))
+        if settings.has_training:
+            assets.append(_photograph_embeddings(backbone, settings, families, recipes))
         if settings.has_plots:
             assets.append(_tile_embeddings(backbone, settings, families, recipes))
     return assets
@@ -89,7 +90,9 @@ def _tile_embeddings(
         from plantclef_assets.vision.tiling import parse_tiling
 
         def make(embedding: "Embedding") -> MakeShard:
-            return EmbeddedTiles(lake.lake, embedding, TABLES[name], tilings, settings.image_size, settings.max_pixels)
+            return EmbeddedTiles(
+                lake.lake, embedding, TABLES[name], tilings, tile_size(backbone, settings), settings.max_pixels
+            )
 
         tiles = sum(rows * columns for rows, columns in map(parse_tiling, tilings))
         run = _on_accelerator(context, lake.lake, accelerator, backbone, "plot_images", tiles, make)

@@ -19,6 +19,11 @@ from plantclef_assets.settings import Settings
 
 def image_assets(settings: Settings, families: Families, recipes: Mapping[str, Recipe]) -> list[AssetsDefinition]:
     """Make the assets of this module that the settings give."""
+    assets = _photographs(settings, families, recipes) if settings.has_training else []
+    return [*assets, _plot_images(settings, families, recipes)] if settings.has_plots else assets
+
+
+def _photographs(settings: Settings, families: Families, recipes: Mapping[str, Recipe]) -> list[AssetsDefinition]:
     images = settings.resolve(settings.training_images or "")
 
     @platform_asset(
@@ -53,9 +58,10 @@ def image_assets(settings: Settings, families: Families, recipes: Mapping[str, R
             context, Lineage(lake.lake, recipes), lambda shards: engine.run(make, shards), contact_sheet(lake.lake)
         )
 
-    if not settings.has_plots:
-        return [raw_images, resized_images]
+    return [raw_images, resized_images]
 
+
+def _plot_images(settings: Settings, families: Families, recipes: Mapping[str, Recipe]) -> AssetsDefinition:
     @platform_asset(
         "plot_images",
         "images",
@@ -72,4 +78,4 @@ def image_assets(settings: Settings, families: Families, recipes: Mapping[str, R
             context, Lineage(lake.lake, recipes), lambda shards: engine.run(make, shards), contact_sheet(lake.lake)
         )
 
-    return [raw_images, resized_images, plot_images]
+    return plot_images

@@ -22,6 +22,17 @@ from plantclef_assets.settings import Settings
 
 def source_assets(settings: Settings, recipes: Mapping[str, Recipe]) -> list[AssetsDefinition]:
     """Make the assets of this module that the settings give."""
+    assets = (
+        _training_sources(settings, recipes) if settings.has_training else [_class_map_of_checkpoint(settings, recipes)]
+    )
+    if settings.has_plots:
+        assets.append(_plot_manifest(settings, recipes))
+    if settings.uses_demo_survey:
+        assets.append(_demo_survey(settings, recipes))
+    return assets
+
+
+def _training_sources(settings: Settings, recipes: Mapping[str, Recipe]) -> list[AssetsDefinition]:
     metadata_file = settings.resolve(settings.training_metadata or "")
     images = settings.resolve(settings.training_images or "")
 
@@ -62,12 +73,19 @@ def source_assets(settings: Settings, recipes: Mapping[str, Recipe]) -> list[Ass
         make = partial(write_training_manifest, lake.lake, folder=images, shards=settings.training_shards)
         return materialize(context, Lineage(lake.lake, recipes), in_this_process(make))
 
-    assets = [training_metadata, class_map, training_manifest]
-    if settings.has_plots:
-        assets.append(_plot_manifest(settings, recipes))
-    if settings.uses_demo_survey:
-        assets.append(_demo_survey(settings, recipes))
-    return assets
+    return [training_metadata, class_map, training_manifest]
+
+
+def _class_map_of_checkpoint(settings: Settings, recipes: Mapping[str, Recipe]) -> AssetsDefinition:
+    @platform_asset("class_map", "sources", settings, recipes, kinds={"duckdb", "parquet"}, deps=["finetuned_backbone"])
+    def class_map(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
+        """The species that the checkpoint knows, in the order of its class list."""
+        from plantclef_assets.vision.artifacts import write_class_map_of_backbone
+
+        make = partial(write_class_map_of_backbone, lake.lake, backbone="finetuned")
+        return materialize(context, Lineage(lake.lake, recipes), in_this_process(make))
+
+    return class_map
 
 
 def _plot_manifest(settings: Settings, recipes: Mapping[str, Recipe]) -> AssetsDefinition:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from plantclef_assets.checks.judging import Check, Evidence, Finding
 from plantclef_assets.checks.tables import labels_in_class_map, up_to_date
+from plantclef_assets.lake.store import Artifact
 from plantclef_assets.settings import Settings
 
 
@@ -24,6 +25,7 @@ def checks(settings: Settings) -> dict[str, list[Check]]:
                 blocking=True,
             ),
             Check("stopped_early", "Training ended because the validation loss stopped falling.", _stopped_early),
+            Check("head_covers_classes", "A checkpoint's classifier knows every class of the class map.", _head_covers),
             labels_in_class_map(),
             up_to_date(),
         ]
@@ -32,6 +34,8 @@ def checks(settings: Settings) -> dict[str, list[Check]]:
 
 def _better_than_majority(evidence: Evidence) -> Iterable[Finding]:
     for artifact, record in evidence.records.items():
+        if "accuracy" not in record.figures and _is_head(artifact):
+            continue  # without photographs whose species are known a checkpoint's classifier cannot be judged
         accuracy, majority = record.figures.get("accuracy", 0.0), record.figures.get("majority_rate", 1.0)
         if accuracy <= majority:
             yield Finding(artifact, f"{artifact}: accuracy {accuracy:.3f}, the commonest species alone {majority:.3f}")
@@ -47,6 +51,18 @@ def _no_shared_observation(evidence: Evidence) -> Iterable[Finding]:
 
 def _stopped_early(evidence: Evidence) -> Iterable[Finding]:
     for artifact, record in evidence.records.items():
-        most = evidence.recipe.config(artifact.partition)["epochs"]
-        if record.figures.get("best_epoch") == most:
+        most = evidence.recipe.config(artifact.partition).get("epochs")
+        if most is not None and record.figures.get("best_epoch") == most:
             yield Finding(artifact, f"{artifact}: the last of {most} epochs is the best; more may help")
+
+
+def _head_covers(evidence: Evidence) -> Iterable[Finding]:
+    for artifact, record in evidence.records.items():
+        count = record.figures.get("uncovered", 0)
+        if count:
+            named = ", ".join(map(str, record.figures["first_uncovered"]))
+            yield Finding(artifact, f"{artifact} does not know {count} classes, so they are never predicted ({named})")
+
+
+def _is_head(artifact: Artifact) -> bool:
+    return (artifact.partition or "").endswith("_head")

@@ -38,6 +38,12 @@ class Progress:
             self._logged = now
             self._log(self.line(now - self._started))
 
+    def reach(self, done: int, total: int | None) -> None:
+        """Say how many units are done by now, and of how many, where that is only known on the way."""
+        if total and total != self._total:
+            self._total = self._bar.total = total
+        self.advance(done - self._done)
+
     def line(self, seconds: float) -> str:
         """Say how far the work is after so many seconds."""
         rate = self._done / max(seconds, 1e-9)

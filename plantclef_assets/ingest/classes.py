@@ -1,12 +1,13 @@
 """The class map: species_id ↔ contiguous class index, the one place where labels become numbers."""
 
-import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
+from plantclef_assets.ingest.class_lists import read_class_mapping, read_species_names
 from plantclef_assets.lake.catalog import open_catalog
-from plantclef_assets.lake.schemas import CLASS_MAP
+from plantclef_assets.lake.schemas import CLASS_MAP, TRAINING_METADATA
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.tables import write_table
@@ -31,10 +32,6 @@ order by class_index
 """
 
 
-class ClassListError(ValueError):
-    """An official class list or list of names that cannot be read as one."""
-
-
 def write_class_map(
     lake: Lake,
     shard: Shard,
@@ -53,7 +50,21 @@ def write_class_map(
     """
     official = read_class_mapping(class_mapping) if class_mapping else []
     names = read_species_names(species_names) if species_names else {}
+    _write(lake, shard, official, names, Artifact("training_metadata"))
+
+
+def write_class_map_of(lake: Lake, shard: Shard, species_ids: Sequence[int], names: Mapping[int, str]) -> None:
+    """Write the class map from a checkpoint's own class list, where there is no training metadata."""
+    _write(lake, shard, species_ids, names, None)
+
+
+def _write(
+    lake: Lake, shard: Shard, official: Sequence[int], names: Mapping[int, str], metadata: Artifact | None
+) -> None:
     with open_catalog(lake) as catalog:
+        if metadata is None:
+            catalog.execute("drop view if exists training_metadata")
+            catalog.register("training_metadata", TRAINING_METADATA.schema().empty_table())
         lines = pa.table(
             {"species_id": pa.array(official, pa.int64()), "line": pa.array(range(len(official)), pa.int64())}
         )
@@ -64,7 +75,7 @@ def write_class_map(
         }
         catalog.register("names", pa.table(spelt))
         classes = catalog.sql(_CLASS_MAP).to_arrow_table()
-        photographs = lake.open(Artifact("training_metadata")).metadata.num_rows
+        photographs = lake.open(metadata).metadata.num_rows if metadata else 0
     with write_table(lake, shard.artifact, CLASS_MAP, shard.provenance) as table:
         table.write_rows(**{name: classes.column(name) for name in CLASS_MAP.columns.names})
         unlisted = classes.filter(classes.column("unlisted")).column("species_id").to_pylist() if official else []
@@ -77,37 +88,3 @@ def write_class_map(
             "unlisted": unlisted,
             "without_images": images.count(0),
         }
-
-
-def read_class_mapping(file: Path) -> list[int]:
-    """Read an official class list (`class_mapping.txt`): one species_id a line, no header.
-
-    Raises:
-        ClassListError: a line is no species_id, or repeats one.
-    """
-    lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    for number, line in enumerate(lines, 1):
-        if not line.isdigit():
-            raise ClassListError(f"{file}, line {number}: '{line[:80]}' is no species_id; one id a line is needed")
-    if len(set(lines)) != len(lines):
-        repeated = next(line for line in lines if lines.count(line) > 1)
-        raise ClassListError(f"{file}: species_id {repeated} stands there twice")
-    return [int(line) for line in lines]
-
-
-def read_species_names(file: Path) -> dict[int, str]:
-    """Read an official list of names (`species_id_to_name.txt`): `"species_id";"species"`, with a header.
-
-    Raises:
-        ClassListError: the header or a line is of another form.
-    """
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        rows = list(csv.reader(stream, delimiter=";"))
-    if not rows or rows[0][:2] != ["species_id", "species"]:
-        raise ClassListError(f'{file} does not begin with the header "species_id";"species"')
-    names: dict[int, str] = {}
-    for number, row in enumerate(rows[1:], 2):
-        if len(row) != 2 or not row[0].isdigit():
-            raise ClassListError(f'{file}, line {number}: {row} is not of the form "species_id";"species"')
-        names[int(row[0])] = row[1]
-    return names

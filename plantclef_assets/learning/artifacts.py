@@ -12,7 +12,7 @@ from plantclef_assets.lake.store import Artifact, Lake, record_metadata
 from plantclef_assets.learning.classifier_files import read_classifier, write_classifier
 from plantclef_assets.learning.features import read_features, split_feature_set
 from plantclef_assets.learning.linear import LinearClassifier, TrainingConfig, fit_classifier
-from plantclef_assets.learning.splits import split_rows
+from plantclef_assets.learning.splits import VALIDATION, split_rows
 
 _BATCH_ROWS = 4096
 
@@ -60,6 +60,71 @@ class TrainedClassifier:
         record = record_metadata(shard.provenance, _fingerprint(classifier), figures)
         with self.lake.publish(self.lake.path(shard.artifact)) as temporary:
             write_classifier(temporary, classifier, record)
+
+
+@dataclass(frozen=True)
+class CheckpointClassifier:
+    """Makes the classifier of a feature set from the head inside its backbone's checkpoint; nothing is trained."""
+
+    lake: Lake
+    shards: Sequence[str]
+    """The training shards that it is validated on; none where there are no training photographs."""
+
+    def __call__(self, shard: Shard) -> None:
+        """Publish the head for the species that the class map has, ascending; the figures say what is left out.
+
+        Raises:
+            UnknownSpeciesError: no class of the checkpoint is in the class map.
+        """
+        from plantclef_assets.vision.backbones import read_saved_head
+
+        backbone, column = split_feature_set(shard.artifact.partition or "")
+        head = read_saved_head(self.lake.path(Artifact(f"{backbone}_backbone", suffix="safetensors")))
+        assert head is not None, "the feature set exists only where the backbone has a head"
+        known = self.lake.read(Artifact("class_map"), ["species_id"]).column("species_id").to_numpy()
+        species_ids = head.species_ids.numpy()
+        rows = np.argsort(species_ids, kind="stable")
+        rows = rows[np.isin(species_ids[rows], known)]
+        if not len(rows):
+            raise UnknownSpeciesError("no class of the checkpoint is in class_map; its class list is of other ids")
+        width = head.weight.shape[1]
+        classifier = LinearClassifier(
+            mean=np.zeros(width, np.float32),
+            scale=np.ones(width, np.float32),
+            weight=head.weight.numpy()[rows],
+            bias=head.bias.numpy()[rows],
+            species_ids=species_ids[rows],
+        )
+        uncovered = sorted(set(known.tolist()) - set(species_ids.tolist()))
+        figures = {
+            "species": classifier.species_ids.tolist(),
+            "classes": len(rows),
+            "classes_of_checkpoint": len(species_ids),
+            "uncovered": len(uncovered),
+            "first_uncovered": uncovered[:5],
+            **self._validation(classifier, backbone, column),
+        }
+        record = record_metadata(shard.provenance, _fingerprint(classifier), figures)
+        with self.lake.publish(self.lake.path(shard.artifact)) as temporary:
+            write_classifier(temporary, classifier, record)
+
+    def _validation(self, classifier: LinearClassifier, backbone: str, column: str) -> dict[str, float]:
+        """Judge the head by the photographs that are tagged val, where there are any."""
+        if not self.shards:
+            return {}
+        matrix = read_features(self.lake, [Artifact(f"{backbone}_embeddings", key) for key in self.shards], column)
+        rows = np.array([tag == VALIDATION for tag in matrix.learn_tag], dtype=bool)
+        if not rows.any():
+            return {}
+        truth = matrix.species_id[rows]
+        hits = classifier.top_k(matrix.features[rows], 5)[0] == truth[:, None]
+        _, counts = np.unique(truth, return_counts=True)
+        return {
+            "accuracy": float(hits[:, 0].mean()),
+            "accuracy_top5": float(hits.any(axis=1).mean()),
+            "majority_rate": float(counts.max() / len(truth)),
+            "validation_rows": len(truth),
+        }
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,12 @@ class FeatureMatrix:
 
 
 def split_feature_set(feature_set: str) -> tuple[str, str]:
-    """Give the backbone and the vector column of a feature set: `base_cls` is ("base", "cls")."""
+    """Give the backbone and the vector column of a feature set: `base_cls` is ("base", "cls").
+
+    A checkpoint's own classifier (`finetuned_head`) is a function of [CLS].
+    """
     backbone, _, column = feature_set.partition("_")
-    return backbone, column
+    return backbone, "cls" if column == "head" else column
 
 
 def read_features(lake: Lake, artifacts: Sequence[Artifact], column: str) -> FeatureMatrix:

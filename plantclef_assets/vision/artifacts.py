@@ -2,29 +2,94 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from plantclef_assets.engines.progress import Progress
+from plantclef_assets.ingest.checkpoints import checkpoint_files
+from plantclef_assets.ingest.class_lists import read_class_mapping, read_species_names
+from plantclef_assets.ingest.classes import write_class_map_of
+from plantclef_assets.ingest.downloads import download_file
 from plantclef_assets.lake.shards import Shard
-from plantclef_assets.lake.store import Lake, record_metadata
-from plantclef_assets.vision.backbones import load_backbone, save_backbone
-from plantclef_assets.vision.weights import hash_tensors, read_weights
+from plantclef_assets.lake.store import Artifact, Lake, record_metadata
+from plantclef_assets.locations import split_checksum
+from plantclef_assets.vision.backbones import load_backbone, read_backbone_metadata, read_saved_head, save_backbone
+from plantclef_assets.vision.weights import HUB, WeightsError, hash_tensors, read_head, read_weights
+
+SPECIES_NAMES_KEY = "species_names"
+"""Where a backbone's header keeps the names that came with its checkpoint, species_id → name, as JSON."""
 
 
 def write_backbone(
-    lake: Lake, shard: Shard, *, model: str, weights: Path | Literal["hub"], input_size: int | None
+    lake: Lake,
+    shard: Shard,
+    *,
+    model: str,
+    weights: Path | Literal["hub"],
+    input_size: int | None,
+    with_head: bool = False,
+    class_mapping: Path | None = None,
+    address: str | None = None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Check weights against their model, tensor by tensor, and publish them with their data config.
 
+    Args:
+        lake: where to write.
+        shard: what to write.
+        model: timm name.
+        weights: a file of weights or an archive of them, or `hub`.
+        input_size: side of the model's input, px; its own if None.
+        with_head: whether the checkpoint's own classifier is kept.
+        class_mapping: the class list of that classifier; the one that comes with the checkpoint if None.
+        address: where the file is downloaded from if it is not there yet, with `#sha256=…` where that is known.
+        log: told how far a download is.
+
     Raises:
+        CheckpointError: an archive of weights is damaged, or not what the organisers publish.
+        ClassListError: the class list cannot be read.
+        DownloadError: the weights cannot be downloaded.
         ValueError: the model is unknown, or its patches do not divide the input size.
         WeightsError: the weights cannot be read, or do not fit; every misfit is named.
     """
-    read = "hub" if weights == "hub" else read_weights(Path(weights), source=Path(weights).name)
+    if address and isinstance(weights, Path):
+        _download(address, weights, log)
+    head, names = None, {}
+    if isinstance(weights, Path):
+        files = checkpoint_files(weights, Path(lake.root, "downloads", "checkpoints"))
+        read = read_weights(files.weights, source=address or weights.name)
+        classes = class_mapping or files.class_mapping
+        if with_head and classes:
+            head = read_head(read, read_class_mapping(classes))
+            names = read_species_names(files.species_names) if files.species_names else {}
+    else:
+        read = HUB
     backbone = load_backbone(model, read, input_size=input_size)
-    info = backbone.info.to_dict()
+    info = backbone.info.to_dict() | ({"classes": len(head.species_ids)} if head else {})
     what_counts = json.dumps({"model": info["model"], "data_config": info["data_config"]}, sort_keys=True)
-    tensors = hash_tensors(backbone.model.state_dict())
+    tensors = hash_tensors(backbone.model.state_dict() | (vars(head) if head else {}))
     fingerprint = hashlib.blake2b(f"{tensors}{what_counts}".encode(), digest_size=16).hexdigest()
     with lake.publish(lake.path(shard.artifact)) as temporary:
-        save_backbone(temporary, backbone, record_metadata(shard.provenance, fingerprint, info))
+        metadata = record_metadata(shard.provenance, fingerprint, info) | {SPECIES_NAMES_KEY: json.dumps(names)}
+        save_backbone(temporary, backbone, metadata, head)
+
+
+def write_class_map_of_backbone(lake: Lake, shard: Shard, *, backbone: str) -> None:
+    """Write the class map from the class list and names that came with a backbone's checkpoint.
+
+    Raises:
+        WeightsError: the backbone has no classifier.
+    """
+    path = lake.path(Artifact(f"{backbone}_backbone", suffix="safetensors"))
+    head = read_saved_head(path)
+    if head is None:
+        raise WeightsError(f"{path} has no classifier, so there is no class list to make a class map from")
+    names = json.loads(read_backbone_metadata(path)[SPECIES_NAMES_KEY])
+    write_class_map_of(lake, shard, head.species_ids.tolist(), {int(one): name for one, name in names.items()})
+
+
+def _download(address: str, target: Path, log: Callable[[str], None]) -> None:
+    url, checksum = split_checksum(address)
+    with Progress(target.name, 0, "bytes", log) as progress:
+        download_file(url, target, sha256=checksum, progress=progress.reach)

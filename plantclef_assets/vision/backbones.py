@@ -21,7 +21,7 @@ from plantclef_assets.vision.data_config import DataConfig, data_config_of, norm
 from plantclef_assets.vision.dct import dct_corner
 from plantclef_assets.vision.devices import PRECISIONS, resolve_device, resolve_precision
 from plantclef_assets.vision.timm_import import import_timm
-from plantclef_assets.vision.weights import HUB, Weights, WeightsError, hash_tensors, separate_classifier
+from plantclef_assets.vision.weights import HUB, Head, Weights, WeightsError, hash_tensors, separate_classifier
 
 timm = import_timm()
 
@@ -30,6 +30,9 @@ from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_
 
 _HEADER_KEY = "backbone"
 """The one entry of the file's metadata: safetensors writes several in no fixed order, so bytes would differ."""
+
+_HEAD_PREFIX = "checkpoint_head."
+"""Before the names of the tensors of a checkpoint's own classifier, which are saved with its backbone."""
 
 _LISTED_AT_MOST = 20
 
@@ -150,13 +153,16 @@ def load_backbone(
     return Backbone(model, info, target, resolve_precision(precision, target))
 
 
-def save_backbone(path: Path, backbone: Backbone, metadata: dict[str, str] | None = None) -> None:
+def save_backbone(
+    path: Path, backbone: Backbone, metadata: dict[str, str] | None = None, head: Head | None = None
+) -> None:
     """Write a backbone as one safetensors file, its info in the header; equal backbones give equal bytes.
 
     Args:
         path: the file to write; not atomic, give a temporary name where that matters.
         backbone: what to write.
         metadata: free strings to keep in the header, such as provenance.
+        head: the classifier that came with its checkpoint.
 
     Raises:
         ValueError: its weights are half precision; rounded weights are not worth keeping.
@@ -165,7 +171,22 @@ def save_backbone(path: Path, backbone: Backbone, metadata: dict[str, str] | Non
         raise ValueError(f"a backbone is saved in fp32, not in {backbone.precision}: load it in fp32 first")
     header = json.dumps({"info": backbone.info.to_dict(), "metadata": metadata or {}}, sort_keys=True)
     tensors = {name: tensor.cpu().contiguous() for name, tensor in backbone.model.state_dict().items()}
+    if head is not None:
+        tensors |= {_HEAD_PREFIX + name: tensor.contiguous() for name, tensor in vars(head).items()}
     save_file(tensors, path, metadata={_HEADER_KEY: header})
+
+
+def read_saved_head(path: Path) -> Head | None:
+    """Read the classifier that was saved with a backbone; None where its checkpoint had none.
+
+    Raises:
+        WeightsError: the file is missing, damaged, or not written by `save_backbone`.
+    """
+    _read_header(path)
+    with safe_open(path, framework="pt") as file:
+        names = [name for name in file.keys() if name.startswith(_HEAD_PREFIX)]  # noqa: SIM118 (not a dict)
+        tensors = {name.removeprefix(_HEAD_PREFIX): file.get_tensor(name) for name in names}
+    return Head(**tensors) if tensors else None
 
 
 def read_backbone_info(path: Path) -> BackboneInfo:
@@ -196,7 +217,8 @@ def open_backbone(path: Path, device: str = "auto", precision: str = "auto") -> 
     info = read_backbone_info(path)
     target = resolve_device(device)
     model = _create_model(info.model, info.data_config.input_size)
-    model.load_state_dict(load_file(path))
+    tensors = load_file(path)
+    model.load_state_dict({name: tensor for name, tensor in tensors.items() if not name.startswith(_HEAD_PREFIX)})
     return Backbone(model, info, target, resolve_precision(precision, target))
 
 

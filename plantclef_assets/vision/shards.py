@@ -74,7 +74,7 @@ class EmbeddedTiles:
     embedding: Embedding
     spec: TableSpec
     tilings: Sequence[str]
-    image_size: int
+    tile_size: int
     max_pixels: int
 
     def __call__(self, shard: Shard) -> None:
@@ -112,7 +112,7 @@ class EmbeddedTiles:
     def _views(self, plot: dict[str, Any]) -> list[Image.Image]:
         image = decode_image(plot["data"], max_pixels=self.max_pixels)
         try:
-            return [resize_tile(image, tile, self.image_size) for _, tile in self._tiles(plot)]
+            return [resize_tile(image, tile, self.tile_size) for _, tile in self._tiles(plot)]
         except ValueError as error:
             raise UndecodableImage("too_small", str(error)) from error
 

@@ -9,7 +9,7 @@ import argparse
 import hashlib
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,39 @@ def read_weights(path: Path, *, source: str | None = None) -> Weights:
         kinds = ", ".join((".safetensors", *_PICKLE_SUFFIXES))
         raise WeightsError(f"{path.name} is not a known kind of weights file; known are {kinds}")
     return Weights(_find_tensors(stored, path.name), hash_file(path), source or path.name)
+
+
+@dataclass(frozen=True)
+class Head:
+    """The classifier inside a checkpoint: class scores are weight · [CLS] + bias.
+
+    Attributes:
+        weight: float32, (classes, D).
+        bias: float32, (classes,).
+        species_ids: int64, (classes,), the checkpoint's own class list.
+    """
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    species_ids: torch.Tensor
+
+
+def read_head(weights: Weights, species_ids: Sequence[int]) -> Head:
+    """Take the classifier out of a checkpoint's tensors.
+
+    Raises:
+        WeightsError: it has none, or one of another number of classes than the class list.
+    """
+    _, tensors = separate_classifier(weights.tensors)
+    named = {name.rpartition(".")[2]: tensor.float() for name, tensor in tensors.items()}
+    if named.keys() != {"weight", "bias"}:
+        raise WeightsError(f"{weights.source} has no linear classifier, though a class list comes with it")
+    if len(named["weight"]) != len(species_ids):
+        raise WeightsError(
+            f"{weights.source} has a classifier of {len(named['weight'])} classes, but its class list has "
+            f"{len(species_ids)}: they do not belong together"
+        )
+    return Head(named["weight"], named["bias"], torch.tensor(species_ids, dtype=torch.int64))
 
 
 def weights_from_tensors(tensors: Mapping[str, torch.Tensor], source: str) -> Weights:

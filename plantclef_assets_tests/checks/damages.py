@@ -262,6 +262,7 @@ DAMAGES |= {
         _classifier(shared_observations=2, first_shared=["17", "18"]), blocking=True
     ),
     ("classifier", "stopped_early"): Damage(_classifier(best_epoch=15)),
+    ("classifier", "head_covers_classes"): Damage(_classifier(uncovered=2, first_uncovered=[5, 6])),
     ("classifier", "labels_in_class_map"): Damage(_classifier(species=[*SPECIES, 999]), blocking=True),
     ("tile_predictions", "probabilities_valid"): Damage(
         _rows("tile_predictions", lambda table: with_value(table, "probability", 0, 1.5)), blocking=True
