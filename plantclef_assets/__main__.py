@@ -28,7 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     from plantclef_assets.definitions import defs
 
     families = build_families(settings)
-    chain = {"training_side": families.training} if settings.has_training else {"checkpoint": None}
+    chain: dict[str, StaticPartitionsDefinition | None] = (
+        {"training_side": families.training} if settings.has_training else {"checkpoint": None}
+    )
     chain["classifiers"] = families.feature_sets
     if settings.has_plots:
         chain |= {"plot_side": families.plots, "results": families.runs}

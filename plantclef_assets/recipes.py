@@ -84,7 +84,7 @@ def _backbone_recipes(backbone: str, settings: Settings) -> Iterable[Recipe]:
     headed = backbone == "finetuned" and settings.has_head
     with_head = {"with_head": True} if headed else {}
 
-    def class_list() -> Mapping[str, str | None]:
+    def class_list() -> dict[str, str | None]:
         return {"class_mapping": _file_digest(settings, settings.class_mapping)} if headed else {}
 
     yield Recipe(
