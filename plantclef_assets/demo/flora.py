@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 HABITS = ("rosette", "upright", "tuft", "creeping", "cushion")
 LEAF_KINDS = (
@@ -126,7 +126,7 @@ def species_of(flora_seed: int, number: int) -> Species:
     leaf_kinds, flower_kinds = _PLANS[habit]
     flower_kind = flower_kinds[(genus // len(HABITS) + int(shared.integers(60))) % len(flower_kinds)]
 
-    def level(options: Sequence[T]) -> T:
+    def level(options: Sequence[_T]) -> _T:
         """Give the species of a genus different options, in an order that is the genus's own."""
         return options[int(of_genus.permutation(len(options))[place % len(options)])]
 

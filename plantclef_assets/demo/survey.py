@@ -25,7 +25,6 @@ from plantclef_assets.demo.flora import species_of
 from plantclef_assets.demo.painting import grow_individual
 from plantclef_assets.demo.photographs import draw_view, photograph
 from plantclef_assets.demo.plots import photograph_plot
-from plantclef_assets.demo.processes import drawing_processes
 from plantclef_assets.demo.records import (
     COLUMNS,
     PhotographRecord,
@@ -35,6 +34,7 @@ from plantclef_assets.demo.records import (
     plan_plots,
     species_id,
 )
+from plantclef_assets.engines.processes import worker_processes
 
 PLOT_SIZES = ((1200, 900), (1120, 840), (1000, 750))
 """Width and height in px of the plot photographs; the places take them in turn."""
@@ -108,7 +108,7 @@ def _draw_all(
     total = len(records) + len(surveyed)
     workers = min(os.cpu_count() or 1, _MOST_WORKERS)
     organs: list[str] = []
-    with drawing_processes(workers) as pool:
+    with worker_processes(workers) as pool:
         # Plots take longest, so they start first and the short tasks even out the end.
         drawn_plots = [pool.submit(_draw_plot, folder, seed, plot) for plot in surveyed]
         for organ in pool.map(partial(_draw_photograph, folder, seed), records, chunksize=16):

@@ -1,18 +1,12 @@
-"""The local engine: shards in spawned worker processes of this machine.
+"""The local engine: shards in worker processes of this machine."""
 
-Workers are spawned, not forked (forking after torch has run deadlocks), and leave when their parent dies: a killed run
-leaves nothing behind that would write on.
-"""
-
-import multiprocessing
-import os
 import pickle
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 
+from plantclef_assets.engines.processes import worker_processes
 from plantclef_assets.lake.shards import Shard
 
 MakeShard = Callable[[Shard], None]
@@ -37,8 +31,7 @@ def run_shards(make: MakeShard, shards: Sequence[Shard], *, workers: int) -> Ite
         for shard in shards:
             yield _make_here(make, shard)
         return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(shards)), mp_context=context, initializer=_leave_with_parent)
+    pool = worker_processes(min(workers, len(shards)))
     try:
         started: dict[Future[float], Shard] = {pool.submit(_timed, make, shard): shard for shard in shards}
         waiting = set(started)
@@ -76,15 +69,3 @@ def _speakable(error: Exception) -> Exception:
     except Exception:
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error
-
-
-def _leave_with_parent() -> None:
-    """Watch the parent process and leave at once when it is gone (a killed parent cannot tell its workers)."""
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, name="leave-with-parent", daemon=True).start()

@@ -218,3 +218,29 @@ def test_without_a_class_list_there_is_nothing_to_answer_with(
     weights.write_bytes(checkpoint_bytes(0))
     with pytest.raises(SettingsError, match="PLANTCLEF_TRAINING_METADATA: not set"):
         with_checkpoint(weights, training=False)
+
+
+@pytest.mark.slow
+def test_the_published_architecture_answers_plots_at_its_full_size(
+    tmp_path: Path, with_checkpoint: Callable[..., Settings]
+) -> None:
+    model = "vit_base_patch14_reg4_dinov2"
+    classes = tuple(range(1_355_868, 1_355_868 + 7_806))
+    path = write_archive(tmp_path / "models.tar", {FOLDERS[1]: checkpoint_bytes(0, len(classes), model)}, classes)
+    settings = with_checkpoint(
+        path, training=False, finetuned_model=model, finetuned_input_size=518, batch_size=4, plot_shards=1
+    )
+    chain = (
+        ("finetuned_backbone,class_map,plot_manifest", None),
+        ("classifier", "finetuned_head"),
+        ("plot_images,finetuned_tile_embeddings,tile_predictions", "00"),
+        ("submission,leaderboard", "finetuned_head_2x2"),
+    )
+    for selection, first in chain:
+        assert materialize(settings, selection, first=first).success, selection
+    record = Lake(settings.lake).record(Artifact("finetuned_tile_embeddings", "00"))
+    assert record is not None
+    assert record.rows == 16
+    assert record.figures["vectors"]["cls"]["width"] == 768
+    answers = read_submission(Path(settings.lake, "submission", "finetuned_head_2x2.csv"))
+    assert {species for row in answers for species in row.species_ids} <= set(classes)

@@ -44,6 +44,7 @@ def test_weights_fit_the_model_and_carry_their_recipe() -> None:
     assert json.loads(header["recipe"]) == json.loads(json.dumps(asdict(Recipe())))
 
 
+@pytest.mark.slow
 def test_the_recipe_runs_and_repeats() -> None:
     recipe = Recipe(cycles=((2, 2), (3, 1)), photographs=2, batch=4)
     pool = draw_pool(recipe, workers=1)

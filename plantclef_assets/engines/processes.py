@@ -1,4 +1,8 @@
-"""Processes that draw: spawned, and gone as soon as whoever started them is gone."""
+"""Worker processes: spawned, and gone as soon as whoever started them is gone.
+
+They are spawned, not forked (forking after torch has run deadlocks), and leave when their parent dies: a killed run
+leaves nothing behind that would write on.
+"""
 
 import multiprocessing
 import os
@@ -6,14 +10,14 @@ import threading
 from concurrent.futures import ProcessPoolExecutor
 
 
-def drawing_processes(workers: int) -> ProcessPoolExecutor:
-    """Return a pool of `workers` spawned processes, which leave when their parent dies, however it dies."""
+def worker_processes(workers: int) -> ProcessPoolExecutor:
+    """Make a pool of spawned processes that leave when their parent dies, however it dies."""
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_with_parent)
 
 
 def _leave_with_parent() -> None:
-    """Watch the parent process: one that is killed cannot tell its workers."""
+    """Watch the parent process and leave at once when it is gone: one that is killed cannot tell its workers."""
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
