@@ -189,7 +189,11 @@ def test_what_is_not_available_yet_is_said_in_one_sentence(
         ("CLASSIFIER__VALIDATION_SHARE", "1", "less than 1"),
         ("TRANSECT_PATTERNS", '["(["]', "is no regular expression"),
         ("TRANSECT_PATTERNS", '["CBN-.*"]', "needs a group"),
-        ("RUNS", '{{"a": {{"feature_set": "base_clss"}}}}', "'base_dct', 'base_cls', 'finetuned_cls' or 'finetuned_head'"),
+        (
+            "RUNS",
+            '{{"a": {{"feature_set": "base_clss"}}}}',
+            "'finetuned_cls' or 'finetuned_head'",
+        ),
         ("RUNS", '{{"a": {{"feature_set": "base_cls", "tiling": "3by3"}}}}', "'3by3'"),
         ("RUNS", '{{"a": {{"feature_set": "base_cls", "tiling": "100x100"}}}}', "100x100"),
         ("RUNS", '{{"a": {{"feature_set": "base_cls", "aggregation": "max"}}}}', "species_per_plot"),

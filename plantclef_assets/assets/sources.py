@@ -113,7 +113,8 @@ def _demo_survey(settings: Settings, recipes: Mapping[str, Recipe]) -> AssetsDef
         """A procedural flora, photographed plant by plant, and vegetation plots composed of it, with their truth."""
         from plantclef_assets.demo.artifacts import write_demo_survey
 
-        return materialize(context, Lineage(lake.lake, recipes), in_this_process(partial(write_demo_survey, lake.lake)))
+        make = partial(write_demo_survey, lake.lake, log=context.log.info)
+        return materialize(context, Lineage(lake.lake, recipes), in_this_process(make))
 
     return demo_survey
 

@@ -1,9 +1,11 @@
 """The demo survey as an artifact of the lake: a folder of photographs, and a table that lists its files."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from plantclef_assets.demo.survey import write_survey
+from plantclef_assets.engines.progress import Progress
 from plantclef_assets.ingest.manifests import list_files
 from plantclef_assets.lake.schemas import DEMO_SURVEY
 from plantclef_assets.lake.shards import Shard
@@ -11,11 +13,12 @@ from plantclef_assets.lake.store import Lake
 from plantclef_assets.lake.tables import write_table
 
 
-def write_demo_survey(lake: Lake, shard: Shard) -> None:
-    """Draw the demo survey into `<lake>/demo_survey/` and publish the table of its photographs."""
+def write_demo_survey(lake: Lake, shard: Shard, *, log: Callable[[str], None] = lambda line: None) -> None:
+    """Draw the survey into `<lake>/demo_survey/` and publish the table of its photographs; `log` is told how far."""
     folder = Path(lake.root) / "demo_survey"
     shutil.rmtree(folder, ignore_errors=True)
-    write_survey(folder)
+    with Progress("demo_survey", 0, "images", log) as progress:
+        write_survey(folder, progress=progress.reach)
     listed = list(list_files(folder))
     with write_table(lake, shard.artifact, DEMO_SURVEY, shard.provenance) as table:
         table.write_rows(source=[source for source, _ in listed], bytes=[size for _, size in listed])

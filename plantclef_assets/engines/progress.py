@@ -13,7 +13,7 @@ LOG_EVERY_SECONDS = 15.0
 
 
 class Progress:
-    """Counts finished units of known or unknown total; use as a context manager."""
+    """Counts finished units of a total (0: unknown yet); use as a context manager. A single unit needs no line."""
 
     def __init__(self, label: str, total: int, unit: str, log: Callable[[str], None]) -> None:
         self._label, self._total, self._unit, self._log = label, total, unit, log
@@ -34,7 +34,7 @@ class Progress:
         self._done += units
         self._bar.update(units)
         now = time.monotonic()
-        if now - self._logged >= LOG_EVERY_SECONDS:
+        if now - self._logged >= LOG_EVERY_SECONDS and self._total != 1:
             self._logged = now
             self._log(self.line(now - self._started))
 
@@ -47,6 +47,8 @@ class Progress:
     def line(self, seconds: float) -> str:
         """Say how far the work is after so many seconds."""
         rate = self._done / max(seconds, 1e-9)
+        if not self._total:
+            return f"{self._label}: {self._done:,} {self._unit}, {rate:,.3g} {self._unit}/s"
         remaining = (self._total - self._done) / rate if rate else float("inf")
         left = f"{_duration(remaining)} left" if remaining != float("inf") else "time left unknown"
         return f"{self._label}: {self._done:,} of {self._total:,} {self._unit}, {rate:,.3g} {self._unit}/s, {left}"

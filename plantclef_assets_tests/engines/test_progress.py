@@ -59,6 +59,15 @@ def test_lines_come_at_most_every_so_often(clock: Clock) -> None:
     assert lines[-1] == "base_embeddings: 900 of 1,000 images, 20 images/s, 5 s left"
 
 
+def test_a_total_may_come_to_be_known_on_the_way(clock: Clock) -> None:
+    lines: list[str] = []
+    with Progress("weights", 0, "bytes", lines.append) as work:
+        for done, total in ((100, None), (200, 400)):
+            clock.now += progress.LOG_EVERY_SECONDS
+            work.reach(done, total)
+    assert lines == ["weights: 100 bytes, 6.67 bytes/s", "weights: 200 of 400 bytes, 6.67 bytes/s, 30 s left"]
+
+
 def test_short_work_needs_no_line(clock: Clock) -> None:
     lines: list[str] = []
     with Progress("x", 3, "shards", lines.append) as work:
