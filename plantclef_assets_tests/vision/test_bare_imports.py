@@ -1,14 +1,18 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-DOMAIN_MODULES = [
-    *("vision." + name for name in ("backbones", "decoding", "embedding", "resizing", "tiling", "weights")),
-    *("learning." + name for name in ("classifier_files", "linear", "splits")),
-    *("scoring." + name for name in ("aggregation", "metrics", "submissions")),
-]
-"""What a bare GPU machine and its users need."""
+import plantclef_assets
+
+ROOMS = ("vision", "learning", "scoring")
+
+PACKAGE = Path(plantclef_assets.__file__).parent
+DOMAIN_MODULES = sorted(
+    f"{path.parent.name}.{path.stem}" for room in ROOMS for path in (PACKAGE / room).glob("[a-z]*.py")
+)
+"""What a bare GPU machine and its users need: every module of these rooms."""
 
 SCRIPT = """
 import sys
