@@ -1,6 +1,5 @@
 """The class map: which species has which class index, and what it is called."""
 
-
 import pytest
 
 from plantclef_assets.ingest.class_lists import ClassListError
