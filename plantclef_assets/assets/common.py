@@ -29,9 +29,8 @@ def platform_asset(
 
     A range of partitions is one run, so that a model is loaded once; `PLANTCLEF_SHARDS_PER_RUN` cuts it up for fleets.
     """
-    policy = (
-        BackfillPolicy.multi_run(settings.shards_per_run) if settings.shards_per_run else BackfillPolicy.single_run()
-    )
+    cut_up = settings.shards_per_run if partitions is not None else None
+    policy = BackfillPolicy.multi_run(cut_up) if cut_up else BackfillPolicy.single_run()
     return asset(
         name=name,
         group_name=group,

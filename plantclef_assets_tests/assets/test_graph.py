@@ -115,6 +115,18 @@ def test_finetuned_assets_exist_only_with_finetuned_weights(tiny_survey: Path, t
     assert "finetuned_cls_full" in tuned["submission"]["partitions"]
 
 
+@pytest.mark.parametrize("shards_per_run", [None, 2])
+def test_backfills_are_cut_into_runs_where_a_setting_says_so(
+    tiny_survey: Path, tmp_path: Path, shards_per_run: int | None
+) -> None:
+    graph = build_defs(tiny_settings(tiny_survey, tmp_path, shards_per_run=shards_per_run)).resolve_asset_graph()
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert node.backfill_policy is not None
+        expected = shards_per_run if node.partitions_def else None
+        assert node.backfill_policy.max_partitions_per_run == expected, key
+
+
 def test_without_plots_there_is_no_plot_side(tiny_survey: Path, tmp_path: Path) -> None:
     assets = describe(build_defs(tiny_settings(tiny_survey, tmp_path, plot_images=None, plot_truth=None)))
     assert set(assets) == {
