@@ -15,7 +15,7 @@ from plantclef_assets.lake.provenance import Recipe
 from plantclef_assets.lake.store import Artifact
 from plantclef_assets.locations import HUB, is_demo, is_download
 from plantclef_assets.scoring.artifacts import submission_files
-from plantclef_assets.settings import Settings
+from plantclef_assets.settings import Settings, SettingsError
 
 Inputs = Callable[[str | None], tuple[Artifact, ...]]
 
@@ -221,10 +221,21 @@ def _demo(settings: Settings, source: str) -> tuple[Artifact, ...]:
 
 
 def _precision(settings: Settings) -> str:
-    """Resolve `auto` by the device at hand; asks torch, so it is called late."""
+    """Resolve `auto` by the device at hand; asks torch, so it is called late, but before any work.
+
+    Raises:
+        SettingsError: there is no such device here, or it has no such precision.
+    """
     from plantclef_assets.vision.devices import resolve_device, resolve_precision
 
-    return resolve_precision(settings.precision, resolve_device(settings.device))
+    try:
+        device = resolve_device(settings.device)
+    except ValueError as error:
+        raise SettingsError(f"PLANTCLEF_DEVICE: {error}.") from error
+    try:
+        return resolve_precision(settings.precision, device)
+    except ValueError as error:
+        raise SettingsError(f"PLANTCLEF_PRECISION: {error}.") from error
 
 
 def _weights_identity(settings: Settings, source: str) -> str | None:

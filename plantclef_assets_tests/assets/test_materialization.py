@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from dagster import AssetKey, DagsterInstance
 
 from plantclef_assets.lake.store import Artifact, Lake
@@ -196,6 +197,12 @@ def failure(result) -> BaseException | None:
     assert not result.success
     event = next(event for event in result.all_events if event.is_step_failure)
     return event.step_failure_data.error.message and RuntimeError(event.step_failure_data.error.to_string())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_a_device_that_is_not_there_is_a_sentence_that_names_the_variable(own_lake: OwnLake) -> None:
+    message = str(failure(materialize(own_lake(device="cuda"), "base_embeddings", first="00", last="02")))
+    assert "PLANTCLEF_DEVICE: device 'cuda' is not available" in message
 
 
 @pytest.mark.parametrize("workers", [1, 2])
