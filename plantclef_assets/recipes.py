@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from plantclef_assets.ingest.manifests import listing_digest
-from plantclef_assets.lake.keys import shard_keys
+from plantclef_assets.lake.keys import is_checkpoint_head, shard_keys
 from plantclef_assets.lake.provenance import Recipe
 from plantclef_assets.lake.store import Artifact
 from plantclef_assets.locations import HUB, is_demo, is_download
@@ -81,7 +81,7 @@ def _training_recipes(settings: Settings) -> Iterable[Recipe]:
 def _backbone_recipes(backbone: str, settings: Settings) -> Iterable[Recipe]:
     weights = Artifact(f"{backbone}_backbone", suffix="safetensors")
     model, source, input_size = backbone_settings(backbone, settings)
-    headed = backbone == "finetuned" and settings.has_head
+    headed = brings_head(backbone, settings)
     with_head = {"with_head": True} if headed else {}
 
     def class_list() -> dict[str, str | None]:
@@ -121,15 +121,14 @@ def _classifier_recipe(settings: Settings) -> Recipe:
     shards = shard_keys(settings.training_shards) if settings.has_training else []
 
     def inputs(name: str | None) -> tuple[Artifact, ...]:
-        backbone, _, column = (name or "").partition("_")
+        backbone = (name or "").partition("_")[0]
         embeddings = tuple(Artifact(f"{backbone}_embeddings", shard) for shard in shards)
-        if column != "head":
+        if not is_checkpoint_head(name):
             return embeddings
         return (*embeddings, Artifact(f"{backbone}_backbone", suffix="safetensors"), Artifact("class_map"))
 
     def config(name: str | None) -> Mapping[str, Any]:
-        trained = not (name or "").endswith("_head")
-        return settings.classifier.model_dump() | {"seed": settings.seed} if trained else {}
+        return {} if is_checkpoint_head(name) else settings.classifier.model_dump() | {"seed": settings.seed}
 
     return Recipe("classifier", "1", inputs, config, partitions=settings.feature_sets, suffix="safetensors")
 
@@ -192,14 +191,18 @@ def backbone_settings(backbone: str, settings: Settings) -> tuple[str, str, int 
     return settings.finetuned_model or "", settings.finetuned_weights or "", settings.finetuned_input_size
 
 
+def brings_head(backbone: str, settings: Settings) -> bool:
+    """Whether a backbone's checkpoint brings its own classifier; only the fine-tuned one's is used."""
+    return backbone == "finetuned" and settings.has_head
+
+
 def tile_size(backbone: str, settings: Settings) -> int:
     """Give the side that tiles are brought to, px: that of the training crops, so that they are as sharp as those.
 
     Where the checkpoint's own classifier answers, it has learned from pictures of the model's full input size.
     """
     _, _, input_size = backbone_settings(backbone, settings)
-    headed = backbone == "finetuned" and settings.has_head
-    return max(settings.image_size, input_size or 0) if headed else settings.image_size
+    return max(settings.image_size, input_size or 0) if brings_head(backbone, settings) else settings.image_size
 
 
 def tilings_of(backbone: str, settings: Settings) -> tuple[str, ...]:

@@ -16,24 +16,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PositiveInt,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, PositiveInt, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
-from pydantic_settings import (
-    SettingsError as PydanticSettingsError,
-)
+from pydantic_settings import SettingsError as PydanticSettingsError
 
 from plantclef_assets.ingest.checkpoints import CheckpointError, has_classifier
 from plantclef_assets.locations import (
@@ -47,8 +37,7 @@ from plantclef_assets.locations import (
     resolve_location,
     split_checksum,
 )
-from plantclef_assets.scoring.aggregation import check_aggregation
-from plantclef_assets.vision.tiling import parse_tiling
+from plantclef_assets.profile_tables import ClassifierSettings, RunSettings
 
 PREFIX = "PLANTCLEF_"
 _PROFILES = PACKAGE_FOLDER / "profiles"
@@ -58,40 +47,6 @@ _TRAINED_FEATURE_SETS = ("base_dct", "base_cls", "finetuned_cls")
 
 class SettingsError(ValueError):
     """A setting that cannot be used; the message names its variable, what is wrong and what to do."""
-
-
-class RunSettings(BaseModel):
-    """One row of the result table: a feature set × a tiling × an aggregation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    feature_set: Literal["base_dct", "base_cls", "finetuned_cls", "finetuned_head"]
-    tiling: str = "full"
-    aggregation: str = "argmax_union"
-    species_per_plot: PositiveInt | None = None
-
-    @model_validator(mode="after")
-    def _check_tiling_and_aggregation(self) -> Self:
-        parse_tiling(self.tiling)
-        check_aggregation(self.aggregation, self.aggregation_parameters)
-        return self
-
-    @property
-    def aggregation_parameters(self) -> dict[str, int]:
-        """The parameters of the aggregation function that are set."""
-        return {"species_per_plot": self.species_per_plot} if self.species_per_plot else {}
-
-
-class ClassifierSettings(BaseModel):
-    """How the linear layer is trained; learning rate and batch size are the paper's (arXiv 2407.06298)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    learning_rate: float = Field(default=0.002, gt=0)
-    batch_size: PositiveInt = 32
-    epochs: PositiveInt = 100
-    patience: PositiveInt = 10
-    validation_share: float = Field(default=0.2, gt=0, lt=1)
 
 
 def _default_lake() -> str:
@@ -317,8 +272,6 @@ def load_settings(**values: Any) -> Settings:
         return Settings(**values)
     except ValidationError as error:
         raise SettingsError("\n".join(_sentence(finding) for finding in error.errors())) from None
-    except SettingsError:
-        raise
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{PREFIX}PROFILE: the file is no TOML: {error}.") from error
     except PydanticSettingsError as error:  # a variable that should hold JSON

@@ -12,7 +12,7 @@ from plantclef_assets.assets.common import platform_asset
 from plantclef_assets.lake.provenance import Lineage, Recipe
 from plantclef_assets.locations import HUB, is_download
 from plantclef_assets.materialization import in_this_process, materialize
-from plantclef_assets.recipes import backbone_settings
+from plantclef_assets.recipes import backbone_settings, brings_head
 from plantclef_assets.resources import LakeResource
 from plantclef_assets.settings import Settings
 
@@ -42,7 +42,7 @@ def _backbone_asset(backbone: str, settings: Settings, recipes: Mapping[str, Rec
             model=model,
             weights=settings.resolve(weights) if weights != HUB else HUB,
             input_size=input_size,
-            with_head=backbone == "finetuned" and settings.has_head,
+            with_head=brings_head(backbone, settings),
             class_mapping=settings.resolve(settings.class_mapping) if settings.class_mapping else None,
             address=weights if is_download(weights) else None,
             log=context.log.info,

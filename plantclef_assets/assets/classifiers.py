@@ -9,7 +9,7 @@ from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, Materiali
 
 from plantclef_assets.assets.common import platform_asset
 from plantclef_assets.engines.local import Outcome, run_shards
-from plantclef_assets.lake.keys import shard_keys
+from plantclef_assets.lake.keys import is_checkpoint_head, shard_keys
 from plantclef_assets.lake.provenance import Lineage, Recipe
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.materialization import materialize
@@ -52,7 +52,7 @@ def classifier_assets(settings: Settings, families: Families, recipes: Mapping[s
         published = CheckpointClassifier(lake.lake, shards)
 
         def make(shard: Shard) -> None:
-            (published if str(shard.artifact).endswith("_head") else trained)(shard)
+            (published if is_checkpoint_head(shard.artifact.partition) else trained)(shard)
 
         def run(shards: Sequence[Shard]) -> Iterator[Outcome]:
             with accelerator.hold(context.log.info):

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from plantclef_assets.checks.judging import Check, Evidence, Finding
 from plantclef_assets.checks.tables import labels_in_class_map, up_to_date
-from plantclef_assets.lake.store import Artifact
+from plantclef_assets.lake.keys import is_checkpoint_head
 from plantclef_assets.settings import Settings
 
 
@@ -34,7 +34,7 @@ def checks(settings: Settings) -> dict[str, list[Check]]:
 
 def _better_than_majority(evidence: Evidence) -> Iterable[Finding]:
     for artifact, record in evidence.records.items():
-        if "accuracy" not in record.figures and _is_head(artifact):
+        if "accuracy" not in record.figures and is_checkpoint_head(artifact.partition):
             continue  # without photographs whose species are known a checkpoint's classifier cannot be judged
         accuracy, majority = record.figures.get("accuracy", 0.0), record.figures.get("majority_rate", 1.0)
         if accuracy <= majority:
@@ -62,7 +62,3 @@ def _head_covers(evidence: Evidence) -> Iterable[Finding]:
         if count:
             named = ", ".join(map(str, record.figures["first_uncovered"]))
             yield Finding(artifact, f"{artifact} does not know {count} classes, so they are never predicted ({named})")
-
-
-def _is_head(artifact: Artifact) -> bool:
-    return (artifact.partition or "").endswith("_head")
