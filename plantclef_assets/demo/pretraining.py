@@ -37,8 +37,12 @@ from plantclef_assets.vision.small_vit import (
     VisionTransformer,
     vit_mini_patch14_reg4_dinov2,
 )
+from plantclef_assets.vision.views import random_views
 
 logger = logging.getLogger(__name__)
+
+LICENCE = "Apache-2.0"
+"""Of the weights: that of this package."""
 
 POOL_SIDE = 128
 """Side in px of the pool's photographs: that of the platform's stored crops."""
@@ -91,43 +95,10 @@ def _draw_species(flora_seed: int, photographs: int, number: int) -> NDArray[np.
 
 
 def augment(images: torch.Tensor, side: int, smallest_crop: float, generator: torch.Generator) -> torch.Tensor:
-    """Cut random views: crops of varied area, shape and turn, mirrored, with altered light.
-
-    Args:
-        images: uint8, (n, 3, height, width).
-        side: of the views, px.
-        smallest_crop: the least area of a crop as a share of the image's.
-        generator: the source of all chance.
-
-    Returns:
-        float32, (n, 3, side, side), normalised with ImageNet's mean and standard deviation.
-    """
-    count = len(images)
-
-    def uniform(low: float, high: float, *shape: int) -> torch.Tensor:
-        return low + (high - low) * torch.rand(count, *shape, generator=generator)
-
-    area = uniform(smallest_crop, 1.1)
-    shape = torch.exp(uniform(-0.22, 0.22))
-    across, down = torch.sqrt(area * shape), torch.sqrt(area / shape)
-    turn = uniform(-math.pi, math.pi) * (uniform(0, 1) < 0.5)
-    mirror = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
-    free = (1 - torch.minimum(across, down)).clamp(min=0)
-    affine = torch.stack(
-        [
-            torch.stack([mirror * across * turn.cos(), -down * turn.sin(), free * uniform(-1, 1)], 1),
-            torch.stack([mirror * across * turn.sin(), down * turn.cos(), free * uniform(-1, 1)], 1),
-        ],
-        1,
-    )
-    grid = functional.affine_grid(affine, [count, 3, side, side], align_corners=False)
-    views = functional.grid_sample(images.float() / 255, grid, padding_mode="reflection", align_corners=False)
-    views = views * uniform(0.75, 1.25, 1, 1, 1) * uniform(0.92, 1.08, 3, 1, 1)
-    mean = views.mean((2, 3), keepdim=True)
-    views = mean + (views - mean) * uniform(0.75, 1.25, 1, 1, 1)
+    """Cut random views (see `vision/views.py`), normalised with ImageNet's mean and standard deviation."""
     centre = torch.tensor(IMAGENET_DEFAULT_MEAN).view(3, 1, 1)
     spread = torch.tensor(IMAGENET_DEFAULT_STD).view(3, 1, 1)
-    return (views.clamp(0, 1) - centre) / spread
+    return (random_views(images, side, smallest_crop, generator) - centre) / spread
 
 
 def pretrain(recipe: Recipe, pool: NDArray[np.uint8]) -> dict[str, torch.Tensor]:
@@ -294,7 +265,7 @@ def main() -> None:
     pool = draw_pool(recipe, arguments.workers)
     logger.info("drew %d photographs of %d species", pool.shape[0] * pool.shape[1], pool.shape[0])
     weights = pretrain(recipe, pool)
-    header = {"model": SMALL_VIT, "recipe": json.dumps(asdict(recipe), sort_keys=True)}
+    header = {"license": LICENCE, "model": SMALL_VIT, "recipe": json.dumps(asdict(recipe), sort_keys=True)}
     save_file(weights, arguments.output, metadata=header)
     logger.info("wrote %s", arguments.output)
 

@@ -8,6 +8,7 @@ of our own, so that no path in the archive can lead elsewhere. No tensor is read
 
 import hashlib
 import json
+import re
 import shutil
 import struct
 import tarfile
@@ -18,6 +19,10 @@ from pathlib import Path
 from typing import IO
 
 CLASS_MAPPING, SPECIES_NAMES, WEIGHTS = "class_mapping.txt", "species_id_to_name.txt", "model_best.pth.tar"
+LICENCE = "CC-BY-4.0 (Zenodo 10848263)"
+"""What the record of the organisers' archive says."""
+
+_RECORD = re.compile(r"https://zenodo\.org/(api/)?records?/10848263/")
 _PREFERRED = "_then_all"
 _HEAD = "head.weight"
 
@@ -64,6 +69,11 @@ def checkpoint_files(location: Path, cache: Path) -> CheckpointFiles:
 def is_archive(location: Path) -> bool:
     """Whether a file is a tar; the `.pth.tar` of a checkpoint is none, despite its name."""
     return location.is_file() and tarfile.is_tarfile(location)
+
+
+def licence_at(address: str | None) -> str | None:
+    """Give the licence of what lies at an address; None where it is not that of the organisers' record."""
+    return LICENCE if address and _RECORD.match(address) else None
 
 
 def has_classifier(location: Path, class_list_given: bool = False) -> bool:

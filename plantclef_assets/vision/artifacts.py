@@ -2,20 +2,27 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
 from plantclef_assets.engines.progress import Progress
-from plantclef_assets.ingest.checkpoints import checkpoint_files
+from plantclef_assets.ingest.checkpoints import checkpoint_files, licence_at
 from plantclef_assets.ingest.class_lists import read_class_mapping, read_species_names
 from plantclef_assets.ingest.classes import write_class_map_of
 from plantclef_assets.ingest.downloads import download_file
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake, record_metadata
 from plantclef_assets.locations import split_checksum
-from plantclef_assets.vision.backbones import load_backbone, read_backbone_metadata, read_saved_head, save_backbone
-from plantclef_assets.vision.weights import HUB, WeightsError, hash_tensors, read_head, read_weights
+from plantclef_assets.vision.backbones import (
+    Backbone,
+    load_backbone,
+    read_backbone_metadata,
+    read_saved_head,
+    save_backbone,
+)
+from plantclef_assets.vision.weights import HUB, Head, WeightsError, hash_tensors, read_head, read_weights
 
 SPECIES_NAMES_KEY = "species_names"
 """Where a backbone's header keeps the names that came with its checkpoint, species_id → name, as JSON."""
@@ -58,7 +65,7 @@ def write_backbone(
     head, names = None, {}
     if isinstance(weights, Path):
         files = checkpoint_files(weights, Path(lake.root, "downloads", "checkpoints"))
-        read = read_weights(files.weights, source=address or weights.name)
+        read = read_weights(files.weights, source=address or weights.name, licence=licence_at(address))
         classes = class_mapping or files.class_mapping
         if with_head and classes:
             head = read_head(read, read_class_mapping(classes))
@@ -66,13 +73,25 @@ def write_backbone(
     else:
         read = HUB
     backbone = load_backbone(model, read, input_size=input_size)
-    info = backbone.info.to_dict() | ({"classes": len(head.species_ids)} if head else {})
+    publish_backbone(lake, shard, backbone, head, {"classes": len(head.species_ids)} if head else {}, names)
+
+
+def publish_backbone(
+    lake: Lake,
+    shard: Shard,
+    backbone: Backbone,
+    head: Head | None,
+    figures: Mapping[str, Any],
+    species_names: Mapping[int, str] = MappingProxyType({}),
+) -> None:
+    """Publish a backbone with the classifier and the names that belong to it; its info is among the figures."""
+    info = backbone.info.to_dict()
     what_counts = json.dumps({"model": info["model"], "data_config": info["data_config"]}, sort_keys=True)
     tensors = hash_tensors(backbone.model.state_dict() | (vars(head) if head else {}))
     fingerprint = hashlib.blake2b(f"{tensors}{what_counts}".encode(), digest_size=16).hexdigest()
+    record = record_metadata(shard.provenance, fingerprint, info | dict(figures))
     with lake.publish(lake.path(shard.artifact)) as temporary:
-        metadata = record_metadata(shard.provenance, fingerprint, info) | {SPECIES_NAMES_KEY: json.dumps(names)}
-        save_backbone(temporary, backbone, metadata, head)
+        save_backbone(temporary, backbone, record | {SPECIES_NAMES_KEY: json.dumps(dict(species_names))}, head)
 
 
 def write_class_map_of_backbone(lake: Lake, shard: Shard, *, backbone: str) -> None:

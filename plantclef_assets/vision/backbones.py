@@ -5,36 +5,30 @@ both feature vectors of the reference: the [CLS] token and the DCT corner of the
 be kept as a single safetensors file whose header says what it is, and be opened again on any device.
 """
 
-import contextlib
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from plantclef_assets.vision import small_vit  # noqa: F401  (timm knows our own model once it is imported)
+from plantclef_assets.vision.cls_only import cls_features, is_plain
 from plantclef_assets.vision.data_config import DataConfig, data_config_of, normalise
 from plantclef_assets.vision.dct import dct_corner
-from plantclef_assets.vision.devices import PRECISIONS, resolve_device, resolve_precision
-from plantclef_assets.vision.timm_import import import_timm
-from plantclef_assets.vision.weights import HUB, Head, Weights, WeightsError, hash_tensors, separate_classifier
-
-timm = import_timm()
-
-from timm.models import clean_state_dict  # noqa: E402
-from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn  # noqa: E402
+from plantclef_assets.vision.devices import PRECISIONS, resolve_compile, resolve_device, resolve_precision
+from plantclef_assets.vision.timm_models import VisionTransformer, create_model, load_checkpoint
+from plantclef_assets.vision.weights import HUB, UNKNOWN_LICENCE, Head, Weights, WeightsError, hash_tensors
 
 _HEADER_KEY = "backbone"
 """The one entry of the file's metadata: safetensors writes several in no fixed order, so bytes would differ."""
 
 _HEAD_PREFIX = "checkpoint_head."
 """Before the names of the tensors of a checkpoint's own classifier, which are saved with its backbone."""
-
-_LISTED_AT_MOST = 20
 
 
 @dataclass(frozen=True)
@@ -50,6 +44,7 @@ class BackboneInfo:
         parameters: how many numbers it has.
         weights_sha256: of the file (or the downloaded tensors) the weights came from.
         source: where they came from, for the reader.
+        licence: of the weights, as their source states it.
     """
 
     model: str
@@ -60,6 +55,7 @@ class BackboneInfo:
     parameters: int
     weights_sha256: str
     source: str
+    licence: str = UNKNOWN_LICENCE
 
     def to_dict(self) -> dict[str, Any]:
         """Make plain values that `json` writes and `from_dict` reads."""
@@ -79,28 +75,55 @@ class Backbone:
         info: what it is.
         device: where it computes.
         precision: `fp32`, `bf16` or `fp16`, of weights and activations.
+        compiled: whether torch compiles its forward pass, anew for each size of a batch.
         model: the timm model itself, in eval mode.
+        batch_limit: the most pictures that fit the device's memory, as found by running out of it; None if
+            that never happened.
     """
 
-    def __init__(self, model: VisionTransformer, info: BackboneInfo, device: torch.device, precision: str):
+    def __init__(
+        self,
+        model: VisionTransformer,
+        info: BackboneInfo,
+        device: torch.device,
+        precision: str,
+        compiled: bool = False,
+    ):
         self.info = info
         self.device = device
         self.precision = precision
+        self.compiled = compiled
         self.model = model.to(device=device, dtype=PRECISIONS[precision]).eval().requires_grad_(False)
+        self.batch_limit: int | None = None
+        self._all_tokens: Callable[[torch.Tensor], torch.Tensor] = self.model.forward_features
+        self._cls_first = partial(cls_features, self.model) if is_plain(self.model) else self._all_tokens
+        if compiled:
+            self._all_tokens = torch.compile(self._all_tokens, dynamic=False)
+            self._cls_first = torch.compile(self._cls_first, dynamic=False)
 
     @torch.inference_mode()
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, pixels: torch.Tensor, *, dct: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
         """Embed a batch in one forward pass.
 
         Args:
             pixels: uint8, shape (batch, 3, input_size, input_size), RGB, as `eval_transform` makes them.
+            dct: whether the DCT is wanted. Without it the last block is computed for [CLS] alone where the model
+                allows that: equal in real arithmetic, and in float32 within 1e-5 of the largest feature.
 
         Returns:
-            [CLS] of shape (batch, D) and the DCT corner of shape (batch, 64), both float32 on the device. The token
-            matrix under the DCT is [CLS] followed by the patches; register tokens are left out.
+            [CLS] of shape (batch, D) and the DCT corner of shape (batch, 64), or (batch, 0) where it is not wanted,
+            both float32 on the device. The token matrix under the DCT is [CLS] followed by the patches;
+            register tokens are left out.
+
+        Raises:
+            torch.OutOfMemoryError: the batch does not fit the device.
         """
-        inputs = normalise(pixels.to(self.device, non_blocking=True), self.info.data_config)
-        tokens = self.model.forward_features(inputs.to(PRECISIONS[self.precision])).to(torch.float32)
+        inputs = normalise(pixels.to(self.device), self.info.data_config)
+        inputs = inputs.to(PRECISIONS[self.precision])
+        if not dct:
+            cls = self._cls_first(inputs)[:, 0].to(torch.float32)
+            return cls, cls.new_empty((len(cls), 0))
+        tokens = self._all_tokens(inputs).to(torch.float32)
         cls = tokens[:, 0]
         if self.info.register_tokens:
             tokens = torch.cat([tokens[:, :1], tokens[:, self.info.prefix_tokens :]], dim=1)
@@ -134,12 +157,13 @@ def load_backbone(
     """
     target = resolve_device(device)
     if isinstance(weights, Weights):
-        model = _create_model(model_name, input_size)
-        _load_checkpoint(model, model_name, weights)
-        sha256, source = weights.sha256, weights.source
+        model = create_model(model_name, input_size)
+        load_checkpoint(model, model_name, weights)
+        sha256, source, licence = weights.sha256, weights.source, weights.licence
     else:
-        model = _create_model(model_name, input_size, pretrained=True)
+        model = create_model(model_name, input_size, pretrained=True)
         sha256, source = hash_tensors(model.state_dict()), HUB
+        licence = vars(model).get("pretrained_cfg", {}).get("license") or UNKNOWN_LICENCE
     info = BackboneInfo(
         model=model_name,
         data_config=data_config_of(model, input_size),
@@ -149,6 +173,7 @@ def load_backbone(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         weights_sha256=sha256,
         source=source,
+        licence=licence,
     )
     return Backbone(model, info, target, resolve_precision(precision, target))
 
@@ -207,19 +232,25 @@ def read_backbone_metadata(path: Path) -> dict[str, str]:
     return _read_header(path)["metadata"]
 
 
-def open_backbone(path: Path, device: str = "auto", precision: str = "auto") -> Backbone:
+def open_backbone(path: Path, device: str = "auto", precision: str = "auto", compile: str = "off") -> Backbone:
     """Open a saved backbone on a device.
 
+    Args:
+        path: the file.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        precision: `auto`, `fp32`, `bf16` or `fp16`.
+        compile: `auto`, `on` or `off`: whether torch compiles the forward pass.
+
     Raises:
-        ValueError: an unknown device or precision.
+        ValueError: an unknown device, precision or word for compiling.
         WeightsError: the file is missing, damaged, or not a backbone.
     """
     info = read_backbone_info(path)
     target = resolve_device(device)
-    model = _create_model(info.model, info.data_config.input_size)
+    model = create_model(info.model, info.data_config.input_size)
     tensors = load_file(path)
     model.load_state_dict({name: tensor for name, tensor in tensors.items() if not name.startswith(_HEAD_PREFIX)})
-    return Backbone(model, info, target, resolve_precision(precision, target))
+    return Backbone(model, info, target, resolve_precision(precision, target), resolve_compile(compile, target))
 
 
 def _read_header(path: Path) -> dict[str, Any]:
@@ -232,61 +263,3 @@ def _read_header(path: Path) -> dict[str, Any]:
     if _HEADER_KEY not in header:
         raise WeightsError(f"{path} holds tensors, but its header does not say of which backbone")
     return json.loads(header[_HEADER_KEY])
-
-
-def _create_model(name: str, input_size: int | None, *, pretrained: bool = False) -> VisionTransformer:
-    """Create the timm model without classifier, checking that it is one whose tokens we understand."""
-    if not timm.is_model(name):
-        raise ValueError(f"timm {timm.__version__} knows no model {name!r}; timm.list_models('vit_*') lists them")
-    arguments = {} if input_size is None else {"img_size": input_size}
-    try:
-        model = timm.create_model(name, pretrained=pretrained, num_classes=0, dynamic_img_size=True, **arguments)
-    except TypeError as error:
-        raise ValueError(f"the model {name!r} is no plain vision transformer ({error})") from error
-    except (OSError, RuntimeError) as error:
-        if not pretrained:
-            raise
-        raise WeightsError(
-            f"the weights of {name!r} could not be fetched from the hub ({error}); give a file of weights instead"
-        ) from error
-    if not isinstance(model, VisionTransformer) or not model.has_class_token:
-        raise ValueError(f"the model {name!r} is no vision transformer with a [CLS] token")
-    patch = model.patch_embed.patch_size[0]
-    side = input_size or model.patch_embed.img_size[0]
-    if side % patch:
-        raise ValueError(
-            f"an input size of {side} px is no multiple of {name!r}'s patches of {patch} px; "
-            f"the nearest is {max(1, round(side / patch)) * patch}"
-        )
-    return model
-
-
-def _load_checkpoint(model: VisionTransformer, name: str, weights: Weights) -> None:
-    """Load a checkpoint's backbone tensors strictly, naming everything that does not fit."""
-    tensors, _classifier = separate_classifier(clean_state_dict(dict(weights.tensors)))
-    # In float32 first: resampling a half-precision position embedding would round it a second time.
-    tensors = {key: t.float() if t.is_floating_point() else t for key, t in tensors.items()}
-    # Where conversion fails the tensors are those of another model, which the comparison below says best.
-    with contextlib.suppress(RuntimeError, KeyError, ValueError, AttributeError):
-        tensors = cast("dict[str, torch.Tensor]", checkpoint_filter_fn(tensors, model))
-    expected = model.state_dict()
-    misshapen = [
-        f"{key} {tuple(tensors[key].shape)} instead of {tuple(expected[key].shape)}"
-        for key in expected.keys() & tensors.keys()
-        if tensors[key].shape != expected[key].shape
-    ]
-    problems = {
-        "missing": sorted(expected.keys() - tensors.keys()),
-        "unexpected": sorted(tensors.keys() - expected.keys()),
-        "misshapen": sorted(misshapen),
-    }
-    if any(problems.values()):
-        listed = "; ".join(f"{kind}: {_listing(names)}" for kind, names in problems.items() if names)
-        raise WeightsError(f"{weights.source} does not fit {name!r}: {listed}")
-    model.load_state_dict(tensors)
-
-
-def _listing(names: list[str]) -> str:
-    """Name the tensors, up to a number that a person can still read."""
-    more = len(names) - _LISTED_AT_MOST
-    return ", ".join(names[:_LISTED_AT_MOST]) + (f" and {more} more" if more > 0 else "")

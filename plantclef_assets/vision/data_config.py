@@ -7,6 +7,7 @@ transform bit for bit in float32 on a CPU.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -73,6 +74,12 @@ def eval_transform(config: DataConfig) -> Callable[[Image.Image], torch.Tensor]:
 
 def normalise(pixels: torch.Tensor, config: DataConfig) -> torch.Tensor:
     """Turn uint8 pixels (batch, 3, height, width) into float32 inputs: (pixels / 255 − mean) / std."""
-    mean = torch.tensor(config.mean, device=pixels.device).view(1, 3, 1, 1)
-    std = torch.tensor(config.std, device=pixels.device).view(1, 3, 1, 1)
+    mean, std = (_per_channel(values, str(pixels.device)) for values in (config.mean, config.std))
     return pixels.to(torch.float32).div(255).sub(mean).div(std)
+
+
+@lru_cache(maxsize=16)
+def _per_channel(values: tuple[float, float, float], device: str) -> torch.Tensor:
+    """Keep values on the device: a copy for each batch would wait there for the batch before."""
+    with torch.inference_mode(False):  # so that the cached tensor can be used everywhere
+        return torch.tensor(values, device=device).view(1, 3, 1, 1)

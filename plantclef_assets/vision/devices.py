@@ -1,4 +1,8 @@
-"""Which device computes, and in which precision."""
+"""Which device computes, in which precision, and whether compiled."""
+
+import os
+import shutil
+from importlib.util import find_spec
 
 import torch
 
@@ -39,3 +43,20 @@ def resolve_precision(name: str, device: torch.device) -> str:
     if name not in PRECISIONS:
         raise ValueError(f"unknown precision {name!r}: say auto, {', '.join(PRECISIONS)}")
     return name
+
+
+def resolve_compile(name: str, device: torch.device) -> bool:
+    """Whether forward passes are compiled on a device: `on`, `off`, or `auto`.
+
+    `auto` compiles on CUDA where that is possible: torch's compiler needs Triton, and Triton a C compiler.
+
+    Raises:
+        ValueError: the name is unknown.
+    """
+    if name not in ("auto", "on", "off"):
+        raise ValueError(f"unknown word {name!r} for compiling: say auto, on or off")
+    if name != "auto":
+        return name == "on"
+    c_compilers = (os.environ.get("CC"), "cc", "gcc", "clang")
+    has_c_compiler = any(shutil.which(compiler) for compiler in c_compilers if compiler)
+    return device.type == "cuda" and find_spec("triton") is not None and has_c_compiler

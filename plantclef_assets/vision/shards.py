@@ -28,6 +28,8 @@ class Embedding:
     threads: int
     advance: Callable[[int], None] = field(default=lambda pictures: None)
     """Told how many pictures are done."""
+    log: Callable[[str], None] = field(default=lambda line: None)
+    """Told what the user should know of."""
 
     @property
     def widths(self) -> dict[str, int]:
@@ -54,6 +56,8 @@ class EmbeddedPhotographs:
                 lambda row: [decode_image(row["data"])],
                 batch_size=self.embedding.batch_size,
                 threads=self.embedding.threads,
+                dct="dct" in self.spec.vectors,
+                log=self.embedding.log,
             )
             for some in _chunks(embedded, _ROWS_AT_ONCE):
                 table.add_columns(
@@ -88,6 +92,8 @@ class EmbeddedTiles:
                 self._views,
                 batch_size=self.embedding.batch_size,
                 threads=self.embedding.threads,
+                dct="dct" in self.spec.vectors,
+                log=self.embedding.log,
                 on_undecodable=lambda plot, error: table.set_aside(
                     plot["plot_id"], plot["plot_id"], error.reason, error.detail
                 ),

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 HUB = "hub"
 """The word that asks for the pretrained weights that timm itself knows and downloads."""
+
+UNKNOWN_LICENCE = "unknown"
 
 _PICKLE_SUFFIXES = (".pth", ".pt", ".bin", ".pth.tar")
 
@@ -45,14 +47,16 @@ class Weights:
         tensors: name → tensor, on the CPU, as stored.
         sha256: of the file, or of the tensors where there was no file (see `hash_tensors`).
         source: for the reader of a provenance: a file name, a URL, `hub`.
+        licence: as the file or its publisher states it.
     """
 
     tensors: Mapping[str, torch.Tensor]
     sha256: str
     source: str
+    licence: str = UNKNOWN_LICENCE
 
 
-def read_weights(path: Path, *, source: str | None = None) -> Weights:
+def read_weights(path: Path, *, source: str | None = None, licence: str | None = None) -> Weights:
     """Read the state dict in a .safetensors, .pth, .pt, .bin or .pth.tar file.
 
     A checkpoint that nests its tensors is unpacked; EMA weights are preferred over the last ones.
@@ -60,6 +64,7 @@ def read_weights(path: Path, *, source: str | None = None) -> Weights:
     Args:
         path: a local file.
         source: what to call it in the provenance; the file's name if not given.
+        licence: the one it is published under; if not given, what `license` says in the header of a safetensors file.
 
     Raises:
         WeightsError: the file is missing, of an unknown kind, damaged, wants more than tensors, or has none.
@@ -69,6 +74,7 @@ def read_weights(path: Path, *, source: str | None = None) -> Weights:
     if path.suffix == ".safetensors":
         try:
             stored: Any = load_file(path)
+            licence = licence or _stated_licence(path)
         except SafetensorError as error:
             raise WeightsError(f"{path.name} is no whole safetensors file: {error}") from error
     elif path.name.endswith(_PICKLE_SUFFIXES):
@@ -76,7 +82,8 @@ def read_weights(path: Path, *, source: str | None = None) -> Weights:
     else:
         kinds = ", ".join((".safetensors", *_PICKLE_SUFFIXES))
         raise WeightsError(f"{path.name} is not a known kind of weights file; known are {kinds}")
-    return Weights(_find_tensors(stored, path.name), hash_file(path), source or path.name)
+    tensors = _find_tensors(stored, path.name)
+    return Weights(tensors, hash_file(path), source or path.name, licence or UNKNOWN_LICENCE)
 
 
 @dataclass(frozen=True)
@@ -139,6 +146,13 @@ def hash_tensors(tensors: Mapping[str, torch.Tensor]) -> str:
         digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _stated_licence(path: Path) -> str | None:
+    """Look for the licence in the header of a safetensors file."""
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata() or {}
+    return header.get("license") or header.get("licence")
 
 
 def _load_pickle(path: Path) -> Any:

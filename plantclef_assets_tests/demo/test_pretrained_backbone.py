@@ -40,7 +40,7 @@ def test_weights_fit_the_model_and_carry_their_recipe() -> None:
     assert all(tensor.isfinite().all() for tensor in _model().state_dict().values())
     with safe_open(WEIGHTS, framework="np") as file:
         header = file.metadata()
-    assert header["model"] == SMALL_VIT
+    assert (header["model"], header["license"]) == (SMALL_VIT, "Apache-2.0")
     assert json.loads(header["recipe"]) == json.loads(json.dumps(asdict(Recipe())))
 
 

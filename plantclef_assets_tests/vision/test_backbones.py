@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -77,12 +78,56 @@ def test_one_forward_gives_timms_cls_and_scipys_dct(name, side):
     np.testing.assert_allclose(dct.numpy(), expected, atol=3e-6 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("name", [SMALL_VIT, WITHOUT_REGISTERS, "vit_small_patch14_dinov2"])
+def test_cls_alone_is_cls_of_the_whole(name):
+    """In float32 on a CPU to the bit, elsewhere within the rounding of another order of sums."""
+    side = {SMALL_VIT: 126, WITHOUT_REGISTERS: 224}.get(name, 56)
+    backbone = load_backbone(name, random_weights(name, img_size=side), input_size=side)
+    pixels = random_pixels(5, side)
+    whole, _ = backbone.forward(pixels)
+    alone, nothing = backbone.forward(pixels, dct=False)
+    assert tuple(nothing.shape) == (5, 0)
+    assert float((alone - whole).abs().max()) <= 1e-5 * float(whole.abs().max())
+    assert torch.equal(alone, whole)
+    for picture_alone in range(5):
+        row, _ = backbone.forward(pixels[picture_alone : picture_alone + 1], dct=False)
+        assert torch.equal(row[0], alone[picture_alone])
+
+
+def test_cls_alone_computes_less():
+    backbone = load_backbone(SMALL_VIT, random_weights())
+    seen = []
+    backbone.model.blocks[-1].mlp.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0].shape))
+    backbone.forward(random_pixels(2, 126), dct=False)
+    assert seen == [(2, 8, 192)]
+
+
+def test_a_last_block_of_another_kind_is_computed_whole():
+    name = "vit_small_patch16_18x2_224"  # with two attentions side by side in a block
+    backbone = load_backbone(name, random_weights(name, img_size=64), input_size=64)
+    pixels = random_pixels(2, 64)
+    assert torch.equal(backbone.forward(pixels, dct=False)[0], backbone.forward(pixels)[0])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles for a CPU with g++, which is not here")
+@pytest.mark.parametrize("dct", [True, False])
+def test_compiled_features_are_those_of_the_eager_model(small_backbone, tmp_path, dct):
+    save_backbone(tmp_path / "a.safetensors", small_backbone)
+    compiled = open_backbone(tmp_path / "a.safetensors", "cpu", "fp32", "on")
+    assert (compiled.compiled, small_backbone.compiled) == (True, False)
+    pixels = random_pixels(4, 126)
+    for ours, theirs in zip(compiled.forward(pixels, dct=dct), small_backbone.forward(pixels, dct=dct), strict=True):
+        assert ours.shape == theirs.shape
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5 * float(theirs.abs().max()) if len(theirs[0]) else 0)
+
+
 def test_the_info_says_what_it_is(small_backbone, small_weights):
     info = small_backbone.info
     assert (info.model, info.data_config.input_size, info.embed_dim) == (SMALL_VIT, 126, 192)
     assert (info.prefix_tokens, info.register_tokens) == (5, 4)
     assert info.parameters == sum(t.numel() for t in small_weights.tensors.values())
-    assert (info.weights_sha256, info.source) == (small_weights.sha256, "random")
+    assert (info.weights_sha256, info.source, info.licence) == (small_weights.sha256, "random", "unknown")
     assert BackboneInfo.from_dict(json.loads(json.dumps(info.to_dict()))) == info
 
 
@@ -192,4 +237,5 @@ def test_the_hubs_weights_are_used_and_hashed(monkeypatch):
     monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", lambda *_a, **_o: dict(tensors))
     backbone = load_backbone(WITHOUT_REGISTERS, "hub")
     assert (backbone.info.source, backbone.info.weights_sha256) == ("hub", published.sha256)
+    assert backbone.info.licence == "apache-2.0"
     assert torch.equal(backbone.model.cls_token, published.tensors["cls_token"])

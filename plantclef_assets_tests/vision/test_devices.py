@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from plantclef_assets.vision.devices import resolve_device, resolve_precision
+from plantclef_assets.vision.devices import resolve_compile, resolve_device, resolve_precision
 
 
 def test_auto_finds_a_device_that_computes():
@@ -30,3 +30,18 @@ def test_auto_precision_follows_the_device(device, precision):
 def test_an_unknown_precision_is_refused():
     with pytest.raises(ValueError, match="auto, fp32, bf16, fp16"):
         resolve_precision("half", torch.device("cpu"))
+
+
+def test_compiling_is_for_cuda_where_it_is_possible(monkeypatch, tmp_path):
+    monkeypatch.setattr("plantclef_assets.vision.devices.find_spec", lambda name: name == "triton")
+    (tmp_path / "gcc").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    found = [resolve_compile("auto", torch.device(device)) for device in ("cuda", "cpu", "mps")]
+    assert found == [True, False, False]
+    (tmp_path / "gcc").unlink()
+    assert not resolve_compile("auto", torch.device("cuda"))
+    assert resolve_compile("on", torch.device("cpu"))
+    assert not resolve_compile("off", torch.device("cuda"))
+    with pytest.raises(ValueError, match="auto, on or off"):
+        resolve_compile("perhaps", torch.device("cpu"))

@@ -3,11 +3,16 @@ from itertools import count, islice
 
 import numpy as np
 import pytest
+import torch
 
+from plantclef_assets.vision import embedding
+from plantclef_assets.vision.backbones import Backbone, load_backbone
 from plantclef_assets.vision.data_config import eval_transform
 from plantclef_assets.vision.decoding import EMPTY, UndecodableImage, decode_image
+from plantclef_assets.vision.device_resizing import DividedTransform
 from plantclef_assets.vision.embedding import embed_views
 from plantclef_assets.vision.resizing import resize_tile
+from plantclef_assets.vision.small_vit import SMALL_VIT
 from plantclef_assets.vision.tiling import tile_boxes
 
 from .pictures import encoded, picture
@@ -43,6 +48,115 @@ def test_features_are_bit_equal_however_they_are_batched(
     assert np.array_equal(dct, one_by_one[1])
 
 
+@pytest.mark.parametrize("torch_threads", [1, 2])
+@pytest.mark.parametrize(("batch_size", "threads"), [(1, 1), (3, 2), (11, 1), (16, 4)])
+def test_cls_alone_is_bit_equal_too(small_backbone, one_by_one, set_torch_threads, torch_threads, batch_size, threads):
+    set_torch_threads(torch_threads)
+    options = {"batch_size": batch_size, "threads": threads, "dct": False}
+    embedded = list(embed_views(small_backbone, PHOTOGRAPHS, photograph_views, **options))
+    assert np.array_equal(np.concatenate([e.cls for e in embedded]), one_by_one[0])
+    assert {e.dct.shape for e in embedded} == {(1, 0)}
+
+
+def test_what_the_device_transforms_has_the_same_features(small_backbone, monkeypatch):
+    """Squares of several sizes and oblong pictures share batches; the device's half is done on the CPU."""
+    pictures = [picture(side, side + (side % 2), side) for side in (126, 128, 131, 128, 60, 131, 126)]
+    options = {"batch_size": 3, "threads": 2}
+    expected = list(embed_views(small_backbone, pictures, lambda image: [image], **options))
+    made = []
+
+    def divided(config, _device):
+        made.append(DividedTransform(config, torch.device("cuda")))
+        return made[-1]
+
+    monkeypatch.setattr(embedding, "DividedTransform", divided)
+    embedded = list(embed_views(small_backbone, pictures, lambda image: [image], **options))
+    assert {made[0].prepare(image).finished for image in pictures} == {True, False}
+    for ours, theirs in zip(embedded, expected, strict=True):
+        assert np.array_equal(ours.cls, theirs.cls)
+        assert np.array_equal(ours.dct, theirs.dct)
+
+
+class Cramped(Backbone):
+    """A backbone whose device has room for few pictures."""
+
+    room = 3
+
+    def forward(self, pixels, *, dct=True):
+        if len(pixels) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return super().forward(pixels, dct=dct)
+
+
+@pytest.fixture
+def cramped(small_weights):
+    whole = load_backbone(SMALL_VIT, small_weights)
+    return Cramped(whole.model, whole.info, whole.device, whole.precision)
+
+
+def test_out_of_memory_halves_the_batches_and_goes_on(cramped, one_by_one):
+    lines, failed = [], []
+    items = [*PHOTOGRAPHS[:5], b"", *PHOTOGRAPHS[5:]]
+    options = {"batch_size": 8, "threads": 2, "log": lines.append}
+    undecodable = lambda item, error: failed.append(item)  # noqa: E731
+    embedded = list(embed_views(cramped, items, photograph_views, on_undecodable=undecodable, **options))
+    assert [e.item for e in embedded] == PHOTOGRAPHS
+    assert failed == [b""]
+    assert np.array_equal(np.concatenate([e.cls for e in embedded]), one_by_one[0])
+    assert np.array_equal(np.concatenate([e.dct for e in embedded]), one_by_one[1])
+    assert lines == [
+        "The device has no room for batches of 8 pictures; going on with 4.",
+        "The device has no room for batches of 4 pictures; going on with 2.",
+    ]
+    assert len(list(embed_views(cramped, PHOTOGRAPHS, photograph_views, **options))) == len(PHOTOGRAPHS)
+    assert len(lines) == 2  # the next stream begins with what is known to fit
+
+
+def test_no_room_for_one_picture_is_said_clearly(cramped):
+    cramped.room = 0
+    with pytest.raises(
+        torch.OutOfMemoryError, match=r"single picture of 126 × 126 px.*PLANTCLEF_BATCH_SIZE.*input size"
+    ):
+        list(embed_views(cramped, PHOTOGRAPHS[:3], photograph_views, batch_size=2))
+
+
+def test_features_are_fetched_when_the_next_batch_is_under_way(small_backbone, one_by_one, monkeypatch):
+    """The schedule of CUDA, without CUDA: pinned memory and events are stood in for."""
+    steps = []
+
+    class Overlapping(embedding._Batch):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self._overlaps = True
+
+    class Event:
+        def record(self, _stream):
+            steps.append("launch")
+
+        def synchronize(self):
+            steps.append("fetch")
+
+    empty = torch.empty
+    monkeypatch.setattr(embedding, "_Batch", Overlapping)
+    monkeypatch.setattr(torch, "empty", lambda *sizes, pin_memory, **options: empty(*sizes, **options))
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
+    embedded = list(embed_views(small_backbone, PHOTOGRAPHS[:5], photograph_views, batch_size=2))
+    assert [e.item for e in embedded] == PHOTOGRAPHS[:5]
+    assert np.array_equal(np.concatenate([e.cls for e in embedded]), one_by_one[0][:5])
+    assert steps == ["launch", "launch", "fetch", "launch", "fetch", "fetch"]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("dct", [True, False])
+def test_on_cuda_the_features_are_those_of_the_cpu(small_weights, one_by_one, dct):
+    backbone = load_backbone(SMALL_VIT, small_weights, device="cuda", precision="fp32")
+    embedded = list(embed_views(backbone, PHOTOGRAPHS, photograph_views, batch_size=2, dct=dct))
+    assert [e.item for e in embedded] == PHOTOGRAPHS
+    cls = np.concatenate([e.cls for e in embedded])
+    assert np.abs(cls - one_by_one[0]).max() <= 1e-4 * np.abs(one_by_one[0]).max()
+
+
 def test_the_features_of_different_pictures_differ(one_by_one):
     assert len(np.unique(one_by_one[0], axis=0)) == len(PHOTOGRAPHS)
 
@@ -51,9 +165,9 @@ def test_the_model_always_sees_the_same_shape(small_backbone, monkeypatch):
     shapes = set()
     forward = small_backbone.forward
 
-    def recording(pixels):
+    def recording(pixels, **options):
         shapes.add(tuple(pixels.shape))
-        return forward(pixels)
+        return forward(pixels, **options)
 
     monkeypatch.setattr(small_backbone, "forward", recording)
     assert len(list(embed_views(small_backbone, PHOTOGRAPHS[:5], photograph_views, batch_size=4))) == 5

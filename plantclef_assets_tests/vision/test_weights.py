@@ -30,6 +30,16 @@ def test_safetensors(tmp_path):
     assert read_weights(path, source="https://example.org/w").source == "https://example.org/w"
 
 
+@pytest.mark.parametrize("key", ["license", "licence"])
+def test_the_licence_is_what_publisher_or_header_say(tmp_path, key):
+    path = tmp_path / "weights.safetensors"
+    save_file(TENSORS, path)
+    assert read_weights(path).licence == "unknown"
+    save_file(TENSORS, path, metadata={key: "MIT"})
+    assert read_weights(path).licence == "MIT"
+    assert read_weights(path, licence="CC-BY-4.0").licence == "CC-BY-4.0"
+
+
 @pytest.mark.parametrize("name", ["w.pth", "w.pt", "w.bin", "model_best.pth.tar"])
 def test_a_bare_state_dict(tmp_path, name):
     torch.save(TENSORS, tmp_path / name)
