@@ -1,4 +1,4 @@
-"""The tables of a profile: the runs of the leaderboard, and how classifiers are trained.
+"""The tables of a profile: the runs of the leaderboard, and how classifiers and backbones are trained.
 
 What belongs here: what one row of such a table may say. What does not: settings of a single value (`settings.py`).
 """
@@ -43,3 +43,25 @@ class ClassifierSettings(BaseModel):
     epochs: PositiveInt = 100
     patience: PositiveInt = 10
     validation_share: float = Field(default=0.2, gt=0, lt=1)
+
+
+class FinetuningSettings(BaseModel):
+    """How the base backbone is fine-tuned on the training photographs (see `learning/finetuning.py`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    head_epochs: PositiveInt = 12
+    epochs: PositiveInt = 8
+    blocks: PositiveInt | None = None
+    head_learning_rate: float = Field(default=0.002, gt=0)
+    learning_rate: float = Field(default=0.0005, gt=0)
+    layer_decay: float = Field(default=0.8, gt=0, le=1)
+    weight_decay: float = Field(default=0.05, ge=0)
+    batch_size: PositiveInt = 16
+    smallest_crop: float = Field(default=0.5, gt=0, le=1)
+    plain: float = Field(default=0.3, ge=0, le=1)
+    paste: float = Field(default=0.5, ge=0, le=1)
+    paste_layers: PositiveInt = 2
+    logit_adjustment: float = Field(default=0.5, ge=0)
+    average: float = Field(default=0.97, ge=0, lt=1)
+    holdout_share: float = Field(default=0.1, gt=0, lt=1)

@@ -6,8 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from plantclef_assets.learning import maps
 from plantclef_assets.settings import Settings
-from plantclef_assets_tests.tiny import copy_lake, materialize_chain, tiny_settings, write_tiny_survey
+from plantclef_assets_tests.tiny import (
+    FINETUNED_CHAIN,
+    copy_lake,
+    materialize_chain,
+    tiny_settings,
+    with_finetuned,
+    write_tiny_survey,
+)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -34,13 +42,36 @@ def tiny_lake(tiny_survey: Path, tmp_path_factory: pytest.TempPathFactory) -> Se
     return settings
 
 
+@pytest.fixture(scope="session")
+def finetuned_lake(tiny_survey: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Like `tiny_lake`, with a fine-tuned backbone, so that every asset is there; to be read only.
+
+    Its embedding map is laid out without UMAP, which would take longer than all the rest: it is compiled on first use.
+    """
+    settings = with_finetuned(tiny_survey, tmp_path_factory.mktemp("finetuned") / "lake")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(maps, "LEAST_ROWS_FOR_UMAP", 1000)
+        materialize_chain(settings, FINETUNED_CHAIN)
+    return settings
+
+
 @pytest.fixture
 def own_lake(tiny_lake: Settings, tmp_path: Path) -> Callable[..., Settings]:
     """A copy of the tiny lake that a test may change; settings can be changed with it."""
-    lake = copy_lake(Path(tiny_lake.lake), tmp_path / "lake")
+    return _own_copy(tiny_lake, tmp_path / "lake")
+
+
+@pytest.fixture
+def own_finetuned_lake(finetuned_lake: Settings, tmp_path: Path) -> Callable[..., Settings]:
+    """A copy of the lake with a fine-tuned backbone that a test may change."""
+    return _own_copy(finetuned_lake, tmp_path / "lake")
+
+
+def _own_copy(of: Settings, target: Path) -> Callable[..., Settings]:
+    lake = copy_lake(Path(of.lake), target)
 
     def settings(**changes: object) -> Settings:
-        return Settings(**(tiny_lake.model_dump() | {"lake": str(lake)} | changes))
+        return Settings(**(of.model_dump() | {"lake": str(lake)} | changes))
 
     return settings
 

@@ -46,6 +46,10 @@ base_cls_full = { feature_set = "base_cls" }
 base_cls_2x2 = { feature_set = "base_cls", tiling = "2x2" }
 base_dct_2x2_max2 = { feature_set = "base_dct", tiling = "2x2", aggregation = "max", species_per_plot = 2 }
 """
+FINETUNED_RUNS = """
+finetuned_cls_full = { feature_set = "finetuned_cls" }
+finetuned_head_2x2 = { feature_set = "finetuned_head", tiling = "2x2" }
+"""
 
 
 def write_tiny_survey(folder: Path) -> Path:
@@ -67,6 +71,7 @@ def write_tiny_survey(folder: Path) -> Path:
     (folder / "truth.csv").write_text("\n".join(['"quadrat_id","species_ids"', *lines]) + "\n")
     write_random_weights(folder / "weights.safetensors")
     (folder / "tiny.toml").write_text(PROFILE)
+    (folder / "finetuned.toml").write_text(PROFILE + FINETUNED_RUNS)
     return folder
 
 
@@ -126,6 +131,16 @@ def tiny_settings(survey: Path, lake: Path, **changes: Any) -> Settings:
     return load_settings(**(values | changes))
 
 
+def with_finetuned(survey: Path, lake: Path, **changes: Any) -> Settings:
+    """Give settings that fine-tune the backbone for a moment, and runs that use it."""
+    values: dict[str, Any] = {
+        "profile": str(survey / "finetuned.toml"),
+        "finetuned_weights": "train",
+        "finetuning": {"head_epochs": 5, "epochs": 2, "batch_size": 12, "holdout_share": 0.3},
+    }
+    return tiny_settings(survey, lake, **(values | changes))
+
+
 def materialize(
     settings: Settings, selection: str, *, first: str | None = None, last: str | None = None, instance: Any = None
 ) -> ExecuteInProcessResult:
@@ -152,11 +167,19 @@ CHAIN = (
     ("submission,leaderboard", "base_cls_full", "base_dct_2x2_max2"),
 )
 """The whole chain: selections, each with the range of its partition family."""
+FINETUNED_CHAIN = (
+    ("training_metadata,class_map,training_manifest,base_backbone,plot_manifest", None, None),
+    ("raw_images,resized_images,base_embeddings,finetuned_backbone,finetuned_embeddings", "00", "02"),
+    ("classifier,embedding_map", "base_dct", "finetuned_head"),
+    ("plot_images,base_tile_embeddings,finetuned_tile_embeddings,tile_predictions", "00", "01"),
+    ("submission,leaderboard", "base_cls_full", "finetuned_head_2x2"),
+)
+"""The same with a fine-tuned backbone."""
 
 
-def materialize_chain(settings: Settings) -> None:
+def materialize_chain(settings: Settings, chain: Sequence[tuple[str, str | None, str | None]] = CHAIN) -> None:
     """Materialize everything; every asset and blocking check has to pass."""
-    for selection, first, last in CHAIN:
+    for selection, first, last in chain:
         result = materialize(settings, selection, first=first, last=last)
         assert result.success, selection
 

@@ -50,7 +50,7 @@ class Fingerprint:
 
 
 def _numbers(column: pa.Array, kind: Any) -> bytes:
-    return np.asarray(column.fill_null(0), dtype=kind).tobytes()
+    return np.asarray(column.fill_null(pa.scalar(0).cast(column.type)), dtype=kind).tobytes()
 
 
 def _bytes(column: pa.Array) -> memoryview | bytes:

@@ -210,6 +210,19 @@ LEADERBOARD = TableSpec(
     ),
     key=("run",),
 )
+EMBEDDING_MAP = TableSpec(
+    pa.schema(
+        [
+            _IMAGE_NAME,
+            _SPECIES_ID,
+            _column("backbone", pa.string(), "whose features are mapped: base or finetuned"),
+            _column("x", pa.float32(), "first coordinate on the backbone's map; without unit"),
+            _column("y", pa.float32(), "second coordinate on the backbone's map; without unit"),
+            _column("held_out", pa.bool_(), "whether the photograph validates, in the split of the classifiers"),
+        ]
+    ),
+    key=("image_name", "backbone"),
+)
 QUARANTINE = TableSpec(
     pa.schema(
         [
@@ -238,5 +251,6 @@ TABLES: dict[str, TableSpec] = {
     "tile_predictions": TILE_PREDICTIONS,
     "submission": SUBMISSION,
     "leaderboard": LEADERBOARD,
+    "embedding_map": EMBEDDING_MAP,
 }
 """The table of each parquet asset."""

@@ -57,16 +57,17 @@ def tiled_plot(data: bytes, tiles: Sequence[Tile], labels: Mapping[int, Sequence
         left, top = tile.x * factor, tile.y * factor
         box = (left, top, left + tile.width * factor - 1, top + tile.height * factor - 1)
         draw.rectangle(box, outline=(*_INK, 180))
-        lines = [_shortened(line, draw, font, tile.width * factor - 8) for line in labels.get(tile.index, ())]
+        lines = [shortened(line, draw, font, tile.width * factor - 8) for line in labels.get(tile.index, ())]
         if lines:
             draw.rectangle((box[0], box[1], box[2], box[1] + 14 * len(lines) + 3), fill=(*_SHADE, 150))
             draw.multiline_text((left + 4, top + 1), "\n".join(lines), fill=_INK, font=font, spacing=2)
     return _jpeg(picture)
 
 
-def _shortened(
+def shortened(
     line: str, draw: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, room: float
 ) -> str:
+    """Cut a line of text so that it is no wider than the room, px."""
     if draw.textlength(line, font=font) <= room:
         return line
     while line and draw.textlength(line + "…", font=font) > room:

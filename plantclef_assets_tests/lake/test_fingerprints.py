@@ -17,6 +17,7 @@ COLUMNS: dict[str, pa.Array] = {
     "integers": pa.array([1, -2, None, 0, 5, 6, 7, 2**60], pa.int64()),
     "small": pa.array([1, -2, None, 0, 5, 6, 7, 8], pa.int32()),
     "floats": pa.array([1.5, None, 0.0, float("nan"), 2.5, -1.0, 3.0, 9.0], pa.float64()),
+    "truths": pa.array([True, False, None, True, True, False, False, False]),
     "lists": pa.array([[1, 2], [], None, [3], [4, 5, 6], [], [7], [8]], pa.list_(pa.int64())),
     "texts": pa.array([["a"], [], None, ["b", "c"], [""], [None], ["d"], ["e"]], pa.list_(pa.string())),
     "vectors": pa.array([[float(row), row + 0.5] for row in range(8)], pa.list_(pa.float32(), 2)),

@@ -1,0 +1,118 @@
+"""Base against fine-tuned features: `python -m benchmarks.comparison [--seeds 1 2 3]`.
+
+Runs the whole chain that the `PLANTCLEF_…` settings ask for, once for each seed, in a lake that is best its own
+(`PLANTCLEF_LAKE`; what no seed enters is made once). Then prints the accuracy on the val photographs and the F1 of
+plots, and what fine-tuning adds to them: paired differences over photographs and plots, averaged over the seeds, with
+95 % intervals that resample observations and transects whole.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from plantclef_assets.lake.keys import shard_keys
+from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.learning.classifier_files import read_classifier
+from plantclef_assets.learning.features import read_features, split_feature_set
+from plantclef_assets.learning.splits import split_rows
+from plantclef_assets.scoring.comparison import paired_difference
+from plantclef_assets.scoring.metrics import f1_score, transect_of
+from plantclef_assets.scoring.submissions import read_submission
+from plantclef_assets.settings import Settings, load_settings
+
+Scores = dict[str, np.ndarray]
+"""Name → one score for each photograph or plot."""
+
+
+def main() -> None:
+    """Run the chain for each seed, and print the comparison."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.comparison", description=__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    photographs: list[Scores] = []
+    plots: list[Scores] = []
+    observations, transects = [], []
+    for seed in parser.parse_args().seeds:
+        print(f"seed {seed}", flush=True)
+        variables = os.environ | {"PLANTCLEF_SEED": str(seed)}
+        subprocess.run([sys.executable, "-m", "plantclef_assets"], env=variables, check=True, capture_output=True)
+        settings = load_settings(seed=seed)
+        scores, observations = score_photographs(settings)
+        photographs.append(scores)
+        scores, transects = score_plots(settings)
+        plots.append(scores)
+    report("accuracy on val", photographs, observations, {"base_cls": ("finetuned_cls", "finetuned_head")})
+    report("F1 of plots", plots, transects, comparable_runs(load_settings()))
+
+
+def score_photographs(settings: Settings) -> tuple[Scores, list[str]]:
+    """Give for each [CLS] classifier which val photographs it names rightly, and their observations."""
+    lake, scores, groups = Lake(settings.lake), {}, []
+    for feature_set in settings.feature_sets:
+        backbone, column = split_feature_set(feature_set)
+        if column != "cls":
+            continue
+        shards = [Artifact(f"{backbone}_embeddings", key) for key in shard_keys(settings.training_shards)]
+        matrix = read_features(lake, shards, column)
+        _, val = split_rows(
+            matrix.learn_tag,
+            matrix.obs_id,
+            validation_share=settings.classifier.validation_share,
+            seed=settings.seed,
+        )
+        classifier = read_classifier(lake.path(Artifact("classifier", feature_set, "safetensors")))
+        named = classifier.top_k(matrix.features[val], 1)[0][:, 0]
+        scores[feature_set] = (named == matrix.species_id[val]).astype(float)
+        groups = [str(matrix.obs_id[row] or f"row {row}") for row in np.flatnonzero(val)]
+    return scores, groups
+
+
+def score_plots(settings: Settings) -> tuple[Scores, list[str]]:
+    """Give for each run the F1 of every plot with a known truth, and their transects."""
+    if settings.plot_truth is None:
+        return {}, []
+    truth = {row.plot_id: row.species_ids for row in read_submission(settings.resolve(settings.plot_truth))}
+    scores: Scores = {}
+    for run in settings.active_runs:
+        answers = {
+            row.plot_id: row.species_ids for row in read_submission(Path(settings.lake, "submission", f"{run}.csv"))
+        }
+        scores[run] = np.array([f1_score(species, answers.get(plot, ())) for plot, species in truth.items()])
+    return scores, [transect_of(plot, settings.transect_patterns) for plot in truth]
+
+
+def comparable_runs(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Find for each run of base_cls the fine-tuned ones that differ from it in their features alone."""
+    runs = settings.active_runs
+    return {
+        name: tuple(
+            other
+            for other, answer in runs.items()
+            if answer.feature_set.startswith("finetuned")
+            and answer.model_dump(exclude={"feature_set"}) == run.model_dump(exclude={"feature_set"})
+        )
+        for name, run in runs.items()
+        if run.feature_set == "base_cls"
+    }
+
+
+def report(title: str, by_seed: list[Scores], groups: list[str], pairs: Mapping[str, tuple[str, ...]]) -> None:
+    """Print the scores of each seed, and the differences of the pairs."""
+    if not groups:
+        return
+    print(f"\n{title} ({len(groups)}, in {len(set(groups))} groups)")
+    for name in by_seed[0]:
+        each = [scores[name].mean() for scores in by_seed]
+        print(f"  {name:28} {np.mean(each):.3f}   seeds: {', '.join(f'{one:.3f}' for one in each)}")
+    for name, others in pairs.items():
+        for other in others:
+            first, second = (np.stack([scores[one] for scores in by_seed]) for one in (name, other))
+            print(f"  {other} − {name}: {paired_difference(first, second, groups)}")
+
+
+if __name__ == "__main__":
+    main()
