@@ -31,6 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     chain: dict[str, StaticPartitionsDefinition | None] = (
         {"training_side": families.training} if settings.has_training else {"checkpoint": None}
     )
+    if settings.trains_backbone:
+        chain["finetuning"] = families.training
     chain["classifiers"] = families.feature_sets
     if settings.has_plots:
         chain |= {"plot_side": families.plots, "results": families.runs}

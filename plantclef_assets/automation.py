@@ -21,15 +21,26 @@ def build_jobs(settings: Settings) -> list[Any]:
         for what in ("backbone", "embeddings", "tile_embeddings")
     )
     demo = ["demo_survey"] if settings.uses_demo_survey else []
+    # What is trained here waits for every shard, so it is no part of a run over some of them.
+    later = {"finetuned_backbone", "finetuned_embeddings"} if settings.trains_backbone else set()
     jobs = []
+    reports = ["embedding_map"] if settings.compares_backbones else []
     if settings.has_training:
         jobs.append(
             define_asset_job(
                 "training_side",
-                AssetSelection.assets(*demo, *_TRAINING_ASSETS, *backbones, *embeddings),
+                AssetSelection.assets(*demo, *_TRAINING_ASSETS, *(set(backbones + embeddings) - later)),
                 description="From the training metadata to the embeddings of its photographs (training shards).",
             )
         )
+        if later:
+            jobs.append(
+                define_asset_job(
+                    "finetuning",
+                    AssetSelection.assets(*later),
+                    description="The backbone that is fine-tuned here, and its embeddings; needs all training shards.",
+                )
+            )
     else:
         jobs.append(
             define_asset_job(
@@ -41,8 +52,8 @@ def build_jobs(settings: Settings) -> list[Any]:
     jobs.append(
         define_asset_job(
             "classifiers",
-            AssetSelection.assets("classifier"),
-            description="The classifier of each feature set; needs all training shards.",
+            AssetSelection.assets("classifier", *reports),
+            description="The classifier of each feature set, and the map of two backbones; needs all training shards.",
         )
     )
     if settings.has_plots:

@@ -15,6 +15,7 @@ from plantclef_assets.assets.classifiers import classifier_assets
 from plantclef_assets.assets.embeddings import embedding_assets
 from plantclef_assets.assets.images import image_assets
 from plantclef_assets.assets.predictions import prediction_assets
+from plantclef_assets.assets.reports import report_assets
 from plantclef_assets.assets.sources import source_assets
 from plantclef_assets.assets.submissions import submission_assets
 from plantclef_assets.automation import build_jobs
@@ -47,6 +48,7 @@ def build_defs(settings: Settings | None = None, resource_overrides: Mapping[str
             *classifier_assets(settings, families, recipes),
             *prediction_assets(settings, families, recipes),
             *submission_assets(settings, families, recipes),
+            *report_assets(settings, recipes),
         ],
         asset_checks=build_checks(settings, recipes),
         jobs=build_jobs(settings),

@@ -14,6 +14,8 @@ DEMO = "demo:"
 PACKAGE = "package:"
 """Files that begin with this ship inside the package."""
 HUB = "hub"
+TRAIN = "train"
+"""In place of weights: they are trained here."""
 """Weights that timm fetches for the model's name."""
 
 PACKAGE_FOLDER = Path(__file__).resolve().parent
@@ -55,12 +57,12 @@ def resolve_location(location: str, lake: str) -> Path:
 
 
 def check_weights(location: str | None) -> str | None:
-    """Give where weights lie: `hub`, an address to download from, or a file with its path made absolute.
+    """Give where weights lie: `hub`, `train`, an address to download from, or a file with its path made absolute.
 
     Raises:
         ValueError: there is no such file, its address has no file name, or its checksum is none.
     """
-    if location is None or location == HUB:
+    if location is None or location in (HUB, TRAIN):
         return location
     if not is_download(location):
         return check_readable(location, "file")

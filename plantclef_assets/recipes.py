@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from plantclef_assets.computation import computation, precision
 from plantclef_assets.ingest.manifests import listing_digest
 from plantclef_assets.lake.keys import is_checkpoint_head, shard_keys
 from plantclef_assets.lake.provenance import Recipe
 from plantclef_assets.lake.store import Artifact
+from plantclef_assets.learning import maps
 from plantclef_assets.locations import HUB, is_demo, is_download
+from plantclef_assets.report.artifacts import map_picture
 from plantclef_assets.scoring.artifacts import submission_files
-from plantclef_assets.settings import Settings, SettingsError
+from plantclef_assets.settings import Settings
 
 Inputs = Callable[[str | None], tuple[Artifact, ...]]
 
@@ -26,6 +29,8 @@ def build_recipes(settings: Settings) -> dict[str, Recipe]:
     for backbone in settings.backbones:
         recipes += _backbone_recipes(backbone, settings)
     recipes.append(_classifier_recipe(settings))
+    if settings.compares_backbones:
+        recipes.append(_embedding_map_recipe(settings))
     if settings.has_plots:
         recipes += _plot_recipes(settings)
     if settings.uses_demo_survey:
@@ -80,6 +85,33 @@ def _training_recipes(settings: Settings) -> Iterable[Recipe]:
 
 def _backbone_recipes(backbone: str, settings: Settings) -> Iterable[Recipe]:
     weights = Artifact(f"{backbone}_backbone", suffix="safetensors")
+    trained = backbone == "finetuned" and settings.trains_backbone
+    yield _finetuning_recipe(settings) if trained else _weights_recipe(backbone, settings)
+    version = {"base": "1", "finetuned": "2"}[backbone]
+    if settings.has_training:
+        yield Recipe(
+            f"{backbone}_embeddings",
+            version,
+            inputs=lambda shard: (Artifact("resized_images", shard), weights),
+            config=lambda _: {**computation(settings)},
+            partitions=tuple(shard_keys(settings.training_shards)),
+        )
+    if settings.has_plots:
+        yield Recipe(
+            f"{backbone}_tile_embeddings",
+            version,
+            inputs=lambda shard: (Artifact("plot_images", shard), weights),
+            config=lambda _: {
+                **computation(settings),
+                "tilings": list(tilings_of(backbone, settings)),
+                "tile_size": tile_size(backbone, settings),
+                "max_pixels": settings.max_pixels,
+            },
+            partitions=tuple(shard_keys(settings.plot_shards)),
+        )
+
+
+def _weights_recipe(backbone: str, settings: Settings) -> Recipe:
     model, source, input_size = backbone_settings(backbone, settings)
     headed = brings_head(backbone, settings)
     with_head = {"with_head": True} if headed else {}
@@ -87,34 +119,29 @@ def _backbone_recipes(backbone: str, settings: Settings) -> Iterable[Recipe]:
     def class_list() -> dict[str, str | None]:
         return {"class_mapping": _file_digest(settings, settings.class_mapping)} if headed else {}
 
-    yield Recipe(
-        weights.asset,
-        "1",
+    return Recipe(
+        f"{backbone}_backbone",
+        "2",
         config=lambda _: {"model": model, "input_size": input_size} | with_head,
         sources=lambda: {"weights": _weights_identity(settings, source)} | class_list(),
         suffix="safetensors",
     )
-    if settings.has_training:
-        yield Recipe(
-            f"{backbone}_embeddings",
-            "1",
-            inputs=lambda shard: (Artifact("resized_images", shard), weights),
-            config=lambda _: {"precision": _precision(settings)},
-            partitions=tuple(shard_keys(settings.training_shards)),
-        )
-    if settings.has_plots:
-        yield Recipe(
-            f"{backbone}_tile_embeddings",
-            "1",
-            inputs=lambda shard: (Artifact("plot_images", shard), weights),
-            config=lambda _: {
-                "precision": _precision(settings),
-                "tilings": list(tilings_of(backbone, settings)),
-                "tile_size": tile_size(backbone, settings),
-                "max_pixels": settings.max_pixels,
-            },
-            partitions=tuple(shard_keys(settings.plot_shards)),
-        )
+
+
+def _finetuning_recipe(settings: Settings) -> Recipe:
+    images = (Artifact("resized_images", shard) for shard in shard_keys(settings.training_shards))
+    return Recipe(
+        "finetuned_backbone",
+        "1",
+        inputs=_only(Artifact("base_backbone", suffix="safetensors"), *images),
+        config=lambda _: {
+            **settings.finetuning.model_dump(),
+            "validation_share": settings.classifier.validation_share,
+            "precision": precision(settings),
+            "seed": settings.seed,
+        },
+        suffix="safetensors",
+    )
 
 
 def _classifier_recipe(settings: Settings) -> Recipe:
@@ -131,6 +158,25 @@ def _classifier_recipe(settings: Settings) -> Recipe:
         return {} if is_checkpoint_head(name) else settings.classifier.model_dump() | {"seed": settings.seed}
 
     return Recipe("classifier", "1", inputs, config, partitions=settings.feature_sets, suffix="safetensors")
+
+
+def _embedding_map_recipe(settings: Settings) -> Recipe:
+    shards = shard_keys(settings.training_shards)
+    return Recipe(
+        "embedding_map",
+        "1",
+        inputs=_only(
+            *(Artifact(f"{backbone}_embeddings", shard) for backbone in settings.backbones for shard in shards),
+            Artifact("class_map"),
+        ),
+        config=lambda _: {
+            "species": maps.SPECIES,
+            "photographs_per_species": maps.PHOTOGRAPHS_PER_SPECIES,
+            "validation_share": settings.classifier.validation_share,
+            "seed": settings.seed,
+        },
+        beside=lambda lake, artifact: (map_picture(lake, artifact),),
+    )
 
 
 def _plot_recipes(settings: Settings) -> Iterable[Recipe]:
@@ -185,8 +231,8 @@ def _plot_recipes(settings: Settings) -> Iterable[Recipe]:
 
 
 def backbone_settings(backbone: str, settings: Settings) -> tuple[str, str, int | None]:
-    """Give timm name, weights and input size of one of the backbones, base or finetuned."""
-    if backbone == "base":
+    """Give timm name, weights and input size of a backbone, base or finetuned; what is trained here begins as base."""
+    if backbone == "base" or settings.trains_backbone:
         return settings.base_model, settings.base_weights, settings.base_input_size
     return settings.finetuned_model or "", settings.finetuned_weights or "", settings.finetuned_input_size
 
@@ -199,10 +245,11 @@ def brings_head(backbone: str, settings: Settings) -> bool:
 def tile_size(backbone: str, settings: Settings) -> int:
     """Give the side that tiles are brought to, px: that of the training crops, so that they are as sharp as those.
 
-    Where the checkpoint's own classifier answers, it has learned from pictures of the model's full input size.
+    Where the classifier of a checkpoint made elsewhere answers, it has learned from pictures of the full input size.
     """
     _, _, input_size = backbone_settings(backbone, settings)
-    return max(settings.image_size, input_size or 0) if brings_head(backbone, settings) else settings.image_size
+    elsewhere = brings_head(backbone, settings) and not settings.trains_backbone
+    return max(settings.image_size, input_size or 0) if elsewhere else settings.image_size
 
 
 def tilings_of(backbone: str, settings: Settings) -> tuple[str, ...]:
@@ -221,24 +268,6 @@ def _same_shard(asset: str) -> Inputs:
 
 def _demo(settings: Settings, source: str) -> tuple[Artifact, ...]:
     return (Artifact("demo_survey"),) if is_demo(source) else ()
-
-
-def _precision(settings: Settings) -> str:
-    """Resolve `auto` by the device at hand; asks torch, so it is called late, but before any work.
-
-    Raises:
-        SettingsError: there is no such device here, or it has no such precision.
-    """
-    from plantclef_assets.vision.devices import resolve_device, resolve_precision
-
-    try:
-        device = resolve_device(settings.device)
-    except ValueError as error:
-        raise SettingsError(f"PLANTCLEF_DEVICE: {error}.") from error
-    try:
-        return resolve_precision(settings.precision, device)
-    except ValueError as error:
-        raise SettingsError(f"PLANTCLEF_PRECISION: {error}.") from error
 
 
 def _weights_identity(settings: Settings, source: str) -> str | None:

@@ -53,6 +53,7 @@ class AcceleratorResource(ConfigurableResource):
 
     device: str
     precision: str
+    compile: str
     batch_size: int
     threads: int
     lock_folder: str
@@ -92,6 +93,7 @@ def build_resources(settings: Settings) -> dict[str, ConfigurableResource]:
         "accelerator": AcceleratorResource(
             device=settings.device,
             precision=settings.precision,
+            compile=settings.compile,
             batch_size=settings.batch_size,
             threads=settings.workers,
             lock_folder=os.environ.get("DAGSTER_HOME") or str(Path(gettempdir(), f"plantclef-{getuser()}")),

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, PositiveInt, ValidationError, field_validator, model_validator
+from pydantic import Field, PositiveInt, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -29,6 +29,7 @@ from plantclef_assets.ingest.checkpoints import CheckpointError, has_classifier
 from plantclef_assets.locations import (
     HUB,
     PACKAGE_FOLDER,
+    TRAIN,
     check_readable,
     check_weights,
     check_writable_folder,
@@ -37,7 +38,7 @@ from plantclef_assets.locations import (
     resolve_location,
     split_checksum,
 )
-from plantclef_assets.profile_tables import ClassifierSettings, RunSettings
+from plantclef_assets.profile_tables import ClassifierSettings, FinetuningSettings, RunSettings
 
 PREFIX = "PLANTCLEF_"
 _PROFILES = PACKAGE_FOLDER / "profiles"
@@ -63,7 +64,12 @@ class Settings(BaseSettings):
     """All settings of the platform. The field names, upper-cased behind `PLANTCLEF_`, are the variables."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", env_ignore_empty=True, extra="forbid", frozen=True
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        env_parse_none_str="none",
+        extra="forbid",
+        frozen=True,
     )
 
     profile: str = "demo"
@@ -93,6 +99,7 @@ class Settings(BaseSettings):
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
     batch_size: PositiveInt = 32
 
     engine: Literal["local", "spark"] = "local"
@@ -107,6 +114,7 @@ class Settings(BaseSettings):
     dialect: Literal["2024", "2025"] = "2025"
     """The submission format of `<run>.csv`; the other one is written beside it."""
     classifier: ClassifierSettings = ClassifierSettings()
+    finetuning: FinetuningSettings = FinetuningSettings()
     runs: dict[str, RunSettings] = {}
     transect_patterns: tuple[str, ...] = ()
     """Expressions whose first group names the transect of a plot; else its name without the last `-…` part."""
@@ -145,9 +153,9 @@ class Settings(BaseSettings):
 
     @field_validator("base_weights", "finetuned_weights")
     @classmethod
-    def _check_weights(cls, value: str | None) -> str | None:
-        if value == "train":
-            raise ValueError("'train' is not available yet; give a weights file or 'hub'")
+    def _check_weights(cls, value: str | None, field: ValidationInfo) -> str | None:
+        if value == TRAIN and field.field_name == "base_weights":
+            raise ValueError("'train' is for PLANTCLEF_FINETUNED_WEIGHTS; give a weights file or 'hub' here")
         return check_weights(value)
 
     @field_validator("engine")
@@ -180,6 +188,8 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check_sides(self) -> Self:
         without_training = not self.training_metadata and not self.training_images
+        if self.trains_backbone and without_training:
+            raise ValueError(f"{PREFIX}FINETUNED_WEIGHTS: 'train' needs training photographs, and none are set")
         if not (self.training_metadata and self.training_images) and not (without_training and self.has_head):
             lacking = "TRAINING_IMAGES" if self.training_metadata else "TRAINING_METADATA"
             raise ValueError(
@@ -190,7 +200,7 @@ class Settings(BaseSettings):
             raise ValueError(f"{PREFIX}PLOT_IMAGES: not set; without training photographs the plots are all there is")
         if self.plot_images and not self.active_runs:
             raise ValueError(f"{PREFIX}RUNS: no run is declared whose feature set exists; the plots need one at least")
-        if self.finetuned_weights and not self.finetuned_model:
+        if self.finetuned_weights and not self.trains_backbone and not self.finetuned_model:
             raise ValueError(f"{PREFIX}FINETUNED_MODEL: not set; the weights need the timm name of their model")
         return self
 
@@ -204,11 +214,18 @@ class Settings(BaseSettings):
         """Whether there are training photographs; without them a checkpoint's own classifier answers alone."""
         return self.training_metadata is not None
 
+    @property
+    def trains_backbone(self) -> bool:
+        """Whether the fine-tuned backbone is the base one, trained on the training photographs."""
+        return self.finetuned_weights == TRAIN
+
     @cached_property
     def has_head(self) -> bool:
-        """Whether the fine-tuned checkpoint brings a classifier with its class list."""
+        """Whether the fine-tuned backbone brings a classifier with its class list; one trained here always does."""
         if self.finetuned_weights is None or self.finetuned_weights == HUB:
             return False
+        if self.trains_backbone:
+            return True
         if is_download(self.finetuned_weights):  # what is inside is only known later: the organisers' is a tar
             return self.class_mapping is not None or split_checksum(self.finetuned_weights)[0].endswith(".tar")
         try:
@@ -221,6 +238,11 @@ class Settings(BaseSettings):
         """The backbones that are used: base where there is something to train on, finetuned where it has weights."""
         base = ("base",) if self.has_training else ()
         return (*base, "finetuned") if self.finetuned_weights else base
+
+    @property
+    def compares_backbones(self) -> bool:
+        """Whether two backbones see the same training photographs, so that their features can be held side by side."""
+        return {"base", "finetuned"} <= set(self.backbones)
 
     @property
     def feature_sets(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from plantclef_assets.recipes import tilings_of
+from plantclef_assets.recipes import backbone_settings, tile_size, tilings_of
 from plantclef_assets.settings import Settings, SettingsError, load_settings
 from plantclef_assets_tests.tiny import PROFILE
 
@@ -144,8 +144,7 @@ def test_an_empty_variable_is_as_good_as_none(with_variables: Set) -> None:
         ("PLOT_IMAGES", "gs://bucket/plots", "is a remote address, and only local folders"),
         ("TRAINING_IMAGES", "{here}/images.tar", "archive"),
         ("BASE_WEIGHTS", "gs://bucket/weights.pth", "is a remote address"),
-        ("BASE_WEIGHTS", "train", "'train' is not available yet"),
-        ("FINETUNED_WEIGHTS", "train", "'train' is not available yet"),
+        ("BASE_WEIGHTS", "train", "'train' is for PLANTCLEF_FINETUNED_WEIGHTS"),
         ("ENGINE", "spark", "'spark' is not available yet"),
     ],
 )
@@ -272,9 +271,12 @@ def test_finetuned_weights_need_the_name_of_their_model(with_variables: Set, fil
 @pytest.mark.parametrize("profile", PACKAGED)
 def test_every_packaged_profile_loads(profile: str, with_variables: Set, files: Path) -> None:
     settings = with_sources(with_variables, files, PROFILE=profile)
-    assert list(settings.active_runs) == [
-        "base_dct_full", "base_cls_full", "base_cls_3x3", "base_cls_4x4", "base_cls_4x4_max3"
-    ]  # fmt: skip
+    base = ["base_dct_full", "base_cls_full", "base_cls_3x3", "base_cls_4x4", "base_cls_4x4_max3"]
+    assert list(settings.active_runs)[: len(base)] == base
+    finetuned = set(settings.active_runs) - set(base)
+    assert settings.trains_backbone == (profile == "demo")
+    assert {"finetuned_cls_full", "finetuned_cls_3x3", "finetuned_head_3x3"} <= finetuned or not settings.has_head
+    assert not finetuned or settings.has_head
     assert tilings_of("base", settings) == ("full", "3x3", "4x4")
     assert settings.active_runs["base_cls_4x4_max3"].aggregation_parameters == {"species_per_plot": 3}
     if profile != "demo":
@@ -323,6 +325,24 @@ def test_a_mistake_in_a_profile_is_one_sentence(text: str, said: str, with_varia
     (files / "own.toml").write_text(text)
     (sentence,) = refusal(lambda: with_sources(with_variables, files, PROFILE="own.toml"))
     assert sentence.startswith(f"{said}: ")
+
+
+def test_training_a_backbone_needs_photographs_and_no_name_of_a_model(with_variables: Set, files: Path) -> None:
+    settings = with_variables(FINETUNED_WEIGHTS="train", FINETUNING__EPOCHS=3)
+    assert settings.feature_sets == ("base_dct", "base_cls", "finetuned_cls", "finetuned_head")
+    assert backbone_settings("finetuned", settings) == backbone_settings("base", settings)
+    assert tile_size("finetuned", settings) == settings.image_size
+    assert settings.finetuning.epochs == 3
+    (sentence,) = refusal(
+        lambda: with_variables(PROFILE="plantclef2024", FINETUNED_WEIGHTS="train", PLOT_IMAGES=files / "plots")
+    )
+    assert sentence == "PLANTCLEF_FINETUNED_WEIGHTS: 'train' needs training photographs, and none are set."
+
+
+def test_what_a_profile_sets_can_be_unset(with_variables: Set) -> None:
+    settings = with_variables(FINETUNED_WEIGHTS="none", PLOT_IMAGES="none")
+    assert settings.backbones == ("base",)
+    assert not settings.has_plots
 
 
 def test_a_survey_is_not_needed(with_variables: Set, files: Path) -> None:

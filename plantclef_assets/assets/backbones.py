@@ -3,23 +3,30 @@
 What belongs here: assets that are a model's weights.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
-from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
+from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, MaterializeResult
 
+from plantclef_assets.assets import pictures
 from plantclef_assets.assets.common import platform_asset
+from plantclef_assets.engines.local import Outcome, run_shards
+from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.provenance import Lineage, Recipe
+from plantclef_assets.lake.shards import Shard
 from plantclef_assets.locations import HUB, is_download
 from plantclef_assets.materialization import in_this_process, materialize
+from plantclef_assets.partitions import every_partition
 from plantclef_assets.recipes import backbone_settings, brings_head
-from plantclef_assets.resources import LakeResource
+from plantclef_assets.resources import AcceleratorResource, LakeResource
 from plantclef_assets.settings import Settings
 
 
 def backbone_assets(settings: Settings, recipes: Mapping[str, Recipe]) -> list[AssetsDefinition]:
     """Make one asset for each backbone that the settings give."""
-    return [_backbone_asset(backbone, settings, recipes) for backbone in settings.backbones]
+    trained = {"finetuned"} if settings.trains_backbone else set()
+    read = [_backbone_asset(backbone, settings, recipes) for backbone in settings.backbones if backbone not in trained]
+    return [*read, _finetuned_asset(settings, recipes)] if trained else read
 
 
 def _backbone_asset(backbone: str, settings: Settings, recipes: Mapping[str, Recipe]) -> AssetsDefinition:
@@ -50,3 +57,41 @@ def _backbone_asset(backbone: str, settings: Settings, recipes: Mapping[str, Rec
         return materialize(context, Lineage(lake.lake, recipes), in_this_process(make))
 
     return backbone_weights
+
+
+def _finetuned_asset(settings: Settings, recipes: Mapping[str, Recipe]) -> AssetsDefinition:
+    @platform_asset(
+        "finetuned_backbone",
+        "backbones",
+        settings,
+        recipes,
+        kinds={"torch", "safetensors"},
+        accelerated=True,
+        deps=["base_backbone", AssetDep("resized_images", partition_mapping=every_partition())],
+        description="The base backbone, fine-tuned on the training photographs, with the classifier it has learned: "
+        "first the classifier alone, then the backbone with it. A killed run goes on after its last whole epoch.",
+    )
+    def finetuned_backbone(
+        context: AssetExecutionContext, lake: LakeResource, accelerator: AcceleratorResource
+    ) -> MaterializeResult:
+        from plantclef_assets.learning.finetuned import FinetunedBackbone
+        from plantclef_assets.learning.finetuning_config import FinetuningConfig
+
+        finetune = FinetunedBackbone(
+            lake.lake,
+            shard_keys(settings.training_shards),
+            FinetuningConfig(**settings.finetuning.model_dump(), seed=settings.seed),
+            settings.classifier.validation_share,
+            accelerator.device,
+            accelerator.precision,
+            accelerator.threads,
+            context.log.info,
+        )
+
+        def run(shards: Sequence[Shard]) -> Iterator[Outcome]:
+            with accelerator.hold(context.log.info):
+                yield from run_shards(finetune, shards, workers=1)
+
+        return materialize(context, Lineage(lake.lake, recipes), run, pictures.finetuning_curves)
+
+    return finetuned_backbone

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, MaterializeResult
 
+from plantclef_assets.assets import pictures
 from plantclef_assets.assets.common import platform_asset
 from plantclef_assets.engines.local import Outcome, run_shards
 from plantclef_assets.lake.keys import is_checkpoint_head, shard_keys
@@ -58,6 +59,6 @@ def classifier_assets(settings: Settings, families: Families, recipes: Mapping[s
             with accelerator.hold(context.log.info):
                 yield from run_shards(make, shards, workers=1)
 
-        return materialize(context, Lineage(lake.lake, recipes), run)
+        return materialize(context, Lineage(lake.lake, recipes), run, pictures.classifier_curves)
 
     return [classifier]

@@ -120,9 +120,12 @@ def _on_accelerator(
         pictures = pictures_per_row * sum(record.rows or 0 for record in records if record)
         weights = lake.path(Artifact(f"{backbone}_backbone", suffix="safetensors"))
         with accelerator.hold(context.log.info), Progress(source, pictures, "images", context.log.info) as progress:
-            model = open_backbone(weights, accelerator.device, accelerator.precision)
-            embedding = Embedding(model, accelerator.batch_size, accelerator.threads, progress.advance)
-            context.log.info(f"{model.info.model} on {model.device} in {model.precision}: {pictures:,} images to embed")
+            model = open_backbone(weights, accelerator.device, accelerator.precision, accelerator.compile)
+            embedding = Embedding(
+                model, accelerator.batch_size, accelerator.threads, progress.advance, context.log.warning
+            )
+            how = f"{model.precision}, {'compiled' if model.compiled else 'not compiled'}"
+            context.log.info(f"{model.info.model} on {model.device} in {how}: {pictures:,} images to embed")
             yield from run_shards(make(embedding), shards, workers=1)
 
     return run

@@ -14,6 +14,8 @@ from dagster import MetadataValue
 from plantclef_assets.lake.store import Artifact, Lake, Record
 from plantclef_assets.materialization import Describe
 from plantclef_assets.report import figures
+from plantclef_assets.report.artifacts import map_picture
+from plantclef_assets.report.curves import Curves, draw_curves
 
 _SHEET_PICTURES = 16
 
@@ -77,6 +79,34 @@ def leaderboard_table(lake: Lake) -> Describe:
     return describe
 
 
+def embedding_map(lake: Lake) -> Describe:
+    """Show the picture that lies beside the map."""
+
+    def describe(artifact: Artifact, record: Record) -> Mapping[str, Any]:
+        return {"embedding_map": _picture(map_picture(lake, artifact).read_bytes(), "embedding map", "png")}
+
+    return describe
+
+
+def finetuning_curves(artifact: Artifact, record: Record) -> Mapping[str, Any]:
+    """Show how fine-tuning went from epoch to epoch; the line is at the epoch that was kept."""
+    rows = record.figures["curves"]
+    columns = {name: [row[name] for row in rows] for name in ("training_loss", "holdout_loss", "holdout_accuracy")}
+    losses = {"learned from": columns["training_loss"], "set aside": columns["holdout_loss"]}
+    panels = (Curves("loss", losses), Curves("accuracy", {"set aside": columns["holdout_accuracy"]}))
+    drawn = draw_curves(panels, best_epoch=record.figures["best_epoch"])
+    return {"learning_curves": _picture(drawn, "learning curves", "png")}
+
+
+def classifier_curves(artifact: Artifact, record: Record) -> Mapping[str, Any]:
+    """Show how the training of a classifier went; one that came with a checkpoint has nothing to show."""
+    if "train_losses" not in record.figures:
+        return {}
+    lines = {"train": record.figures["train_losses"], "val": record.figures["validation_losses"]}
+    drawn = draw_curves([Curves("loss", lines)], best_epoch=record.figures["best_epoch"])
+    return {"learning_curves": _picture(drawn, "learning curves", "png")}
+
+
 def markdown_table(table: pa.Table) -> str:
     """Write a table as Markdown, numbers with three decimals."""
     lines = [f"| {' | '.join(table.column_names)} |", "|" + "---|" * table.num_columns]
@@ -98,5 +128,5 @@ def _tile_labels(lake: Lake, rows: Sequence[Mapping[str, Any]]) -> dict[int, lis
     }
 
 
-def _picture(jpeg: bytes, caption: str) -> MetadataValue:
-    return MetadataValue.md(f"![{caption}](data:image/jpeg;base64,{base64.b64encode(jpeg).decode()})")
+def _picture(data: bytes, caption: str, kind: str = "jpeg") -> MetadataValue:
+    return MetadataValue.md(f"![{caption}](data:image/{kind};base64,{base64.b64encode(data).decode()})")

@@ -7,12 +7,21 @@ from collections.abc import Mapping
 
 from dagster import AssetChecksDefinition
 
-from plantclef_assets.checks import backbones, classifiers, embeddings, images, predictions, sources, submissions
+from plantclef_assets.checks import (
+    backbones,
+    classifiers,
+    embeddings,
+    images,
+    predictions,
+    reports,
+    sources,
+    submissions,
+)
 from plantclef_assets.checks.judging import Check, checks_of
 from plantclef_assets.lake.provenance import Recipe
 from plantclef_assets.settings import Settings
 
-_MODULES = (sources, images, backbones, embeddings, classifiers, predictions, submissions)
+_MODULES = (sources, images, backbones, embeddings, classifiers, predictions, submissions, reports)
 
 
 def build_checks(settings: Settings, recipes: Mapping[str, Recipe]) -> list[AssetChecksDefinition]:

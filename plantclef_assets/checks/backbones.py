@@ -20,14 +20,20 @@ def checks(settings: Settings) -> dict[str, list[Check]]:
                 if actual.get(name) != value:
                     yield Finding(artifact, f"{artifact} has {name} {actual.get(name)}, the settings ask for {value}")
 
-    return {
-        f"{backbone}_backbone": [
-            Check("model_as_set", "It is the model that the settings name.", model_as_set, blocking=True),
-            Check("weights_finite", "No weight is infinite or not a number.", _weights_finite, blocking=True),
-            up_to_date(),
-        ]
-        for backbone in settings.backbones
-    }
+    every = [
+        Check("model_as_set", "It is the model that the settings name.", model_as_set, blocking=True),
+        Check("weights_finite", "No weight is infinite or not a number.", _weights_finite, blocking=True),
+        up_to_date(),
+    ]
+    helped = Check("finetuning_helped", "It does better than its classifier alone did.", _finetuning_helped)
+    own = {"finetuned": [helped]} if settings.trains_backbone else {}
+    return {f"{backbone}_backbone": [*every, *own.get(backbone, [])] for backbone in settings.backbones}
+
+
+def _finetuning_helped(evidence: Evidence) -> Iterable[Finding]:
+    for artifact, record in evidence.records.items():
+        if record.figures.get("best_epoch") == 0:
+            yield Finding(artifact, f"{artifact}: no epoch was better than the classifier on the backbone as it came")
 
 
 def _weights_finite(evidence: Evidence) -> Iterable[Finding]:

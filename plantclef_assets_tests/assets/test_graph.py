@@ -11,8 +11,8 @@ from dagster import AssetKey, Definitions
 from plantclef_assets.definitions import build_defs
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.recipes import build_recipes
-from plantclef_assets.settings import Settings, load_settings
-from plantclef_assets_tests.tiny import tiny_settings
+from plantclef_assets.settings import load_settings
+from plantclef_assets_tests.tiny import tiny_settings, with_finetuned
 
 SNAPSHOT = Path(__file__).with_name("graph.json")
 
@@ -44,7 +44,8 @@ def test_the_demo_graph_is_the_one_in_the_snapshot(request: pytest.FixtureReques
 def test_loading_the_definitions_imports_no_heavy_library() -> None:
     code = "import plantclef_assets.definitions, sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
-    heavy = {"torch", "torchvision", "timm", "pyspark", "dagster_pyspark", "dagster_gcp", "gcsfs", "pandas", "sklearn"}
+    heavy = {"torch", "torchvision", "timm", "pyspark", "dagster_pyspark", "dagster_gcp", "gcsfs", "pandas"}
+    heavy |= {"scipy", "sklearn", "umap", "numba"}
     assert heavy & set(loaded) == set()
     assert "plantclef_assets.checks.submissions" in loaded
 
@@ -64,21 +65,6 @@ def test_recipes_and_dependencies_name_the_same_edges(tiny_survey: Path, tmp_pat
     for name, recipe in recipes.items():
         inputs = {one.asset for artifact in recipe.artifacts for one in recipe.inputs(artifact.partition)}
         assert inputs == {parent.to_user_string() for parent in graph.get(AssetKey(name)).parent_keys}, name
-
-
-def with_finetuned(survey: Path, lake: Path) -> Settings:
-    """Give settings with a fine-tuned backbone and a run that uses it."""
-    profile = lake / "finetuned.toml"
-    lake.mkdir(parents=True, exist_ok=True)
-    profile.write_text((survey / "tiny.toml").read_text() + 'finetuned_cls_full = { feature_set = "finetuned_cls" }\n')
-    return tiny_settings(
-        survey,
-        lake,
-        profile=str(profile),
-        finetuned_model="vit_mini_patch14_reg4_dinov2",
-        finetuned_weights=str(survey / "weights.safetensors"),
-        finetuned_input_size=42,
-    )
 
 
 def upstream_keys(defs: Definitions, downstream: str, key: str | None, upstream: str) -> set[str]:
@@ -101,17 +87,26 @@ def test_every_edge_between_families_waits_for_what_it_needs(tiny_survey: Path, 
     assert upstream_keys(defs, "classifier", "base_cls", "base_embeddings") == training
     assert upstream_keys(defs, "classifier", "base_cls", "finetuned_embeddings") == set()
     assert upstream_keys(defs, "classifier", "finetuned_cls", "finetuned_embeddings") == training
-    assert upstream_keys(defs, "tile_predictions", "01", "classifier") == {"base_cls", "base_dct", "finetuned_cls"}
+    used = {"base_cls", "base_dct", "finetuned_cls", "finetuned_head"}
+    assert upstream_keys(defs, "tile_predictions", "01", "classifier") == used
+    assert upstream_keys(defs, "finetuned_backbone", None, "resized_images") == training
     assert upstream_keys(defs, "tile_predictions", "01", "base_tile_embeddings") == {"01"}
     assert upstream_keys(defs, "submission", "base_cls_full", "tile_predictions") == plots
     assert upstream_keys(defs, "leaderboard", None, "submission") == set(settings.active_runs)
+    assert upstream_keys(defs, "embedding_map", None, "base_embeddings") == training
+    assert upstream_keys(defs, "embedding_map", None, "finetuned_embeddings") == training
 
 
 def test_finetuned_assets_exist_only_with_finetuned_weights(tiny_survey: Path, tmp_path: Path) -> None:
     plain = describe(build_defs(tiny_settings(tiny_survey, tmp_path / "a")))
     tuned = describe(build_defs(with_finetuned(tiny_survey, tmp_path / "b")))
-    assert set(tuned) - set(plain) == {"finetuned_backbone", "finetuned_embeddings", "finetuned_tile_embeddings"}
-    assert tuned["classifier"]["partitions"] == ["base_dct", "base_cls", "finetuned_cls"]
+    assert set(tuned) - set(plain) == {
+        "finetuned_backbone",
+        "finetuned_embeddings",
+        "finetuned_tile_embeddings",
+        "embedding_map",
+    }
+    assert tuned["classifier"]["partitions"] == ["base_dct", "base_cls", "finetuned_cls", "finetuned_head"]
     assert "finetuned_cls_full" in tuned["submission"]["partitions"]
 
 

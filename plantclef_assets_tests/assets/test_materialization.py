@@ -173,20 +173,8 @@ def test_a_new_plot_photograph_shows_up_as_stale_before_anything_is_made(own_lak
     assert failed_checks(result) == {("plot_manifest", "up_to_date")}
 
 
-def test_finetuned_assets_run_through_the_same_factory(tiny_survey: Path, tmp_path: Path) -> None:
-    from plantclef_assets_tests.assets.test_graph import with_finetuned
-
-    settings = with_finetuned(tiny_survey, tmp_path / "lake")
-    chain = (
-        ("training_metadata,class_map,training_manifest,plot_manifest,base_backbone,finetuned_backbone", None, None),
-        ("raw_images,resized_images,base_embeddings,finetuned_embeddings", "00", "02"),
-        ("classifier", "base_dct", "finetuned_cls"),
-        ("plot_images,base_tile_embeddings,finetuned_tile_embeddings,tile_predictions", "00", "01"),
-        ("submission,leaderboard", "base_cls_full", "finetuned_cls_full"),
-    )
-    for selection, first, last in chain:
-        assert materialize(settings, selection, first=first, last=last).success, selection
-    lake = Lake(settings.lake)
+def test_finetuned_assets_run_through_the_same_factory(finetuned_lake: Settings) -> None:
+    lake = Lake(finetuned_lake.lake)
     runs = lake.read(Artifact("leaderboard")).column("run").to_pylist()
     assert "finetuned_cls_full" in runs
     assert "dct" not in lake.read(Artifact("finetuned_embeddings", "00")).column_names

@@ -25,21 +25,26 @@ DOWNSTREAM = {
     "raw_images": "resized_images",
     "resized_images": "base_embeddings",
     "base_backbone": "base_embeddings",
+    "finetuned_backbone": "finetuned_embeddings",
     "plot_manifest": "plot_images",
     "plot_images": "base_tile_embeddings",
     "base_tile_embeddings": "tile_predictions",
+    "finetuned_tile_embeddings": "tile_predictions",
     "submission": "leaderboard",
 }
 """What is downstream of an asset and can be in one run with it. All that follows the other assets has partitions of
-another family, or does not exist; an asset of the test stands there for the reports that people add."""
+another family, or takes long (embedding_map), or does not exist; an asset of the test stands there for the reports
+that people add."""
 
 PROBE = "report_of_ones_own"
 FIRST = {
     "raw_images": "00",
     "resized_images": "00",
     "base_embeddings": "00",
+    "finetuned_embeddings": "00",
     "plot_images": "00",
     "base_tile_embeddings": "00",
+    "finetuned_tile_embeddings": "00",
     "tile_predictions": "00",
     "classifier": "base_cls",
     "submission": "base_cls_full",

@@ -70,7 +70,7 @@ def _row_lost(asset: str) -> Inflict:
         return settings
 
     # These do not count rows but photographs or plots, whose number only the figures know.
-    counted = asset in ("class_map", "base_tile_embeddings", "tile_predictions")
+    counted = asset in ("class_map", "base_tile_embeddings", "finetuned_tile_embeddings", "tile_predictions")
     return inflict if counted else _rows(asset, without_last_row)
 
 
@@ -83,8 +83,8 @@ def _older(asset: str) -> Inflict:
         settings = with_demo_survey(own_lake, survey) if asset == "demo_survey" else own_lake()
         if asset == "classifier":
             restamp_classifier(settings, partition or "", code_version="0")
-        elif asset == "base_backbone":
-            rewrite_backbone(settings, code_version="0")
+        elif asset.endswith("_backbone"):
+            rewrite_backbone(settings, asset, code_version="0")
         else:
             rewrite(settings, Artifact(asset, partition), provenance={"code_version": "0"})
         return settings
@@ -101,10 +101,10 @@ def _classifier(**figures: Any) -> Inflict:
     return inflict
 
 
-def _backbone(change: Callable[[dict[str, Any]], None], **figures: Any) -> Inflict:
+def _backbone(asset: str, change: Callable[[dict[str, Any]], None], **figures: Any) -> Inflict:
     def inflict(own_lake: OwnLake, survey: Path) -> Settings:
         settings = own_lake()
-        rewrite_backbone(settings, change, figures=figures)
+        rewrite_backbone(settings, asset, change, figures=figures)
         return settings
 
     return inflict
@@ -152,7 +152,7 @@ def _heavy_shard(table: pa.Table) -> pa.Table:
     return with_column(table, "bytes", pc.if_else(heavy, pc.multiply(size, 10), size).combine_chunks())
 
 
-def _species_never_embedded(own_lake: OwnLake, survey: Path) -> Settings:
+def _species_never_embedded(asset: str, own_lake: OwnLake, survey: Path) -> Settings:
     def change(table: pa.Table) -> pa.Table:
         species = table.column("species_id")
         others = pc.if_else(pc.equal(species, 1000003), 1000001, species)
@@ -160,7 +160,7 @@ def _species_never_embedded(own_lake: OwnLake, survey: Path) -> Settings:
 
     settings = own_lake()
     for shard in ("00", "01", "02"):
-        rewrite(settings, Artifact("base_embeddings", shard), change)
+        rewrite(settings, Artifact(asset, shard), change)
     return settings
 
 
@@ -213,12 +213,25 @@ _SCHEMA_DAMAGES = {
     "resized_images": _without("organ"),
     "plot_images": _without("width"),
     "base_embeddings": _without("obs_id"),
+    "finetuned_embeddings": _without("obs_id"),
     "base_tile_embeddings": _without("height"),
+    "finetuned_tile_embeddings": _without("height"),
     "tile_predictions": _of_another_type("height"),
     "submission": _without("run"),
     "leaderboard": _without("tiling"),
+    "embedding_map": _without("held_out"),
 }
-_LABELLED = ("training_manifest", "raw_images", "resized_images", "base_embeddings", "tile_predictions")
+_LABELLED = (
+    "training_manifest",
+    "raw_images",
+    "resized_images",
+    "base_embeddings",
+    "finetuned_embeddings",
+    "tile_predictions",
+    "embedding_map",
+)
+WITH_FINETUNED = ("finetuned_backbone", "finetuned_embeddings", "finetuned_tile_embeddings", "embedding_map")
+"""The assets that exist only with a fine-tuned backbone; their damages are done to a lake that has one."""
 
 DAMAGES: dict[tuple[str, str], Damage] = {}
 """(asset, check) → the damage."""
@@ -227,7 +240,7 @@ for _asset, _schema_damage in _SCHEMA_DAMAGES.items():
     DAMAGES[_asset, "rows_accounted"] = Damage(_row_lost(_asset), blocking=True)
     DAMAGES[_asset, "schema"] = Damage(_rows(_asset, _schema_damage), blocking=True)
     DAMAGES[_asset, "unique_keys"] = Damage(_rows(_asset, with_first_key_twice(TABLES[_asset].key)), blocking=True)
-for _asset in (*_SCHEMA_DAMAGES, "base_backbone", "classifier"):
+for _asset in (*_SCHEMA_DAMAGES, "base_backbone", "finetuned_backbone", "classifier"):
     # A leaderboard is not made from a submission that is out of date.
     _after = PROBE if _asset == "submission" else None
     DAMAGES[_asset, "up_to_date"] = Damage(_older(_asset), checks_alone=_asset not in FIRST, downstream=_after)
@@ -235,8 +248,17 @@ for _asset in _LABELLED:
     DAMAGES[_asset, "labels_in_class_map"] = Damage(_rows(_asset, _foreign_label), blocking=True)
 for _asset in ("raw_images", "resized_images", "plot_images"):
     DAMAGES[_asset, "little_quarantined"] = Damage(_rows(_asset, _same, rows_in=1000, rows_out=980, quarantined=20))
-for _asset in ("base_embeddings", "base_tile_embeddings"):
+for _backbone_name in ("base", "finetuned"):
+    _asset = f"{_backbone_name}_backbone"
+    _other_model = _backbone(_asset, lambda tensors: None, model="vit_base_patch14_dinov2")
+    DAMAGES[_asset, "model_as_set"] = Damage(_other_model, blocking=True)
+    DAMAGES[_asset, "weights_finite"] = Damage(_backbone(_asset, _with_nan), blocking=True)
+    _asset = f"{_backbone_name}_embeddings"
     DAMAGES[_asset, "vectors_usable"] = Damage(_rows(_asset, _zero_vector), blocking=True)
+    DAMAGES[_asset, "classes_covered"] = Damage(partial(_species_never_embedded, _asset), names="1000003")
+    _asset = f"{_backbone_name}_tile_embeddings"
+    DAMAGES[_asset, "vectors_usable"] = Damage(_rows(_asset, _zero_vector), blocking=True)
+    DAMAGES[_asset, "every_tile"] = Damage(_rows(_asset, without_last_row), blocking=True)
 
 DAMAGES |= {
     ("plot_images", "unique_keys"): Damage(_plot_twice, blocking=True),
@@ -251,12 +273,6 @@ DAMAGES |= {
     ),
     ("training_manifest", "photographs_found"): Damage(_photograph_without_file),
     ("training_manifest", "balanced_shards"): Damage(_rows("training_manifest", _heavy_shard)),
-    ("base_backbone", "model_as_set"): Damage(
-        _backbone(lambda tensors: None, model="vit_base_patch14_dinov2"), blocking=True
-    ),
-    ("base_backbone", "weights_finite"): Damage(_backbone(_with_nan), blocking=True),
-    ("base_embeddings", "classes_covered"): Damage(_species_never_embedded, names="1000003"),
-    ("base_tile_embeddings", "every_tile"): Damage(_rows("base_tile_embeddings", without_last_row), blocking=True),
     ("classifier", "better_than_majority"): Damage(_classifier(accuracy=0.2, majority_rate=0.33), blocking=True),
     ("classifier", "no_shared_observation"): Damage(
         _classifier(shared_observations=2, first_shared=["17", "18"]), blocking=True
@@ -273,5 +289,11 @@ DAMAGES |= {
     ("submission", "species_per_plot"): Damage(_rows("submission", _same, species_per_plot=0.25)),
     ("leaderboard", "scores_valid"): Damage(
         _rows("leaderboard", lambda table: with_value(table, "f1_plot", 0, 1.5)), blocking=True
+    ),
+    ("finetuned_backbone", "finetuning_helped"): Damage(
+        _backbone("finetuned_backbone", lambda tensors: None, best_epoch=0), checks_alone=True
+    ),
+    ("embedding_map", "finetuned_separates_better"): Damage(
+        _rows("embedding_map", _same, separation_base=0.4, separation_finetuned=0.1)
     ),
 }

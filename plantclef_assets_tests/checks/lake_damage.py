@@ -101,13 +101,14 @@ def restamp_classifier(
 
 def rewrite_backbone(
     settings: Settings,
+    asset: str,
     change: Callable[[dict[str, Any]], None] = lambda tensors: None,
     *,
     figures: Mapping[str, Any] | None = None,
     **provenance: Any,
 ) -> None:
-    """Write the base backbone again with changed tensors, figures or provenance."""
-    artifact = Artifact("base_backbone", suffix="safetensors")
+    """Write a backbone again with changed tensors, figures or provenance."""
+    artifact = Artifact(asset, suffix="safetensors")
     path, record = Lake(settings.lake).path(artifact), record_of(settings, artifact)
     tensors = load_file(path)
     change(tensors)

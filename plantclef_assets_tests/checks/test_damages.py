@@ -16,17 +16,17 @@ from plantclef_assets_tests.checks.chain_runs import (
     materialize_with_downstream,
     metadata_of,
 )
-from plantclef_assets_tests.checks.damages import DAMAGES, Damage
+from plantclef_assets_tests.checks.damages import DAMAGES, WITH_FINETUNED, Damage
 from plantclef_assets_tests.checks.lake_damage import OwnLake, with_demo_survey
 from plantclef_assets_tests.tiny import materialized
 
-IN_TINY_LAKE = {"stopped_early"}
-"""Fails in the undamaged tiny lake too, whose classifiers train for a few epochs only."""
+IN_TINY_LAKE = {"stopped_early", "finetuned_separates_better"}
+"""Fail in an undamaged tiny lake too: its classifiers train for a few epochs only, its backbones are both random."""
 CASES = [pytest.param(*pair, damage, id="-".join(pair)) for pair, damage in sorted(DAMAGES.items())]
 
 
-def test_every_check_of_every_asset_has_its_damage(own_lake: OwnLake, tiny_survey: Path) -> None:
-    graph = build_defs(with_demo_survey(own_lake, tiny_survey)).resolve_asset_graph()
+def test_every_check_of_every_asset_has_its_damage(own_finetuned_lake: OwnLake, tiny_survey: Path) -> None:
+    graph = build_defs(with_demo_survey(own_finetuned_lake, tiny_survey)).resolve_asset_graph()
     checks = {(key.asset_key.to_user_string(), key.name): graph.get(key) for key in graph.asset_check_keys}
     assert set(DAMAGES) == set(checks)
     assert {pair for pair, check in checks.items() if check.blocking} == {
@@ -35,8 +35,11 @@ def test_every_check_of_every_asset_has_its_damage(own_lake: OwnLake, tiny_surve
 
 
 @pytest.mark.parametrize(("asset", "check", "damage"), CASES)
-def test_a_check_finds_its_damage(asset: str, check: str, damage: Damage, own_lake: OwnLake, tiny_survey: Path) -> None:
-    settings = damage.inflict(own_lake, tiny_survey)
+def test_a_check_finds_its_damage(
+    asset: str, check: str, damage: Damage, request: pytest.FixtureRequest, tiny_survey: Path
+) -> None:
+    lake: OwnLake = request.getfixturevalue("own_finetuned_lake" if asset in WITH_FINETUNED else "own_lake")
+    settings = damage.inflict(lake, tiny_survey)
     if damage.checks_alone:
         result, after = evaluate_checks(settings, asset), None
     else:
@@ -55,9 +58,12 @@ def test_a_check_finds_its_damage(asset: str, check: str, damage: Damage, own_la
         assert str(metadata_of(found)["failed"]).startswith(f"{asset}/")
 
 
-@pytest.mark.parametrize("asset", ["base_embeddings", "classifier", "tile_predictions", "leaderboard"])
-def test_without_damage_the_report_that_follows_is_made(asset: str, tiny_lake: Settings) -> None:
-    result, after = materialize_with_downstream(tiny_lake, asset)
+@pytest.mark.parametrize(
+    "asset",
+    ["base_embeddings", "finetuned_embeddings", "classifier", "tile_predictions", "leaderboard", "embedding_map"],
+)
+def test_without_damage_the_report_that_follows_is_made(asset: str, finetuned_lake: Settings) -> None:
+    result, after = materialize_with_downstream(finetuned_lake, asset)
     assert after == PROBE
     assert {asset, PROBE} <= materialized(result)
     assert failed(result, asset) <= IN_TINY_LAKE

@@ -199,6 +199,28 @@ def test_a_source_that_changed_is_named_by_up_to_date(own_lake: OwnLake, tiny_su
     assert " instead of '" in str(found.description)
 
 
+@pytest.mark.parametrize(
+    ("base", "finetuned", "finding"),
+    [
+        (0.1, 0.4, None),
+        (-0.2, -0.1, None),
+        (None, None, None),
+        (0.4, 0.1, "embedding_map: separation 0.100 after fine-tuning, 0.400 before it"),
+        (0.4, 0.4, "embedding_map: separation 0.400 after fine-tuning, 0.400 before it"),
+    ],
+)
+def test_fine_tuning_that_does_not_separate_better_is_a_warning(
+    base: float | None, finetuned: float | None, finding: str | None, own_finetuned_lake: OwnLake
+) -> None:
+    settings = own_finetuned_lake()
+    figures = {"separation_base": base, "separation_finetuned": finetuned}
+    rewrite(settings, Artifact("embedding_map"), figures=figures)
+    found = evaluations(evaluate_checks(settings, "embedding_map"), "embedding_map")["finetuned_separates_better"]
+    assert found.description == finding
+    assert found.passed is (finding is None)
+    assert found.severity == AssetCheckSeverity.WARN
+
+
 def test_figures_are_judged_by_the_record_and_not_remembered(own_lake: OwnLake) -> None:
     settings, artifact = own_lake(), Artifact("raw_images", "00")
     rows = record_of(settings, artifact).figures["rows_in"]

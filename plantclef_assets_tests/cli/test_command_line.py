@@ -109,3 +109,42 @@ def test_a_setting_that_cannot_be_used_is_one_sentence(home: Path) -> None:
     assert result.returncode == 1
     assert result.stderr.strip().startswith("PLANTCLEF_IMAGE_SIZE:")
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_fine_tuning_that_is_killed_goes_on_after_its_last_epoch(
+    own_finetuned_lake: Callable[..., Settings], home: Path
+) -> None:
+    settings = own_finetuned_lake()
+    lake = Lake(settings.lake)
+    path = lake.path(Artifact("finetuned_backbone", suffix="safetensors"))
+    state = lake.path(Artifact("training", "finetuned_backbone", suffix="pt"))
+    variables = environment(settings, home, finetuned_weights="train", finetuning__epochs=6)
+    variables |= {"PLANTCLEF_FINETUNING__BATCH_SIZE": "12", "PLANTCLEF_FINETUNING__HOLDOUT_SHARE": "0.3"}
+    command = materialize_command("finetuned_backbone")
+    uninterrupted = run_command(command, variables)
+    assert uninterrupted.returncode == 0, uninterrupted.stdout + uninterrupted.stderr
+    wanted = path.read_bytes()
+    path.unlink()
+    assert not state.exists(), "what is finished needs no state"
+
+    process = subprocess.Popen(
+        command, env=os.environ | variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    assert any("Epoch 2 of 6" in line for line in process.stdout)
+    deadline = time.monotonic() + 60
+    while not any("Epoch 3 of 6" in line for line in process.stdout) and time.monotonic() < deadline:
+        pass
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not path.exists()
+    assert state.exists()
+
+    again = run_command(command, variables)
+    assert again.returncode == 0, again.stdout + again.stderr
+    said = again.stdout + again.stderr
+    assert re.search(r"Going on after epoch [23] of 6", said)
+    assert "Epoch 1 of 6" not in said
+    assert path.read_bytes() == wanted
+    assert not state.exists()
