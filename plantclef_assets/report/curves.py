@@ -61,7 +61,7 @@ def _draw_panel(draw: ImageDraw.ImageDraw, panel: Curves, offset: int, best_epoc
         draw.text((place(epoch, 0)[0], (bottom + 5) * _SCALE), str(epoch), _GREY, small, anchor="ma")
     draw.text(((left + right) / 2 * _SCALE, (bottom + 14) * _SCALE), "epoch", _GREY, small, anchor="ma")
     if 1 <= best_epoch <= epochs:
-        draw.line((place(best_epoch, ticks[0]), place(best_epoch, ticks[-1])), _GREY, _SCALE)
+        draw.line((place(best_epoch, ticks[0]), place(best_epoch, ticks[-1])), _GREY, 2 * _SCALE)
     across = left
     for (name, line), colour in zip(panel.lines.items(), _COLOURS, strict=False):
         points = [place(epoch, value) for epoch, value in enumerate(line, start=1)]
