@@ -117,6 +117,8 @@ class Lake:
             yield temporary
             with temporary.open("rb+") as stream:
                 os.fsync(stream.fileno())
+            # Some libraries write files for their owner alone; who may read the folder may read what is in it.
+            temporary.chmod(path.parent.stat().st_mode & 0o666)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

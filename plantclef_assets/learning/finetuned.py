@@ -23,6 +23,7 @@ from plantclef_assets.learning.splits import split_rows
 from plantclef_assets.vision.artifacts import publish_backbone
 from plantclef_assets.vision.backbones import open_backbone
 from plantclef_assets.vision.devices import resolve_device, resolve_precision
+from plantclef_assets.vision.weights import hash_tensors
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,11 @@ class FinetunedBackbone:
             training = Finetuning(backbone, photographs, train, self.config, precision=precision, threads=self.threads)
             self._run(training, shard)
             finetuned = training.finish()
-        backbone.info = dataclasses.replace(backbone.info, source=f"fine-tuned here from {backbone.info.source}")
+        backbone.info = dataclasses.replace(
+            backbone.info,
+            source=f"fine-tuned here from {backbone.info.source}",
+            weights_sha256=hash_tensors(backbone.model.state_dict()),
+        )
         publish_backbone(self.lake, shard, backbone, finetuned.head, _figures(finetuned))
         self.lake.path(_state_of(shard)).unlink(missing_ok=True)
 
@@ -70,7 +75,7 @@ class FinetunedBackbone:
             saved = torch.load(path, map_location="cpu", weights_only=True)
         except FileNotFoundError:
             saved = {}
-        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError) as error:
             self.log(f"{path} cannot be read ({error}); training begins anew.")
             saved = {}
         if saved.get("identity") == identity:

@@ -19,6 +19,7 @@ from plantclef_assets_tests.checks.lake_damage import (
     OwnLake,
     record_of,
     rewrite,
+    rewrite_backbone,
     with_column,
     with_value,
 )
@@ -218,6 +219,17 @@ def test_fine_tuning_that_does_not_separate_better_is_a_warning(
     found = evaluations(evaluate_checks(settings, "embedding_map"), "embedding_map")["finetuned_separates_better"]
     assert found.description == finding
     assert found.passed is (finding is None)
+    assert found.severity == AssetCheckSeverity.WARN
+
+
+@pytest.mark.parametrize(("best_epoch", "helped"), [(0, False), (1, True), (8, True)])
+def test_fine_tuning_helped_where_an_epoch_of_the_backbone_was_kept(
+    own_finetuned_lake: OwnLake, best_epoch: int, helped: bool
+) -> None:
+    settings = own_finetuned_lake()
+    rewrite_backbone(settings, "finetuned_backbone", figures={"best_epoch": best_epoch})
+    found = evaluations(evaluate_checks(settings, "finetuned_backbone"), "finetuned_backbone")["finetuning_helped"]
+    assert found.passed is helped
     assert found.severity == AssetCheckSeverity.WARN
 
 

@@ -28,6 +28,7 @@ def test_it_ends_with_a_believable_leaderboard(demo: tuple[dict[str, str], str])
     rows = Lake(variables["PLANTCLEF_LAKE"]).read(Artifact("leaderboard")).to_pylist()
     scores = {row["run"]: row["f1_plot"] for row in rows}
     assert scores["base_cls_3x3"] >= scores["base_cls_full"] + 0.15
+    assert scores["finetuned_head_3x3"] > scores["base_cls_3x3"], "it has learned from plants pasted together"
     assert max(scores.values()) <= 0.95
     assert {row["plots_without_truth"] for row in rows} == {2}
     for run, score in scores.items():

@@ -113,3 +113,14 @@ def test_a_block_that_writes_nothing_is_an_error_and_publishes_nothing(lake: Lak
     with pytest.raises(FileNotFoundError), lake.publish(place(lake)):
         pass
     assert not place(lake).exists()
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o700, 0o750])
+def test_who_may_read_the_folder_may_read_the_file(lake: Lake, mode: int) -> None:
+    path = place(lake)
+    path.parent.mkdir(parents=True)
+    path.parent.chmod(mode)
+    with lake.publish(path) as temporary:
+        temporary.write_text("written for its owner alone")
+        temporary.chmod(0o600)
+    assert path.stat().st_mode & 0o777 == mode & 0o666
