@@ -61,6 +61,29 @@ def transect_of(plot_id: str, patterns: Sequence[str]) -> str:
     return plot_id.rpartition("-")[0] or plot_id
 
 
+def pair_plots(
+    predictions: Mapping[str, Iterable[int]], truth: Mapping[str, Iterable[int]], *, allow_missing: bool = False
+) -> dict[str, Iterable[int]]:
+    """Give the predictions of exactly the plots that have a truth.
+
+    Args:
+        predictions: plot_id → species_ids.
+        truth: plot_id → species_ids.
+        allow_missing: a plot that was not predicted counts as one where nothing was seen, so that leaving plots out
+            gains nothing; a predicted plot without a truth is left out.
+
+    Raises:
+        ValueError: no plot is on both sides, or, unless allowed, one is on one side only.
+    """
+    if not predictions.keys() & truth.keys():
+        raise ValueError("they have no plot in common")
+    unanswered, unknown = sorted(truth.keys() - predictions.keys()), sorted(predictions.keys() - truth.keys())
+    if (unanswered or unknown) and not allow_missing:
+        sides = {"without an answer": unanswered, "without a truth": unknown}
+        raise ValueError("; ".join(f"{what}: {_first(plots)}" for what, plots in sides.items() if plots))
+    return {plot: predictions.get(plot, ()) for plot in truth}
+
+
 def score_submission(
     predictions: Mapping[str, Iterable[int]],
     truth: Mapping[str, Iterable[int]],
@@ -103,6 +126,11 @@ def score_submission(
         species_per_plot=fmean(len(species) for species in said.values()),
         plots=len(true),
     )
+
+
+def _first(plots: Sequence[str]) -> str:
+    """Name the first plots of many."""
+    return ", ".join(plots[:5]) + (f" … ({len(plots)} plots)" if len(plots) > 5 else "")
 
 
 def _f1(hits: int, extra: int, missed: int) -> float:

@@ -6,13 +6,15 @@ written in the same way.
 """
 
 import csv
+import errno
 import io
 import re
+import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 
 class SubmissionRow(NamedTuple):
@@ -62,7 +64,11 @@ def parse_submission(text: str) -> list[SubmissionRow]:
     lines = text.removeprefix("\ufeff").splitlines()
     dialect = _detect(lines[0] if lines else "")
     rows: list[SubmissionRow] = []
-    for number, fields in enumerate(csv.reader(lines[1:], delimiter=dialect.separator), start=2):
+    try:
+        records = list(enumerate(csv.reader(lines[1:], delimiter=dialect.separator), start=2))
+    except csv.Error as error:
+        raise ValueError(f"it is no CSV: {error}") from error
+    for number, fields in records:
         if not fields:
             continue
         if len(fields) != 2 or not fields[0].strip() or not _LIST.fullmatch(fields[1].strip()):
@@ -87,40 +93,49 @@ def read_submission(path: Path) -> list[SubmissionRow]:
         raise ValueError(f"{path} is no submission: {error}") from error
 
 
+def read_answers(path: Path) -> dict[str, list[int]]:
+    """Read a submission or a truth from a file in either dialect: plot_id → species_ids.
+
+    Raises:
+        ValueError: as `read_submission`, or a plot occurs twice.
+        OSError: the file cannot be read.
+    """
+    answers: dict[str, list[int]] = {}
+    for plot_id, species_ids in read_submission(path):
+        if plot_id in answers:
+            raise ValueError(f"{path} is no submission: plot {plot_id!r} occurs more than once")
+        answers[plot_id] = species_ids
+    return answers
+
+
 def format_submission(rows: Iterable[tuple[str, Iterable[int]]], dialect: str) -> str:
     """Write rows of (plot_id, species_ids) as the text of a submission, in the given order.
 
     Raises:
         ValueError: an unknown dialect, or a plot_id that this dialect cannot write.
     """
-    if dialect not in DIALECTS:
-        raise ValueError(f"unknown dialect {dialect!r}: say one of {', '.join(DIALECTS)}")
-    form = DIALECTS[dialect]
     buffer = io.StringIO(newline="")
-    writer = csv.writer(
-        buffer,
-        delimiter=form.separator,
-        quoting=csv.QUOTE_ALL if form.quoted else csv.QUOTE_NONE,
-        quotechar='"' if form.quoted else None,
-        lineterminator="\n",
-    )
-    writer.writerow(form.header)
-    for plot_id, species_ids in rows:
-        species = ", ".join(str(int(species_id)) for species_id in species_ids)
-        try:
-            writer.writerow((plot_id_of(plot_id), f"[{species}]"))
-        except csv.Error as error:
-            raise ValueError(f"the plot id {plot_id!r} cannot be written in dialect {dialect}: {error}") from error
+    _write(buffer, rows, dialect)
     return buffer.getvalue()
 
 
 def write_submission(path: Path, rows: Iterable[tuple[str, Iterable[int]]], dialect: str) -> None:
-    """Write rows of (plot_id, species_ids) as a submission file.
+    """Write rows of (plot_id, species_ids) as a submission file, as they come, whole or not at all.
 
     Raises:
         ValueError: as `format_submission`.
+        OSError: the file cannot be written.
     """
-    path.write_text(format_submission(rows, dialect), encoding="utf-8", newline="")
+    place = path.resolve()
+    if place.exists() and not place.is_file():
+        raise OSError(errno.EINVAL, "it is there and is no regular file", str(path))
+    temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as stream:
+            _write(stream, rows, dialect)
+        temporary.replace(place)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def validate_submission(
@@ -152,6 +167,27 @@ def validate_submission(
         if repeated:
             problems.append(f"plot {plot_id} names species more than once: {', '.join(map(str, repeated))}")
     return problems
+
+
+def _write(stream: TextIO, rows: Iterable[tuple[str, Iterable[int]]], dialect: str) -> None:
+    """Write a header and rows; see `format_submission`."""
+    if dialect not in DIALECTS:
+        raise ValueError(f"unknown dialect {dialect!r}: say one of {', '.join(DIALECTS)}")
+    form = DIALECTS[dialect]
+    writer = csv.writer(
+        stream,
+        delimiter=form.separator,
+        quoting=csv.QUOTE_ALL if form.quoted else csv.QUOTE_NONE,
+        quotechar='"' if form.quoted else None,
+        lineterminator="\n",
+    )
+    writer.writerow(form.header)
+    for plot_id, species_ids in rows:
+        species = ", ".join(str(int(species_id)) for species_id in species_ids)
+        try:
+            writer.writerow((plot_id_of(plot_id), f"[{species}]"))
+        except csv.Error as error:
+            raise ValueError(f"the plot id {plot_id!r} cannot be written in dialect {dialect}: {error}") from error
 
 
 def _detect(header: str) -> Dialect:
