@@ -3,16 +3,37 @@
 What belongs here: what one row of such a table may say. What does not: settings of a single value (`settings.py`).
 """
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from plantclef_assets.scoring.aggregation import check_aggregation
 from plantclef_assets.vision.tiling import parse_tiling
 
+_AGGREGATION_PARAMETERS = (
+    "species_per_plot",
+    "min_species",
+    "min_score",
+    "min_votes",
+    "top_per_tile",
+    "mean_species_per_plot",
+    "scored_by",
+)
+
 
 class RunSettings(BaseModel):
-    """One row of the result table: a feature set × a tiling × an aggregation."""
+    """One row of the result table: a feature set × a tiling × an aggregation.
+
+    What the parameters of an aggregation mean is said in `scoring/selection.py` and `scoring/species_scores.py`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -20,17 +41,30 @@ class RunSettings(BaseModel):
     tiling: str = "full"
     aggregation: str = "argmax_union"
     species_per_plot: PositiveInt | None = None
+    min_species: PositiveInt | None = None
+    min_score: float | None = Field(default=None, gt=0, le=1)
+    min_votes: PositiveInt | None = None
+    top_per_tile: PositiveInt | None = None
+    mean_species_per_plot: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    scored_by: Literal["max", "mean", "vote"] | None = None
+    revisits: Literal["union", "vote", "mean"] | None = None
 
     @model_validator(mode="after")
     def _check_tiling_and_aggregation(self) -> Self:
         parse_tiling(self.tiling)
-        check_aggregation(self.aggregation, self.aggregation_parameters)
+        check_aggregation(self.aggregation, self.aggregation_parameters, self.revisits)
         return self
 
+    @model_serializer(mode="wrap")
+    def _without_what_is_unset(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the parameters that are not set, so that a new one leaves the provenance of other runs alone."""
+        return {name: value for name, value in dump(self).items() if value is not None or name == "species_per_plot"}
+
     @property
-    def aggregation_parameters(self) -> dict[str, int]:
-        """The parameters of the aggregation function that are set."""
-        return {"species_per_plot": self.species_per_plot} if self.species_per_plot else {}
+    def aggregation_parameters(self) -> dict[str, Any]:
+        """The parameters of the aggregation that are set."""
+        values = {name: getattr(self, name) for name in _AGGREGATION_PARAMETERS}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 class ClassifierSettings(BaseModel):

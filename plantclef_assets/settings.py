@@ -200,6 +200,12 @@ class Settings(BaseSettings):
             raise ValueError(f"{PREFIX}PLOT_IMAGES: not set; without training photographs the plots are all there is")
         if self.plot_images and not self.active_runs:
             raise ValueError(f"{PREFIX}RUNS: no run is declared whose feature set exists; the plots need one at least")
+        for name, run in self.runs.items():
+            if (run.top_per_tile or 0) > self.top_k:
+                raise ValueError(
+                    f"{PREFIX}TOP_K: {self.top_k} species are kept of each tile, but the run '{name}' asks for the "
+                    f"best {run.top_per_tile}"
+                )
         if self.finetuned_weights and not self.trains_backbone and not self.finetuned_model:
             raise ValueError(f"{PREFIX}FINETUNED_MODEL: not set; the weights need the timm name of their model")
         return self

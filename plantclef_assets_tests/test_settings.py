@@ -2,13 +2,18 @@
 
 import os
 import re
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from plantclef_assets.locations import PACKAGE_FOLDER
+from plantclef_assets.profile_tables import RunSettings
 from plantclef_assets.recipes import backbone_settings, tile_size, tilings_of
+from plantclef_assets.scoring.aggregation import AGGREGATIONS
 from plantclef_assets.settings import Settings, SettingsError, load_settings
+from plantclef_assets.vision.tiling import parse_tiling
 from plantclef_assets_tests.tiny import PROFILE
 
 PACKAGED = ("demo", "plantclef2024", "plantclef2025")
@@ -197,6 +202,18 @@ def test_what_is_not_available_yet_is_said_in_one_sentence(
         ("RUNS", '{{"a": {{"feature_set": "base_cls", "tiling": "100x100"}}}}', "100x100"),
         ("RUNS", '{{"a": {{"feature_set": "base_cls", "aggregation": "max"}}}}', "species_per_plot"),
         ("RUNS", '{{"a": {{"feature_set": "base_cls", "species_per_plot": 3}}}}', "species_per_plot"),
+        ("RUNS", '{{"a": {{"feature_set": "base_cls", "aggregation": "threshold", "min_score": 1.5}}}}', "equal to 1"),
+        (
+            "RUNS",
+            '{{"a": {{"feature_set": "base_cls", "aggregation": "vote", "top_per_tile": 1}}}}',
+            "not top_per_tile",
+        ),
+        (
+            "RUNS",
+            '{{"a": {{"feature_set": "base_cls", "aggregation": "vote", "min_species": 2, "species_per_plot": 1}}}}',
+            "min_species (2) is more than species_per_plot (1)",
+        ),
+        ("RUNS", '{{"a": {{"feature_set": "base_cls", "revisits": "sum"}}}}', "'union', 'vote' or 'mean'"),
         ("RUNS", '{{"A run": {{"feature_set": "base_cls"}}}}', "may only have lower-case letters"),
         ("RUNS", '{{"a": {{"feature_set": "finetuned_cls"}}}}', "no run is declared whose feature set exists"),
     ],
@@ -285,6 +302,24 @@ def test_every_packaged_profile_loads(profile: str, with_variables: Set, files: 
         assert not settings.uses_demo_survey
 
 
+def test_the_runs_in_the_documentation_can_be_declared() -> None:
+    text = (PACKAGE_FOLDER.parent / "docs" / "runs.md").read_text()
+    blocks = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    runs = {name: RunSettings(**run) for block in blocks for name, run in tomllib.loads(block)["runs"].items()}
+    assert len(runs) == 4
+    tilings = _first_cells(text, "| tiling |")
+    assert len(tilings) == 6
+    for tiling in tilings:
+        parse_tiling(tiling)
+    assert sorted(_first_cells(text, "| aggregation |")) == sorted(AGGREGATIONS)
+
+
+def _first_cells(text: str, header: str) -> list[str]:
+    """Give the names in the first column of a Markdown table."""
+    rows = text.partition(header)[2].partition("\n\n")[0].splitlines()[2:]
+    return [name.strip(" `") for row in rows for name in row.split("|")[1].split(",")]
+
+
 def test_there_is_a_test_for_every_packaged_profile() -> None:
     import plantclef_assets
 
@@ -305,6 +340,34 @@ def test_a_profile_of_ones_own_declares_its_runs(with_variables: Set, files: Pat
     settings = with_sources(with_variables, files, PROFILE="own.toml")
     assert list(settings.active_runs) == ["base_cls_full", "base_cls_2x2", "base_dct_2x2_max2", "base_dct_full"]
     assert tilings_of("base", settings) == ("full", "2x2")
+
+
+def test_a_run_takes_the_parameters_of_its_aggregation(with_variables: Set, files: Path) -> None:
+    (files / "own.toml").write_text(
+        "[runs]\n"
+        "a = { feature_set = 'base_cls', aggregation = 'bisection', mean_species_per_plot = 2.5, scored_by = 'mean' }\n"
+        "b = { feature_set = 'base_cls', aggregation = 'topk_union', top_per_tile = 1, min_score = 0.1, "
+        "revisits = 'vote' }"
+    )
+    runs = with_sources(with_variables, files, PROFILE="own.toml").active_runs
+    assert runs["a"].aggregation_parameters == {"mean_species_per_plot": 2.5, "scored_by": "mean"}
+    assert runs["b"].aggregation_parameters == {"min_score": 0.1, "top_per_tile": 1}
+    assert (runs["a"].revisits, runs["b"].revisits) == (None, "vote")
+
+
+def test_what_a_run_does_not_set_is_no_part_of_its_provenance() -> None:
+    plain = RunSettings(feature_set="base_cls")
+    names = ("feature_set", "tiling", "aggregation", "species_per_plot")
+    assert plain.model_dump() == dict(zip(names, ("base_cls", "full", "argmax_union", None), strict=True))
+    voted = RunSettings(feature_set="base_cls", aggregation="vote", min_votes=2)
+    assert voted.model_dump() == plain.model_dump() | {"aggregation": "vote", "min_votes": 2}
+
+
+def test_no_run_may_ask_for_more_of_a_tile_than_is_kept(with_variables: Set, files: Path) -> None:
+    run = '{"a": {"feature_set": "base_cls", "aggregation": "topk_union", "top_per_tile": 6}}'
+    assert with_variables(RUNS=run, TOP_K=6).runs["a"].top_per_tile == 6
+    (sentence,) = refusal(lambda: with_variables(RUNS=run, TOP_K=5))
+    assert sentence == "PLANTCLEF_TOP_K: 5 species are kept of each tile, but the run 'a' asks for the best 6."
 
 
 def test_single_values_of_a_group_can_be_set(with_variables: Set) -> None:

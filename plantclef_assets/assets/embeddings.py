@@ -4,6 +4,7 @@ What belongs here: assets that hold the accelerator to run a backbone over shard
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
@@ -60,7 +61,7 @@ def _photograph_embeddings(
         def make(embedding: "Embedding") -> MakeShard:
             return EmbeddedPhotographs(lake.lake, embedding, TABLES[name])
 
-        run = _on_accelerator(context, lake.lake, accelerator, backbone, "resized_images", 1, make)
+        run = _on_accelerator(context, lake.lake, accelerator, backbone, "resized_images", _rows(lake.lake), make)
         return materialize(context, Lineage(lake.lake, recipes), run)
 
     return photograph_embeddings
@@ -87,18 +88,41 @@ def _tile_embeddings(
         context: AssetExecutionContext, lake: LakeResource, accelerator: AcceleratorResource
     ) -> MaterializeResult:
         from plantclef_assets.vision.shards import EmbeddedTiles
-        from plantclef_assets.vision.tiling import parse_tiling
 
         def make(embedding: "Embedding") -> MakeShard:
             return EmbeddedTiles(
                 lake.lake, embedding, TABLES[name], tilings, tile_size(backbone, settings), settings.max_pixels
             )
 
-        tiles = sum(rows * columns for rows, columns in map(parse_tiling, tilings))
-        run = _on_accelerator(context, lake.lake, accelerator, backbone, "plot_images", tiles, make)
+        count = _tiles(lake.lake, tilings)
+        run = _on_accelerator(context, lake.lake, accelerator, backbone, "plot_images", count, make)
         return materialize(context, Lineage(lake.lake, recipes), run)
 
     return tile_embeddings
+
+
+def _rows(lake: Lake) -> Callable[[Artifact], int]:
+    def count(artifact: Artifact) -> int:
+        record = lake.record(artifact)
+        return (record.rows or 0) if record else 0
+
+    return count
+
+
+def _tiles(lake: Lake, tilings: Sequence[str]) -> Callable[[Artifact], int]:
+    """Count the pictures that are embedded of a shard of plots: each tile once, in however many tilings it is."""
+    from plantclef_assets.vision.tiling import distinct_boxes
+
+    def count(artifact: Artifact) -> int:
+        if lake.record(artifact) is None:
+            return 0
+        tiles = 0
+        for size in lake.read(artifact, ["width", "height"]).to_pylist():
+            with suppress(ValueError):  # too small to be cut: the plot will be set aside
+                tiles += len(distinct_boxes(size["width"], size["height"], tilings))
+        return tiles
+
+    return count
 
 
 def _on_accelerator(
@@ -107,7 +131,7 @@ def _on_accelerator(
     accelerator: AcceleratorResource,
     backbone: str,
     source: str,
-    pictures_per_row: int,
+    pictures_of: Callable[[Artifact], int],
     make: Callable[["Embedding"], MakeShard],
 ) -> MakeShards:
     """Hold the accelerator and load the backbone once for all shards; neither happens where there is nothing to do."""
@@ -116,8 +140,7 @@ def _on_accelerator(
         from plantclef_assets.vision.backbones import open_backbone
         from plantclef_assets.vision.shards import Embedding
 
-        records = [lake.record(Artifact(source, shard.artifact.partition)) for shard in shards]
-        pictures = pictures_per_row * sum(record.rows or 0 for record in records if record)
+        pictures = sum(pictures_of(Artifact(source, shard.artifact.partition)) for shard in shards)
         weights = lake.path(Artifact(f"{backbone}_backbone", suffix="safetensors"))
         with accelerator.hold(context.log.info), Progress(source, pictures, "images", context.log.info) as progress:
             model = open_backbone(weights, accelerator.device, accelerator.precision, accelerator.compile)

@@ -24,7 +24,7 @@ def submission_assets(settings: Settings, families: Families, recipes: Mapping[s
     if not settings.has_plots:
         return []
     runs = {
-        name: Run(run.feature_set, run.tiling, run.aggregation, run.aggregation_parameters)
+        name: Run(run.feature_set, run.tiling, run.aggregation, run.aggregation_parameters, run.revisits)
         for name, run in settings.active_runs.items()
     }
 

@@ -1,9 +1,11 @@
 """Checks of the embeddings of photographs and tiles."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from plantclef_assets.checks.judging import Check, Evidence, Finding
 from plantclef_assets.checks.tables import table_checks
+from plantclef_assets.lake.store import Artifact
 from plantclef_assets.settings import Settings
 
 
@@ -34,7 +36,29 @@ def _every_tile(evidence: Evidence) -> Iterable[Finding]:
 
     for artifact, record in evidence.records.items():
         tilings = evidence.recipe.config(artifact.partition)["tilings"]
-        tiles = sum(rows * columns for rows, columns in map(parse_tiling, tilings))
+        of_every_plot = [parse_tiling(tiling).tiles for tiling in tilings]
         plots = record.figures.get("rows_out", 0)
+        if None in of_every_plot:
+            yield from _every_tile_by_size(evidence, artifact, plots, tilings)
+            continue
+        tiles = sum(count or 0 for count in of_every_plot)
         if record.rows != plots * tiles:
             yield Finding(artifact, f"{artifact}: {record.rows} tiles of {plots} plots, not {tiles} each")
+
+
+def _every_tile_by_size(
+    evidence: Evidence, artifact: Artifact, plots: int, tilings: Sequence[str]
+) -> Iterable[Finding]:
+    """Count the tiles of each plot where their number depends on its size."""
+    from plantclef_assets.vision.tiling import tile_boxes
+
+    sizes = evidence.lake.read(Artifact("plot_images", artifact.partition), ["plot_id", "width", "height"])
+    found = Counter(evidence.lake.read(artifact, ["plot_id"]).column("plot_id").to_pylist())
+    if len(found) != plots:
+        yield Finding(artifact, f"{artifact}: tiles of {len(found)} plots, not {plots}")
+    for row in sizes.to_pylist():
+        plot, size = row["plot_id"], (row["width"], row["height"])
+        if plot in found:
+            tiles = sum(len(tile_boxes(*size, tiling)) for tiling in tilings)
+            if found[plot] != tiles:
+                yield Finding(artifact, f"{artifact}: {found[plot]} tiles of plot {plot}, not {tiles}")

@@ -38,7 +38,8 @@ def tiled_plot(data: bytes, tiles: Sequence[Tile], labels: Mapping[int, Sequence
 
     Args:
         data: the plot's picture as published.
-        tiles: the tiles of one tiling, in px of the upright plot.
+        tiles: the tiles of one tiling, in px of the upright plot. Where some lie over others, the smallest are drawn
+            and no tile that touches their inside.
         labels: tile index → lines of text.
         side: the longer side of the result, px.
 
@@ -53,7 +54,7 @@ def tiled_plot(data: bytes, tiles: Sequence[Tile], labels: Mapping[int, Sequence
     picture = plot.resize((round(plot.width * factor), round(plot.height * factor)), Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(picture, "RGBA")
     font = ImageFont.load_default(size=11)
-    for tile in tiles:
+    for tile in side_by_side(tiles):
         left, top = tile.x * factor, tile.y * factor
         box = (left, top, left + tile.width * factor - 1, top + tile.height * factor - 1)
         draw.rectangle(box, outline=(*_INK, 180))
@@ -62,6 +63,21 @@ def tiled_plot(data: bytes, tiles: Sequence[Tile], labels: Mapping[int, Sequence
             draw.rectangle((box[0], box[1], box[2], box[1] + 14 * len(lines) + 3), fill=(*_SHADE, 150))
             draw.multiline_text((left + 4, top + 1), "\n".join(lines), fill=_INK, font=font, spacing=2)
     return _jpeg(picture)
+
+
+def side_by_side(tiles: Sequence[Tile]) -> list[Tile]:
+    """Choose tiles of which none overlaps another, the smallest first; all of them where none does."""
+    chosen: list[Tile] = []
+    for tile in sorted(tiles, key=lambda tile: (tile.width * tile.height, tile.index)):
+        if not any(_overlap(tile, other) for other in chosen):
+            chosen.append(tile)
+    return sorted(chosen, key=lambda tile: tile.index)
+
+
+def _overlap(one: Tile, other: Tile) -> bool:
+    across = min(one.x + one.width, other.x + other.width) - max(one.x, other.x)
+    down = min(one.y + one.height, other.y + other.height) - max(one.y, other.y)
+    return across > 0 and down > 0
 
 
 def shortened(

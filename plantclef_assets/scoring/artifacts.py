@@ -33,12 +33,15 @@ class Run:
     tiling: str
     aggregation: str
     parameters: Mapping[str, Any]
+    revisits: str | None = None
+    """How the visits to a place are fused, if they are."""
 
     @property
     def label(self) -> str:
         """The aggregation with its parameters, as the leaderboard shows it."""
         values = ", ".join(f"{name}={value}" for name, value in self.parameters.items())
-        return f"{self.aggregation}({values})" if values else self.aggregation
+        rule = f"{self.aggregation}({values})" if values else self.aggregation
+        return f"{rule}, {self.revisits} of revisits" if self.revisits else rule
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Submissions:
             InvalidSubmissionError: the challenge would refuse it.
         """
         run = self.runs[shard.artifact.partition or ""]
-        answers = aggregate(self._predictions(run), run.aggregation, run.parameters)
+        answers = aggregate(self._predictions(run), run.aggregation, run.parameters, revisits=run.revisits)
         plots = self.lake.read(Artifact("plot_manifest"), ["plot_id"]).column("plot_id").to_pylist()
         rows = [(plot, answers.get(plot, [])) for plot in sorted(plots)]
         species = self.lake.read(Artifact("class_map"), ["species_id"]).column("species_id").to_pylist()

@@ -1,7 +1,7 @@
 """Shards of features: a backbone over a whole shard of photographs or plots."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from plantclef_assets.vision.backbones import Backbone
 from plantclef_assets.vision.decoding import UndecodableImage, decode_image
 from plantclef_assets.vision.embedding import Embedded, embed_views
 from plantclef_assets.vision.resizing import resize_tile
-from plantclef_assets.vision.tiling import Tile, tile_boxes
+from plantclef_assets.vision.tiling import Box, Tile, distinct_boxes, tile_boxes
 
 _ROWS_AT_ONCE = 256
 
@@ -72,7 +72,10 @@ class EmbeddedPhotographs:
 
 @dataclass(frozen=True)
 class EmbeddedTiles:
-    """Makes shards of base_tile_embeddings or finetuned_tile_embeddings: a plot is decoded once for all its tilings."""
+    """Makes shards of base_tile_embeddings or finetuned_tile_embeddings.
+
+    A plot is decoded once for all its tilings, and a tile that several tilings share is embedded once.
+    """
 
     lake: Lake
     embedding: Embedding
@@ -101,24 +104,30 @@ class EmbeddedTiles:
             plots_out = 0
             for one in embedded:
                 tiles = self._tiles(one.item)
+                boxes = self._boxes(one.item)
+                rows = [boxes[tile.box] for _, tile in tiles]
                 table.add_columns(
                     plot_id=[one.item["plot_id"]] * len(tiles),
                     tiling=[tiling for tiling, _ in tiles],
                     tile_index=[tile.index for _, tile in tiles],
                     **{side: [getattr(tile, side) for _, tile in tiles] for side in ("x", "y", "width", "height")},
-                    **_vectors(self.spec, [one]),
+                    **_vectors(self.spec, [replace(one, cls=one.cls[rows], dct=one.dct[rows])]),
                 )
                 plots_out += 1
-                self.embedding.advance(len(tiles))
+                self.embedding.advance(len(boxes))
             table.figures = {"rows_out": plots_out}
 
     def _tiles(self, plot: dict[str, Any]) -> list[tuple[str, Tile]]:
         return [(tiling, tile) for tiling in self.tilings for tile in tile_boxes(plot["width"], plot["height"], tiling)]
 
+    def _boxes(self, plot: dict[str, Any]) -> dict[Box, int]:
+        return distinct_boxes(plot["width"], plot["height"], self.tilings)
+
     def _views(self, plot: dict[str, Any]) -> list[Image.Image]:
         image = decode_image(plot["data"], max_pixels=self.max_pixels)
         try:
-            return [resize_tile(image, tile, self.tile_size) for _, tile in self._tiles(plot)]
+            tiles = {tile.box: tile for _, tile in self._tiles(plot)}
+            return [resize_tile(image, tiles[box], self.tile_size) for box in self._boxes(plot)]
         except ValueError as error:
             raise UndecodableImage("too_small", str(error)) from error
 

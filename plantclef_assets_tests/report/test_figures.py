@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from plantclef_assets.report.figures import contact_sheet, tiled_plot
+from plantclef_assets.report.figures import contact_sheet, side_by_side, tiled_plot
 from plantclef_assets.vision.decoding import UndecodableImage
 from plantclef_assets.vision.tiling import tile_boxes
 
@@ -98,6 +98,16 @@ def test_a_long_label_stays_within_its_tile() -> None:
     assert np.abs(drawn[2:18, 166:310] - ground).max() > 100
     assert np.abs(drawn[2:18, 325:470] - ground).max() < 25
     assert np.abs(drawn[2:18, 6:150] - ground).max() < 25
+
+
+def test_of_tiles_that_overlap_the_smallest_are_drawn() -> None:
+    for name in ("2x2", "3x3"):
+        tiles = tile_boxes(101, 100, name)
+        assert side_by_side(tiles) == tiles
+    several = tile_boxes(101, 100, "1x1+3x3+2x2")
+    assert [tile.index for tile in side_by_side(several)] == list(range(1, 10))
+    windows = side_by_side(tile_boxes(100, 100, "w50s25"))
+    assert [(tile.x, tile.y) for tile in windows] == [(0, 0), (50, 0), (0, 50), (50, 50)]
 
 
 def test_a_plot_that_cannot_be_decoded_is_told() -> None:
