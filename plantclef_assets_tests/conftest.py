@@ -1,21 +1,17 @@
-"""Fixtures that many rooms share: the tiny survey, a lake made from it, and the real sample."""
+"""Fixtures that many rooms share: the tiny survey, a lake made from it, and the real sample.
+
+The rooms that compute are tested without Dagster too, so it is imported where a fixture needs it.
+"""
 
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from plantclef_assets.learning import maps
-from plantclef_assets.settings import Settings
-from plantclef_assets_tests.tiny import (
-    FINETUNED_CHAIN,
-    copy_lake,
-    materialize_chain,
-    tiny_settings,
-    with_finetuned,
-    write_tiny_survey,
-)
+if TYPE_CHECKING:
+    from plantclef_assets.settings import Settings
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -31,23 +27,30 @@ def _no_settings_from_outside() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tiny_survey(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the tiny survey; to be read only."""
+    from plantclef_assets_tests.tiny import write_tiny_survey
+
     return write_tiny_survey(tmp_path_factory.mktemp("tiny") / "survey")
 
 
 @pytest.fixture(scope="session")
-def tiny_lake(tiny_survey: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def tiny_lake(tiny_survey: Path, tmp_path_factory: pytest.TempPathFactory) -> "Settings":
     """The settings of a lake over the tiny survey in which everything is materialized; to be read only."""
+    from plantclef_assets_tests.tiny import materialize_chain, tiny_settings
+
     settings = tiny_settings(tiny_survey, tmp_path_factory.mktemp("lake") / "lake")
     materialize_chain(settings)
     return settings
 
 
 @pytest.fixture(scope="session")
-def finetuned_lake(tiny_survey: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def finetuned_lake(tiny_survey: Path, tmp_path_factory: pytest.TempPathFactory) -> "Settings":
     """Like `tiny_lake`, with a fine-tuned backbone, so that every asset is there; to be read only.
 
     Its embedding map is laid out without UMAP, which would take longer than all the rest: it is compiled on first use.
     """
+    from plantclef_assets.learning import maps
+    from plantclef_assets_tests.tiny import FINETUNED_CHAIN, materialize_chain, with_finetuned
+
     settings = with_finetuned(tiny_survey, tmp_path_factory.mktemp("finetuned") / "lake")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(maps, "LEAST_ROWS_FOR_UMAP", 1000)
@@ -56,21 +59,24 @@ def finetuned_lake(tiny_survey: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture
-def own_lake(tiny_lake: Settings, tmp_path: Path) -> Callable[..., Settings]:
+def own_lake(tiny_lake: "Settings", tmp_path: Path) -> "Callable[..., Settings]":
     """A copy of the tiny lake that a test may change; settings can be changed with it."""
     return _own_copy(tiny_lake, tmp_path / "lake")
 
 
 @pytest.fixture
-def own_finetuned_lake(finetuned_lake: Settings, tmp_path: Path) -> Callable[..., Settings]:
+def own_finetuned_lake(finetuned_lake: "Settings", tmp_path: Path) -> "Callable[..., Settings]":
     """A copy of the lake with a fine-tuned backbone that a test may change."""
     return _own_copy(finetuned_lake, tmp_path / "lake")
 
 
-def _own_copy(of: Settings, target: Path) -> Callable[..., Settings]:
+def _own_copy(of: "Settings", target: Path) -> "Callable[..., Settings]":
+    from plantclef_assets.settings import Settings
+    from plantclef_assets_tests.tiny import copy_lake
+
     lake = copy_lake(Path(of.lake), target)
 
-    def settings(**changes: object) -> Settings:
+    def settings(**changes: object) -> "Settings":
         return Settings(**(of.model_dump() | {"lake": str(lake)} | changes))
 
     return settings

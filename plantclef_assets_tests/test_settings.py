@@ -1,5 +1,6 @@
 """Settings: every variable of the contract, and one sentence for each that cannot be used."""
 
+import dataclasses
 import os
 import re
 import tomllib
@@ -8,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from plantclef_assets.learning.finetuning_config import FinetuningConfig
 from plantclef_assets.locations import PACKAGE_FOLDER
-from plantclef_assets.profile_tables import RunSettings
+from plantclef_assets.profile_tables import FinetuningSettings, RunSettings
 from plantclef_assets.recipes import backbone_settings, tile_size, tilings_of
 from plantclef_assets.scoring.aggregation import AGGREGATIONS
 from plantclef_assets.settings import Settings, SettingsError, load_settings
@@ -406,6 +408,11 @@ def test_what_a_profile_sets_can_be_unset(with_variables: Set) -> None:
     settings = with_variables(FINETUNED_WEIGHTS="none", PLOT_IMAGES="none")
     assert settings.backbones == ("base",)
     assert not settings.has_plots
+
+
+def test_the_settings_of_fine_tuning_are_those_of_its_configuration() -> None:
+    config = dataclasses.asdict(FinetuningConfig())
+    assert FinetuningSettings().model_dump() == {name: value for name, value in config.items() if name != "seed"}
 
 
 def test_a_survey_is_not_needed(with_variables: Set, files: Path) -> None:

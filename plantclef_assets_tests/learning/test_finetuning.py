@@ -9,29 +9,37 @@ import numpy as np
 import pytest
 import torch
 
-from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.store import Lake
 from plantclef_assets.learning.finetuning import Finetuning
 from plantclef_assets.learning.finetuning_config import FinetuningConfig, split_holdout
 from plantclef_assets.learning.photographs import Photographs, open_photographs
-from plantclef_assets.profile_tables import FinetuningSettings
-from plantclef_assets.settings import Settings
-from plantclef_assets.vision.backbones import Backbone, open_backbone
+from plantclef_assets.vision.backbones import Backbone, load_backbone
 from plantclef_assets.vision.decoding import decode_image
 from plantclef_assets.vision.embedding import embed_views
+from plantclef_assets.vision.small_vit import SMALL_VIT
+from plantclef_assets.vision.timm_import import import_timm
+from plantclef_assets.vision.weights import weights_from_tensors
+from plantclef_assets_tests.learning.conftest import PHOTOGRAPHS
 
 QUICK = FinetuningConfig(head_epochs=3, epochs=2, batch_size=12, holdout_share=0.3, average=0.5)
 
 
 @pytest.fixture(scope="module")
-def photographs(tiny_lake: Settings) -> Iterator[Photographs]:
-    shards = [Artifact("resized_images", shard) for shard in ("00", "01", "02")]
-    with open_photographs(Lake(tiny_lake.lake), shards) as opened:
+def photographs(photograph_lake: Lake) -> Iterator[Photographs]:
+    with open_photographs(photograph_lake, PHOTOGRAPHS) as opened:
         yield opened
 
 
 @pytest.fixture
-def backbone(tiny_lake: Settings) -> Backbone:
-    return open_backbone(Lake(tiny_lake.lake).path(Artifact("base_backbone", suffix="safetensors")), "cpu", "fp32")
+def backbone() -> Backbone:
+    return fresh_backbone()
+
+
+def fresh_backbone() -> Backbone:
+    """Make the small vision transformer with random weights, the same every time."""
+    torch.manual_seed(0)
+    model = import_timm().create_model(SMALL_VIT, num_classes=0)
+    return load_backbone(SMALL_VIT, weights_from_tensors(model.state_dict(), "random"), input_size=42)
 
 
 @pytest.fixture
@@ -140,13 +148,12 @@ def test_too_few_photographs_are_said_so(photographs: Photographs, backbone: Bac
 
 
 def test_a_resumed_training_gives_what_it_would_have_given_uninterrupted(
-    photographs: Photographs, tiny_lake: Settings
+    photographs: Photographs,
 ) -> None:
-    path = Lake(tiny_lake.lake).path(Artifact("base_backbone", suffix="safetensors"))
     config = replace(QUICK, epochs=2)
 
     def fresh() -> tuple[Backbone, Finetuning]:
-        backbone = open_backbone(path, "cpu", "fp32")
+        backbone = fresh_backbone()
         return backbone, Finetuning(backbone, photographs, train_side(photographs), config)
 
     whole, training = fresh()
@@ -168,12 +175,11 @@ def test_a_resumed_training_gives_what_it_would_have_given_uninterrupted(
 
 
 def test_equal_arguments_give_equal_weights_and_another_seed_others(
-    photographs: Photographs, tiny_lake: Settings
+    photographs: Photographs,
 ) -> None:
-    path = Lake(tiny_lake.lake).path(Artifact("base_backbone", suffix="safetensors"))
 
     def head(seed: int, threads: int) -> torch.Tensor:
-        backbone = open_backbone(path, "cpu", "fp32")
+        backbone = fresh_backbone()
         config = replace(QUICK, epochs=1, seed=seed)
         tuning = Finetuning(backbone, photographs, train_side(photographs), config, threads=threads)
         return run(tuning).finish().head.weight
@@ -215,8 +221,3 @@ def test_a_training_that_diverges_is_said_so(training: Callable[..., Finetuning]
     tuning = training(replace(QUICK, head_learning_rate=float("inf")))
     with pytest.raises(FloatingPointError, match="lower its learning rates"):
         tuning.run_epoch()
-
-
-def test_the_settings_and_the_configuration_have_the_same_defaults() -> None:
-    config = dataclasses.asdict(FinetuningConfig())
-    assert FinetuningSettings().model_dump() == {name: value for name, value in config.items() if name != "seed"}

@@ -8,15 +8,12 @@ import torch
 
 from plantclef_assets.lake.store import Artifact, Lake, MissingArtifactError
 from plantclef_assets.learning.photographs import batches, open_photographs
-from plantclef_assets.settings import Settings
-
-SHARDS = [Artifact("resized_images", shard) for shard in ("00", "01", "02")]
+from plantclef_assets_tests.learning.conftest import PHOTOGRAPHS
 
 
-def test_every_photograph_can_be_read_by_its_place(tiny_lake: Settings) -> None:
-    lake = Lake(tiny_lake.lake)
-    rows = [row for shard in SHARDS for row in lake.read(shard).to_pylist()]
-    with open_photographs(lake, SHARDS) as photographs:
+def test_every_photograph_can_be_read_by_its_place(photograph_lake: Lake) -> None:
+    rows = [row for shard in PHOTOGRAPHS for row in photograph_lake.read(shard).to_pylist()]
+    with open_photographs(photograph_lake, PHOTOGRAPHS) as photographs:
         assert len(photographs.species_id) == 48
         for place in reversed(range(48)):
             assert photographs.encoded(place) == rows[place]["data"]
@@ -25,16 +22,16 @@ def test_every_photograph_can_be_read_by_its_place(tiny_lake: Settings) -> None:
         assert photographs.learn_tag == [row["learn_tag"] for row in rows]
 
 
-def test_no_file_is_left_behind(tiny_lake: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_file_is_left_behind(photograph_lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with open_photographs(Lake(tiny_lake.lake), SHARDS):
+    with open_photographs(photograph_lake, PHOTOGRAPHS):
         assert not list(tmp_path.iterdir()), "not even while it is open, so a killed process leaves none"
 
 
-def test_a_missing_shard_is_named(tiny_lake: Settings) -> None:
+def test_a_missing_shard_is_named(photograph_lake: Lake) -> None:
     with (
         pytest.raises(MissingArtifactError, match="resized_images/07"),
-        open_photographs(Lake(tiny_lake.lake), [Artifact("resized_images", "07")]),
+        open_photographs(photograph_lake, [Artifact("resized_images", "07")]),
     ):
         pass
 
