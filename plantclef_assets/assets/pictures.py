@@ -89,11 +89,15 @@ def embedding_map(lake: Lake) -> Describe:
 
 
 def finetuning_curves(artifact: Artifact, record: Record) -> Mapping[str, Any]:
-    """Show how fine-tuning went from epoch to epoch; the line is at the epoch that was kept."""
+    """Show how fine-tuning went from epoch to epoch; the line is at the epoch that was kept.
+
+    In epoch 0 the classifier alone learned from other views than later, so its loss would say nothing beside theirs.
+    """
     rows = record.figures["curves"]
-    columns = {name: [row[name] for row in rows] for name in ("training_loss", "holdout_loss", "holdout_accuracy")}
-    losses = {"learned from": columns["training_loss"], "set aside": columns["holdout_loss"]}
-    panels = (Curves("loss", losses), Curves("accuracy", {"set aside": columns["holdout_accuracy"]}))
+    learned = {row["epoch"]: row["training_loss"] for row in rows if row["epoch"]}
+    losses = {"learned from": learned, "set aside": {row["epoch"]: row["holdout_loss"] for row in rows}}
+    accuracy = {"set aside": {row["epoch"]: row["holdout_accuracy"] for row in rows}}
+    panels = (Curves("loss", losses), Curves("accuracy", accuracy))
     drawn = draw_curves(panels, best_epoch=record.figures["best_epoch"])
     return {"learning_curves": _picture(drawn, "learning curves", "png")}
 
@@ -102,7 +106,8 @@ def classifier_curves(artifact: Artifact, record: Record) -> Mapping[str, Any]:
     """Show how the training of a classifier went; one that came with a checkpoint has nothing to show."""
     if "train_losses" not in record.figures:
         return {}
-    lines = {"train": record.figures["train_losses"], "val": record.figures["validation_losses"]}
+    losses = {"train": record.figures["train_losses"], "val": record.figures["validation_losses"]}
+    lines = {name: dict(enumerate(line, start=1)) for name, line in losses.items()}
     drawn = draw_curves([Curves("loss", lines)], best_epoch=record.figures["best_epoch"])
     return {"learning_curves": _picture(drawn, "learning curves", "png")}
 

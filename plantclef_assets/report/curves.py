@@ -18,10 +18,10 @@ _TICKS = 5
 
 @dataclass(frozen=True)
 class Curves:
-    """One panel: its title, and lines of one value for each epoch from 1 on, at most two, by their names."""
+    """One panel: its title, and at most two lines by their names, each a value for some epochs in a row."""
 
     title: str
-    lines: Mapping[str, Sequence[float]]
+    lines: Mapping[str, Mapping[int, float]]
 
 
 def draw_curves(panels: Sequence[Curves], *, best_epoch: int) -> bytes:
@@ -43,30 +43,31 @@ def draw_curves(panels: Sequence[Curves], *, best_epoch: int) -> bytes:
 def _draw_panel(draw: ImageDraw.ImageDraw, panel: Curves, offset: int, best_epoch: int) -> None:
     small, plain = ImageFont.load_default(size=11 * _SCALE), ImageFont.load_default(size=14 * _SCALE)
     left, right, top, bottom = offset + _LEFT, offset + _WIDTH - _RIGHT, _TOP, _HEIGHT - _BOTTOM
-    values = [value for line in panel.lines.values() for value in line]
-    epochs = max(len(line) for line in panel.lines.values())
+    values = [value for line in panel.lines.values() for value in line.values()]
+    epochs = sorted({epoch for line in panel.lines.values() for epoch in line})
+    first, last = epochs[0], epochs[-1]
     ticks = _ticks(min(values), max(values))
 
     def place(epoch: float, value: float) -> tuple[float, float]:
-        across = (epoch - 1) / max(1, epochs - 1)
+        across = (epoch - first) / max(1, last - first)
         up = (value - ticks[0]) / (ticks[-1] - ticks[0])
         return (left + across * (right - left)) * _SCALE, (bottom - up * (bottom - top)) * _SCALE
 
     draw.text((left * _SCALE, 8 * _SCALE), panel.title, _INK, plain)
     for tick in ticks:
-        start, end = place(1, tick), place(epochs, tick)
+        start, end = place(first, tick), place(last, tick)
         draw.line((start, end), _GRID, _SCALE)
         draw.text((start[0] - 6 * _SCALE, start[1]), f"{tick:g}", _GREY, small, anchor="rm")
-    for epoch in sorted({1, epochs}):
+    for epoch in sorted({first, last}):
         draw.text((place(epoch, 0)[0], (bottom + 5) * _SCALE), str(epoch), _GREY, small, anchor="ma")
     draw.text(((left + right) / 2 * _SCALE, (bottom + 14) * _SCALE), "epoch", _GREY, small, anchor="ma")
-    if 1 <= best_epoch <= epochs:
+    if first <= best_epoch <= last:
         draw.line((place(best_epoch, ticks[0]), place(best_epoch, ticks[-1])), _GREY, 2 * _SCALE)
     across = left
     for (name, line), colour in zip(panel.lines.items(), _COLOURS, strict=False):
-        points = [place(epoch, value) for epoch, value in enumerate(line, start=1)]
+        points = [place(epoch, value) for epoch, value in line.items()]
         draw.line(points, colour, 2 * _SCALE, joint="curve")
-        for x, y in points if epochs <= 40 else points[-1:]:
+        for x, y in points if len(points) <= 40 else points[-1:]:
             draw.ellipse((x - 2.5 * _SCALE, y - 2.5 * _SCALE, x + 2.5 * _SCALE, y + 2.5 * _SCALE), colour)
         draw.line((across * _SCALE, 38 * _SCALE, (across + 14) * _SCALE, 38 * _SCALE), colour, 2 * _SCALE)
         draw.text(((across + 19) * _SCALE, 38 * _SCALE), name, _INK, small, anchor="lm")

@@ -7,7 +7,8 @@ from PIL import Image
 
 from plantclef_assets.report.curves import Curves, draw_curves
 
-FALLING, RISING = [2.0, 1.5, 1.2, 1.1], [0.2, 0.5, 0.7, 0.72]
+FALLING = dict(enumerate([2.0, 1.5, 1.2, 1.1], start=1))
+RISING = dict(enumerate([0.2, 0.5, 0.7, 0.72], start=1))
 BLUE, RED = (68, 119, 170), (238, 102, 119)
 
 
@@ -48,5 +49,12 @@ def test_the_epoch_that_was_kept_is_marked() -> None:
 
 
 def test_lines_of_one_epoch_or_one_value_can_be_drawn() -> None:
-    assert near(pixels(Curves("loss", {"a": [1.0]}), best_epoch=0), BLUE).any()
-    assert near(pixels(Curves("loss", {"a": [0.0, 0.0]})), BLUE).any()
+    assert near(pixels(Curves("loss", {"a": {0: 1.0}}), best_epoch=0), BLUE).any()
+    assert near(pixels(Curves("loss", {"a": {1: 0.0, 2: 0.0}})), BLUE).any()
+
+
+def test_a_line_that_begins_later_is_drawn_at_its_epochs() -> None:
+    both = pixels(Curves("loss", {"later": {2: 1.0, 3: 1.0}, "all": {0: 2.0, 1: 2.0, 2: 2.0, 3: 2.0}}), best_epoch=0)
+    blue, red = (np.flatnonzero(near(both[46:], colour).any(0)) for colour in (BLUE, RED))
+    assert blue[0] > red[0] + 200
+    assert abs(int(blue[-1]) - int(red[-1])) <= 1
