@@ -1,21 +1,15 @@
 """Settings: every variable of the contract, and one sentence for each that cannot be used."""
 
-import dataclasses
 import os
 import re
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from plantclef_assets.learning.finetuning_config import FinetuningConfig
-from plantclef_assets.locations import PACKAGE_FOLDER
-from plantclef_assets.profile_tables import FinetuningSettings, RunSettings
+from plantclef_assets.profile_tables import RunSettings
 from plantclef_assets.recipes import backbone_settings, tile_size, tilings_of
-from plantclef_assets.scoring.aggregation import AGGREGATIONS
 from plantclef_assets.settings import Settings, SettingsError, load_settings
-from plantclef_assets.vision.tiling import parse_tiling
 from plantclef_assets_tests.tiny import PROFILE
 
 PACKAGED = ("demo", "plantclef2024", "plantclef2025")
@@ -304,24 +298,6 @@ def test_every_packaged_profile_loads(profile: str, with_variables: Set, files: 
         assert not settings.uses_demo_survey
 
 
-def test_the_runs_in_the_documentation_can_be_declared() -> None:
-    text = (PACKAGE_FOLDER.parent / "docs" / "runs.md").read_text()
-    blocks = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
-    runs = {name: RunSettings(**run) for block in blocks for name, run in tomllib.loads(block)["runs"].items()}
-    assert len(runs) == 4
-    tilings = _first_cells(text, "| tiling |")
-    assert len(tilings) == 6
-    for tiling in tilings:
-        parse_tiling(tiling)
-    assert sorted(_first_cells(text, "| aggregation |")) == sorted(AGGREGATIONS)
-
-
-def _first_cells(text: str, header: str) -> list[str]:
-    """Give the names in the first column of a Markdown table."""
-    rows = text.partition(header)[2].partition("\n\n")[0].splitlines()[2:]
-    return [name.strip(" `") for row in rows for name in row.split("|")[1].split(",")]
-
-
 def test_there_is_a_test_for_every_packaged_profile() -> None:
     import plantclef_assets
 
@@ -408,11 +384,6 @@ def test_what_a_profile_sets_can_be_unset(with_variables: Set) -> None:
     settings = with_variables(FINETUNED_WEIGHTS="none", PLOT_IMAGES="none")
     assert settings.backbones == ("base",)
     assert not settings.has_plots
-
-
-def test_the_settings_of_fine_tuning_are_those_of_its_configuration() -> None:
-    config = dataclasses.asdict(FinetuningConfig())
-    assert FinetuningSettings().model_dump() == {name: value for name, value in config.items() if name != "seed"}
 
 
 def test_a_survey_is_not_needed(with_variables: Set, files: Path) -> None:
