@@ -282,17 +282,17 @@ def test_the_published_architecture_goes_through_the_whole_chain_at_its_full_siz
     )
     chain = (
         ("training_metadata,class_map,training_manifest,plot_manifest,base_backbone,finetuned_backbone", None, None),
-        ("raw_images,resized_images,base_embeddings,finetuned_embeddings", "0", "1"),
-        ("plot_images,base_tile_embeddings,finetuned_tile_embeddings", "0", "0"),
+        ("raw_images,resized_images,base_embeddings,finetuned_embeddings", "00", "01"),
+        ("plot_images,base_tile_embeddings,finetuned_tile_embeddings", "00", "00"),
     )
     for selection, first, last in chain:
         assert materialize(settings, selection, first=first, last=last).success, selection
     # Random weights name nothing, so checks that ask for more than chance may fail; the artifacts are there.
     materialize(settings, "classifier", first="base_dct", last="finetuned_head")
-    materialize(settings, "tile_predictions", first="0")
+    materialize(settings, "tile_predictions", first="00")
     materialize(settings, "submission", first="base_cls_full", last="finetuned_head_2x2")
     lake = Lake(settings.lake)
-    vectors = [lake.record(Artifact("finetuned_embeddings", shard)) for shard in ("0", "1")]
+    vectors = [lake.record(Artifact("finetuned_embeddings", shard)) for shard in ("00", "01")]
     assert sum(record.rows or 0 for record in vectors if record) == 12
     assert all(record.figures["vectors"]["cls"]["width"] == 768 for record in vectors if record)
     head, trained = (
@@ -301,6 +301,6 @@ def test_the_published_architecture_goes_through_the_whole_chain_at_its_full_siz
     assert head is not None and trained is not None
     assert (head.figures["classes_of_checkpoint"], head.figures["uncovered"]) == (7_806, 0)
     assert head.figures["species"] == trained.figures["species"] == sorted(SPECIES)
-    predicted = lake.read(Artifact("tile_predictions", "0")).to_pylist()
+    predicted = lake.read(Artifact("tile_predictions", "00")).to_pylist()
     tiles = {(row["feature_set"], row["tiling"], row["tile_index"]) for row in predicted}
     assert {("finetuned_cls", "full", 0), *(("finetuned_head", "2x2", tile) for tile in range(4))} <= tiles

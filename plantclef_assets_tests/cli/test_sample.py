@@ -31,6 +31,7 @@ def variables(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         "PLANTCLEF_BASE_MODEL": "vit_small_patch14_dinov2",
         "PLANTCLEF_BASE_WEIGHTS": str(sample.parent / "weights" / "dinov2_vits14.safetensors"),
         "PLANTCLEF_BASE_INPUT_SIZE": "224",
+        "PLANTCLEF_FINETUNED_WEIGHTS": "none",
     }
     for command in COMMANDS:
         result = run_command(command, found)
