@@ -11,7 +11,7 @@ from dagster import AssetSelection, define_asset_job
 from plantclef_assets.settings import Settings
 
 _TRAINING_ASSETS = ("training_metadata", "class_map", "training_manifest", "raw_images", "resized_images")
-_PLOT_ASSETS = ("plot_manifest", "plot_images", "tile_predictions")
+_PLOT_ASSETS = ("plot_manifest", "plot_images", "tile_predictions", "species_cover")
 
 
 def build_jobs(settings: Settings) -> list[Any]:
@@ -61,7 +61,7 @@ def build_jobs(settings: Settings) -> list[Any]:
             define_asset_job(
                 "plot_side",
                 AssetSelection.assets(*_PLOT_ASSETS, *tiles),
-                description="From the survey's photographs to the species of each tile (plot shards).",
+                description="From the survey's photographs to the species of each tile and their cover (plot shards).",
             ),
             define_asset_job(
                 "results",

@@ -12,6 +12,7 @@ from dagster import BetaWarning, Definitions, in_process_executor
 
 from plantclef_assets.assets.backbones import backbone_assets
 from plantclef_assets.assets.classifiers import classifier_assets
+from plantclef_assets.assets.cover import cover_assets
 from plantclef_assets.assets.embeddings import embedding_assets
 from plantclef_assets.assets.images import image_assets
 from plantclef_assets.assets.predictions import prediction_assets
@@ -47,6 +48,7 @@ def build_defs(settings: Settings | None = None, resource_overrides: Mapping[str
             *embedding_assets(settings, families, recipes),
             *classifier_assets(settings, families, recipes),
             *prediction_assets(settings, families, recipes),
+            *cover_assets(settings, families, recipes),
             *submission_assets(settings, families, recipes),
             *report_assets(settings, recipes),
         ],

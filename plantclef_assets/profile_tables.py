@@ -1,4 +1,4 @@
-"""The tables of a profile: the runs of the leaderboard, and how classifiers and backbones are trained.
+"""The tables of a profile: the runs of the leaderboard, the cover of species, how classifiers and backbones learn.
 
 What belongs here: what one row of such a table may say. What does not: settings of a single value (`settings.py`).
 """
@@ -61,10 +61,26 @@ class RunSettings(BaseModel):
         return {name: value for name, value in dump(self).items() if value is not None or name == "species_per_plot"}
 
     @property
+    def cuts_plots(self) -> bool:
+        """Whether its tiling makes more than one tile of a plot."""
+        return parse_tiling(self.tiling).tiles != 1
+
+    @property
     def aggregation_parameters(self) -> dict[str, Any]:
         """The parameters of the aggregation that are set."""
         values = {name: getattr(self, name) for name in _AGGREGATION_PARAMETERS}
         return {name: value for name, value in values.items() if value is not None}
+
+
+class CoverSettings(BaseModel):
+    """When a tile shows a species (see `scoring/cover.py`); the defaults are those of Pl@ntNet's survey service."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    run: str | None = None
+    """The run whose feature set and tiling tell the cover; if not set, the last one that cuts plots."""
+    min_score: float = Field(default=0.1, ge=0, le=1)
+    max_rank: PositiveInt = 1
 
 
 class ClassifierSettings(BaseModel):

@@ -18,6 +18,7 @@ from plantclef_assets.learning import maps
 from plantclef_assets.locations import HUB, is_demo, is_download
 from plantclef_assets.report.artifacts import map_picture
 from plantclef_assets.scoring.artifacts import submission_files
+from plantclef_assets.scoring.cover_files import cover_files
 from plantclef_assets.settings import Settings
 
 Inputs = Callable[[str | None], tuple[Artifact, ...]]
@@ -207,6 +208,23 @@ def _plot_recipes(settings: Settings) -> Iterable[Recipe]:
             Artifact("class_map"),
         ),
         config=lambda _: {"top_k": settings.top_k, "feature_sets_and_tilings": [list(pair) for pair in pairs]},
+        partitions=shards,
+    )
+    yield Recipe(
+        "species_cover",
+        "1",
+        inputs=lambda shard: (
+            Artifact("tile_predictions", shard),
+            Artifact("plot_images", shard),
+            Artifact("class_map"),
+        ),
+        config=lambda _: {
+            "feature_set": settings.cover_run.feature_set,
+            "tiling": settings.cover_run.tiling,
+            "min_score": settings.cover.min_score,
+            "max_rank": settings.cover.max_rank,
+        },
+        beside=cover_files,
         partitions=shards,
     )
     yield Recipe(

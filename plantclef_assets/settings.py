@@ -38,7 +38,7 @@ from plantclef_assets.locations import (
     resolve_location,
     split_checksum,
 )
-from plantclef_assets.profile_tables import ClassifierSettings, FinetuningSettings, RunSettings
+from plantclef_assets.profile_tables import ClassifierSettings, CoverSettings, FinetuningSettings, RunSettings
 
 PREFIX = "PLANTCLEF_"
 _PROFILES = PACKAGE_FOLDER / "profiles"
@@ -116,6 +116,7 @@ class Settings(BaseSettings):
     classifier: ClassifierSettings = ClassifierSettings()
     finetuning: FinetuningSettings = FinetuningSettings()
     runs: dict[str, RunSettings] = {}
+    cover: CoverSettings = CoverSettings()
     transect_patterns: tuple[str, ...] = ()
     """Expressions whose first group names the transect of a plot; else its name without the last `-…` part."""
 
@@ -206,6 +207,16 @@ class Settings(BaseSettings):
                     f"{PREFIX}TOP_K: {self.top_k} species are kept of each tile, but the run '{name}' asks for the "
                     f"best {run.top_per_tile}"
                 )
+        if self.plot_images and self.cover.run and self.cover.run not in self.active_runs:
+            raise ValueError(
+                f"{PREFIX}COVER__RUN: there is no run '{self.cover.run}' whose feature set exists; use one of "
+                + ", ".join(self.active_runs)
+            )
+        if self.cover.max_rank > self.top_k:
+            raise ValueError(
+                f"{PREFIX}COVER__MAX_RANK: {self.cover.max_rank} species of each tile are asked for, but only "
+                f"{self.top_k} are kept ({PREFIX}TOP_K)"
+            )
         if self.finetuned_weights and not self.trains_backbone and not self.finetuned_model:
             raise ValueError(f"{PREFIX}FINETUNED_MODEL: not set; the weights need the timm name of their model")
         return self
@@ -261,6 +272,13 @@ class Settings(BaseSettings):
     def active_runs(self) -> dict[str, RunSettings]:
         """The declared runs whose feature set exists."""
         return {name: run for name, run in self.runs.items() if run.feature_set in self.feature_sets}
+
+    @property
+    def cover_run(self) -> RunSettings:
+        """The run that tells the cover of species: the one that is set, or the last that cuts plots, or the last."""
+        runs = self.active_runs
+        cutting = [run for run in runs.values() if run.cuts_plots]
+        return runs[self.cover.run] if self.cover.run else (cutting or [*runs.values()])[-1]
 
     def resolve(self, location: str) -> Path:
         """Give the local path of a source."""

@@ -163,7 +163,7 @@ CHAIN = (
     ("training_metadata,class_map,training_manifest,base_backbone,plot_manifest", None, None),
     ("raw_images,resized_images,base_embeddings", "00", "02"),
     ("classifier", "base_dct", "base_cls"),
-    ("plot_images,base_tile_embeddings,tile_predictions", "00", "01"),
+    ("plot_images,base_tile_embeddings,tile_predictions,species_cover", "00", "01"),
     ("submission,leaderboard", "base_cls_full", "base_dct_2x2_max2"),
 )
 """The whole chain: selections, each with the range of its partition family."""
@@ -171,7 +171,7 @@ FINETUNED_CHAIN = (
     ("training_metadata,class_map,training_manifest,base_backbone,plot_manifest", None, None),
     ("raw_images,resized_images,base_embeddings,finetuned_backbone,finetuned_embeddings", "00", "02"),
     ("classifier,embedding_map", "base_dct", "finetuned_head"),
-    ("plot_images,base_tile_embeddings,finetuned_tile_embeddings,tile_predictions", "00", "01"),
+    ("plot_images,base_tile_embeddings,finetuned_tile_embeddings,tile_predictions,species_cover", "00", "01"),
     ("submission,leaderboard", "base_cls_full", "finetuned_head_2x2"),
 )
 """The same with a fine-tuned backbone."""

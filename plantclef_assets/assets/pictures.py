@@ -15,9 +15,13 @@ from plantclef_assets.lake.store import Artifact, Lake, Record
 from plantclef_assets.materialization import Describe
 from plantclef_assets.report import figures
 from plantclef_assets.report.artifacts import map_picture
+from plantclef_assets.report.cover import Shown, draw_cover
 from plantclef_assets.report.curves import Curves, draw_curves
+from plantclef_assets.scoring.cover_files import box_of
 
 _SHEET_PICTURES = 16
+_PREVIEW_ROWS = 12
+_COVER_COLUMNS = ["plot_id", "binomial", "count", "coverage", "max_score"]
 
 
 def contact_sheet(lake: Lake) -> Describe:
@@ -52,6 +56,25 @@ def tiled_plot(lake: Lake, pairs: Sequence[tuple[str, str]]) -> Describe:
         tiles = [Tile(row["tile_index"], row["x"], row["y"], row["width"], row["height"], 1.0) for row in rows]
         drawn = figures.tiled_plot(picture.column("data")[0].as_py(), tiles, labels)
         return {"tiled_plot": _picture(drawn, f"{plot}, {feature_set}, {tiling}")}
+
+    return describe
+
+
+def covered_plot(lake: Lake) -> Describe:
+    """Show the first plot of a shard in which species show, its tiles coloured by them, and the first rows."""
+
+    def describe(artifact: Artifact, record: Record) -> Mapping[str, Any]:
+        table = lake.read(artifact)
+        preview = {"preview": MetadataValue.md(markdown_table(table.select(_COVER_COLUMNS).slice(0, _PREVIEW_ROWS)))}
+        shown = [row for row in table.drop_columns(["name"]).to_pylist() if row["species_id"] is not None]
+        if not shown:
+            return preview
+        first = shown[0]
+        plot, species = first["plot_id"], [_shown(row) for row in shown if row["plot_id"] == first["plot_id"]]
+        picture = lake.read(Artifact("plot_images", artifact.partition), ["data"], [("plot_id", "=", plot)])
+        note = f"No colour: {first['uncovered']:.0%}. {first['matched']} of {first['tiles']} tiles show a species."
+        drawn = draw_cover(picture.column("data")[0].as_py(), species, note)
+        return {"covered_plot": _picture(drawn, plot), **preview}
 
     return describe
 
@@ -122,6 +145,12 @@ def markdown_table(table: pa.Table) -> str:
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _shown(row: Mapping[str, Any]) -> Shown:
+    tiles = "1 tile" if row["count"] == 1 else f"{row['count']} tiles"
+    label = f"{row['binomial'] or row['species_id']}: {row['coverage']:.0%}, {tiles}, up to {row['max_score']:.2f}"
+    return Shown(label, [box_of(place) for place in row["positions"]], [place["score"] for place in row["positions"]])
 
 
 def _tile_labels(lake: Lake, rows: Sequence[Mapping[str, Any]]) -> dict[int, list[str]]:

@@ -10,6 +10,7 @@ from dagster import AssetChecksDefinition
 from plantclef_assets.checks import (
     backbones,
     classifiers,
+    cover,
     embeddings,
     images,
     predictions,
@@ -21,7 +22,7 @@ from plantclef_assets.checks.judging import Check, checks_of
 from plantclef_assets.lake.provenance import Recipe
 from plantclef_assets.settings import Settings
 
-_MODULES = (sources, images, backbones, embeddings, classifiers, predictions, submissions, reports)
+_MODULES = (sources, images, backbones, embeddings, classifiers, predictions, cover, submissions, reports)
 
 
 def build_checks(settings: Settings, recipes: Mapping[str, Recipe]) -> list[AssetChecksDefinition]:

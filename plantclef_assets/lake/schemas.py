@@ -210,6 +210,40 @@ LEADERBOARD = TableSpec(
     ),
     key=("run",),
 )
+_POSITION = pa.struct(
+    [
+        ("centre_x", pa.float64()),
+        ("centre_y", pa.float64()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("score", pa.float32()),
+        ("rank", pa.int32()),
+        ("tile_index", pa.int32()),
+    ]
+)
+SPECIES_COVER = TableSpec(
+    pa.schema(
+        [
+            _PLOT_ID,
+            _SPECIES_ID.with_nullable(True).with_metadata(
+                {"description": "Pl@ntNet's id of the species; null in the one row of a plot in which none shows"}
+            ),
+            _column("binomial", pa.string(), "scientific name without authorship", null=True),
+            _column("name", pa.string(), "scientific name with authorship", null=True),
+            _column("genus", pa.string(), "genus; from the name where the class map has none", null=True),
+            _column("family", pa.string(), "family", null=True),
+            _column("gbif_species_id", pa.int64(), "id of the species in GBIF's backbone", null=True),
+            _column("count", pa.int32(), "number of tiles that show the species"),
+            _column("coverage", pa.float64(), "share of the plot's area under the union of these tiles"),
+            _column("max_score", pa.float32(), "highest probability that a tile gives the species", null=True),
+            _column("positions", pa.list_(_POSITION), "the tiles that show it, in px of the upright plot"),
+            _column("uncovered", pa.float64(), "share of the plot's area under no tile with a species; of the plot"),
+            _column("tiles", pa.int32(), "number of tiles that were asked; of the plot"),
+            _column("matched", pa.int32(), "number of tiles that show a species; of the plot"),
+        ]
+    ),
+    key=("plot_id", "species_id"),
+)
 EMBEDDING_MAP = TableSpec(
     pa.schema(
         [
@@ -249,6 +283,7 @@ TABLES: dict[str, TableSpec] = {
     "base_tile_embeddings": BASE_TILE_EMBEDDINGS,
     "finetuned_tile_embeddings": FINETUNED_TILE_EMBEDDINGS,
     "tile_predictions": TILE_PREDICTIONS,
+    "species_cover": SPECIES_COVER,
     "submission": SUBMISSION,
     "leaderboard": LEADERBOARD,
     "embedding_map": EMBEDDING_MAP,

@@ -1,6 +1,7 @@
 """Pictures of shards: a contact sheet of photographs, and a plot with its tiles and their labels."""
 
 import io
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
@@ -89,6 +90,12 @@ def shortened(
     while line and draw.textlength(line + "…", font=font) > room:
         line = line[:-1]
     return line + "…"
+
+
+def drawable(name: str) -> str:
+    """Write a name in letters that Pillow's own font has: accents go, a hybrid's × becomes x."""
+    plain = unicodedata.normalize("NFKD", name.replace("×", "x").replace("ß", "ss").replace("ø", "o"))
+    return "".join(letter if letter.isascii() else "?" for letter in plain if not unicodedata.combining(letter))
 
 
 def _jpeg(picture: Image.Image) -> bytes:

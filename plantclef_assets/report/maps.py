@@ -1,14 +1,13 @@
 """Pictures of maps: the same photographs as points in several spaces, side by side, coloured by species."""
 
 import io
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from plantclef_assets.report.figures import shortened
+from plantclef_assets.report.figures import drawable, shortened
 
 COLOURS = ((68, 119, 170), (238, 102, 119), (34, 136, 51), (204, 187, 68), (170, 51, 119))
 """Paul Tol's "bright" scheme, which all kinds of colour vision tell apart (https://personal.sron.nl/~pault/)."""
@@ -51,7 +50,7 @@ def draw_map(
     if len(species) > len(COLOURS):
         raise ValueError(f"a map shows {len(COLOURS)} species at most, not {len(species)}")
     colours = dict(zip(species, COLOURS, strict=False))
-    labels = [(colours[one], _drawable(names.get(one) or str(one))) for one in species]
+    labels = [(colours[one], drawable(names.get(one) or str(one))) for one in species]
     width = _MARGIN + len(panels) * (_SIDE + _MARGIN)
     lines = _flow(labels, width - 2 * _MARGIN)
     below = _MARGIN + _TITLE + _SIDE + _MARGIN // 2
@@ -124,12 +123,6 @@ def _text(draw: ImageDraw.ImageDraw, place: tuple[float, float], text: str, size
     """Write a line whose left end and middle are at a place."""
     font = ImageFont.load_default(size * _SCALE)
     draw.text((place[0] * _SCALE, place[1] * _SCALE), text, fill=colour, font=font, anchor="lm")
-
-
-def _drawable(name: str) -> str:
-    """Write a name in letters that Pillow's own font has: accents go, a hybrid's × becomes x."""
-    plain = unicodedata.normalize("NFKD", name.replace("×", "x").replace("ß", "ss").replace("ø", "o"))
-    return "".join(letter if letter.isascii() else "?" for letter in plain if not unicodedata.combining(letter))
 
 
 def _png(picture: Image.Image) -> bytes:

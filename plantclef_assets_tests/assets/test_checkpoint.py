@@ -136,13 +136,14 @@ def test_plots_alone_are_answered_by_the_checkpoint(archive: Path, with_checkpoi
         "plot_images",
         "finetuned_tile_embeddings",
         "tile_predictions",
+        "species_cover",
         "submission",
         "leaderboard",
     }
     chain = (
         ("finetuned_backbone,class_map,plot_manifest", None, None),
         ("classifier", "finetuned_head", None),
-        ("plot_images,finetuned_tile_embeddings,tile_predictions", "00", "01"),
+        ("plot_images,finetuned_tile_embeddings,tile_predictions,species_cover", "00", "01"),
         ("submission,leaderboard", "finetuned_head_2x2", None),
     )
     for selection, first, last in chain:
@@ -155,6 +156,9 @@ def test_plots_alone_are_answered_by_the_checkpoint(archive: Path, with_checkpoi
     answers = read_submission(Path(settings.lake, "submission", "finetuned_head_2x2.csv"))
     assert len(answers) == 4
     assert all(row.species_ids for row in answers)
+    cover = lake.read(Artifact("species_cover", "00")).to_pylist()
+    assert {(row["binomial"], row["genus"]) for row in cover} <= {(f"Planta {one} L.", None) for one in CLASSES}
+    assert {(row["family"], row["gbif_species_id"]) for row in cover} == {(None, None)}, "a checkpoint has names alone"
 
 
 def test_the_head_scores_tiles_as_the_whole_model_does(archive: Path, with_checkpoint: Callable[..., Settings]) -> None:

@@ -30,6 +30,7 @@ DOWNSTREAM = {
     "plot_images": "base_tile_embeddings",
     "base_tile_embeddings": "tile_predictions",
     "finetuned_tile_embeddings": "tile_predictions",
+    "tile_predictions": "species_cover",
     "submission": "leaderboard",
 }
 """What is downstream of an asset and can be in one run with it. All that follows the other assets has partitions of
@@ -46,6 +47,7 @@ FIRST = {
     "base_tile_embeddings": "00",
     "finetuned_tile_embeddings": "00",
     "tile_predictions": "00",
+    "species_cover": "00",
     "classifier": "base_cls",
     "submission": "base_cls_full",
 }

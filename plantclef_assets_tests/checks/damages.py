@@ -70,7 +70,13 @@ def _row_lost(asset: str) -> Inflict:
         return settings
 
     # These do not count rows but photographs or plots, whose number only the figures know.
-    counted = asset in ("class_map", "base_tile_embeddings", "finetuned_tile_embeddings", "tile_predictions")
+    counted = asset in (
+        "class_map",
+        "base_tile_embeddings",
+        "finetuned_tile_embeddings",
+        "tile_predictions",
+        "species_cover",
+    )
     return inflict if counted else _rows(asset, without_last_row)
 
 
@@ -195,8 +201,16 @@ def _of_another_type(column: str) -> Change:
 def _plot_twice(own_lake: OwnLake, survey: Path) -> Settings:
     settings, artifact = own_lake(), Artifact("plot_images", FIRST["plot_images"])
     rows = record_of(settings, artifact).figures["rows_in"] + 1
-    rewrite(settings, artifact, lambda table: pa.concat_tables([table, table.slice(0, 1)]), figures={"rows_in": rows})
+    rewrite(settings, artifact, _first_row_twice, figures={"rows_in": rows})
     return settings
+
+
+def _first_row_twice(table: pa.Table) -> pa.Table:
+    return pa.concat_tables([table, table.slice(0, 1)])
+
+
+def _first_plot_lost(table: pa.Table) -> pa.Table:
+    return table.filter(pc.not_equal(table.column("plot_id"), table.column("plot_id")[0]))
 
 
 def _foreign_label(table: pa.Table) -> pa.Table:
@@ -217,6 +231,7 @@ _SCHEMA_DAMAGES = {
     "base_tile_embeddings": _without("height"),
     "finetuned_tile_embeddings": _without("height"),
     "tile_predictions": _of_another_type("height"),
+    "species_cover": _without("genus"),
     "submission": _without("run"),
     "leaderboard": _without("tiling"),
     "embedding_map": _without("held_out"),
@@ -228,6 +243,7 @@ _LABELLED = (
     "base_embeddings",
     "finetuned_embeddings",
     "tile_predictions",
+    "species_cover",
     "embedding_map",
 )
 WITH_FINETUNED = ("finetuned_backbone", "finetuned_embeddings", "finetuned_tile_embeddings", "embedding_map")
@@ -285,6 +301,11 @@ DAMAGES |= {
     ),
     ("tile_predictions", "probabilities_sorted"): Damage(_rows("tile_predictions", _first_two_swapped), blocking=True),
     ("tile_predictions", "confident_somewhere"): Damage(_rows("tile_predictions", _all_as_likely)),
+    ("species_cover", "unique_keys"): Damage(_rows("species_cover", _first_row_twice), blocking=True),
+    ("species_cover", "every_plot"): Damage(_rows("species_cover", _first_plot_lost), blocking=True),
+    ("species_cover", "cover_valid"): Damage(
+        _rows("species_cover", lambda table: with_value(table, "coverage", 0, 1.5)), blocking=True
+    ),
     ("submission", "valid_submission"): Damage(_plot_missing_in_csv, blocking=True, names="base_cls_full.2024.csv"),
     ("submission", "species_per_plot"): Damage(_rows("submission", _same, species_per_plot=0.25)),
     ("leaderboard", "scores_valid"): Damage(

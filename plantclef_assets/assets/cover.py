@@ -1,0 +1,42 @@
+"""Cover: which species show in each plot, where, and how much of it they cover; the answer for ecologists.
+
+What belongs here: assets that tell plots in terms of tiles and area. What does not: lists for the challenge
+(`submissions.py`).
+"""
+
+from collections.abc import Mapping
+
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
+
+from plantclef_assets.assets.common import platform_asset
+from plantclef_assets.assets.pictures import covered_plot
+from plantclef_assets.lake.provenance import Lineage, Recipe
+from plantclef_assets.materialization import in_this_process, materialize
+from plantclef_assets.partitions import Families
+from plantclef_assets.resources import LakeResource
+from plantclef_assets.scoring.cover_files import SpeciesCover
+from plantclef_assets.settings import Settings
+
+
+def cover_assets(settings: Settings, families: Families, recipes: Mapping[str, Recipe]) -> list[AssetsDefinition]:
+    """Make the assets of this module; there are none without plots."""
+    if not settings.has_plots:
+        return []
+    run = settings.cover_run
+
+    @platform_asset(
+        "species_cover",
+        "cover",
+        settings,
+        recipes,
+        kinds={"csv", "json", "parquet"},
+        partitions=families.plots,
+        deps=["tile_predictions", "plot_images", "class_map"],
+        description="The species of each plot of a shard with the tiles that show them and the share of the plot that "
+        f"these cover, by {run.feature_set} on {run.tiling}; as a table, as a CSV for spreadsheets, and as JSON.",
+    )
+    def species_cover(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
+        make = SpeciesCover(lake.lake, run.feature_set, run.tiling, settings.cover.min_score, settings.cover.max_rank)
+        return materialize(context, Lineage(lake.lake, recipes), in_this_process(make), covered_plot(lake.lake))
+
+    return [species_cover]
