@@ -13,13 +13,14 @@ import pytest
 from dagster import DagsterInstance
 
 from plantclef_assets.lake.catalog import open_catalog
+from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.scoring.cover import union_area
-from plantclef_assets.scoring.cover_files import box_of
+from plantclef_assets.scoring.cover_files import SpeciesCover, box_of
 from plantclef_assets.settings import Settings, SettingsError
 from plantclef_assets_tests.assets.test_materialization import materialization_metadata, stamps
 from plantclef_assets_tests.checks.chain_runs import evaluate_checks, failed
-from plantclef_assets_tests.checks.lake_damage import rewrite
+from plantclef_assets_tests.checks.lake_damage import rewrite, with_column
 from plantclef_assets_tests.tiny import failed_checks, materialize, tiny_settings
 
 OwnLake = Callable[..., Settings]
@@ -106,6 +107,20 @@ def test_a_plot_without_tiles_has_its_row(own_lake: OwnLake) -> None:
     )
     lost = [row for row in made_again(settings) if row["plot_id"] == "PLOT-1-20240501"]
     assert [(row["species_id"], row["tiles"], row["uncovered"]) for row in lost] == [(None, 0, 1.0)]
+
+
+def test_names_have_no_authors_and_a_genus_that_the_class_map_lacks_is_read_from_them(own_lake: OwnLake) -> None:
+    written = ["Bellis perennis L.", "Salvia × sylvestris L.", None]
+    settings = own_lake()
+    rewrite(settings, Artifact("class_map"), lambda table: with_column(table, "species", pa.array(written)))
+    make = SpeciesCover(Lake(settings.lake), "base_cls", "2x2", 0.0, 3)
+    make(Shard(FIRST, {}))
+    told = {(row["binomial"], row["name"], row["genus"]) for row in Lake(settings.lake).read(FIRST).to_pylist()}
+    assert told == {
+        ("Bellis perennis", written[0], "Bellis"),
+        ("Salvia × sylvestris", written[1], "Salvia"),
+        (None, None, None),
+    }
 
 
 def test_run_and_rank_are_settings(own_lake: OwnLake) -> None:
