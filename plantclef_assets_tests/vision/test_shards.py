@@ -25,11 +25,11 @@ def lake(tmp_path: Path) -> Lake:
     return lake
 
 
-def embed(lake, backbone, tilings, spec=BASE_TILE_EMBEDDINGS, asset="base_tile_embeddings"):
+def embed(lake, backbone, tilings, spec=BASE_TILE_EMBEDDINGS, asset="base_tile_embeddings", source="plot_images"):
     """Give the rows of the shard, and how many pictures the model was shown."""
     shown = []
     embedding = Embedding(backbone, batch_size=4, threads=1, advance=shown.append)
-    EmbeddedTiles(lake, embedding, spec, tilings, 64, 10**6)(Shard(Artifact(asset, "00"), {}))
+    EmbeddedTiles(lake, embedding, spec, source, tilings, 64, 10**6)(Shard(Artifact(asset, "00"), {}))
     return lake.read(Artifact(asset, "00")).to_pylist(), sum(shown)
 
 
