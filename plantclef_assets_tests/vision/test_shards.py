@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from plantclef_assets.lake.schemas import BASE_TILE_EMBEDDINGS, FINETUNED_TILE_EMBEDDINGS, PLOT_IMAGES
+from plantclef_assets.lake.schemas import BASE_TILE_EMBEDDINGS, FINETUNED_TILE_EMBEDDINGS, PLOT_IMAGES, VALIDATION_PLOTS
 from plantclef_assets.lake.shards import Shard, write_shard
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.vision.shards import EmbeddedTiles, Embedding
@@ -52,6 +52,17 @@ def test_the_features_of_a_tile_do_not_depend_on_the_tilings_beside_it(lake, sma
     for tiling, expected in alone.items():
         rows = [row for row in together if row["tiling"] == tiling]
         assert rows == expected
+
+
+def test_plots_of_another_asset_are_embedded_alike(lake, small_backbone):
+    plots = [row | {"species_ids": [1], "objects": []} for row in lake.read(Artifact("plot_images", "00")).to_pylist()]
+    with write_shard(lake, Shard(Artifact("validation_plots", "00"), {}), VALIDATION_PLOTS) as table:
+        table.add(plots)
+    tilings = ["2x2", "full"]
+    surveyed = embed(lake, small_backbone, tilings)
+    of_validation = "base_validation_tile_embeddings"
+    assert embed(lake, small_backbone, tilings, asset=of_validation, source="validation_plots") == surveyed
+    assert lake.exists(Artifact(of_validation, "00"))
 
 
 def test_shared_tiles_without_dct(lake, small_backbone):
