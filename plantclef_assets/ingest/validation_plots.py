@@ -221,8 +221,7 @@ def _chance(seed: int, *stream: int) -> np.random.Generator:
 
 def _take_least_used(keys: Sequence[Key], used: Counter[Key], count: int, rng: np.random.Generator) -> list[Key]:
     """Take `count` of the keys at most, those used least so far, in random order among equals; notes their use."""
-    order = rng.permutation(len(keys))
-    counts = np.array([used[keys[one]] for one in order])
-    taken = [keys[order[place]] for place in np.argsort(counts, kind="stable")[:count]]
+    order = [keys[place] for place in rng.permutation(len(keys)).tolist()]
+    taken = sorted(order, key=lambda key: used[key])[:count]
     used.update(taken)
     return taken

@@ -191,8 +191,9 @@ def ground_of(photographs: Sequence[Image.Image], view: View, side: int, rng: np
 
 def _layout(photographs: Sequence[tuple[int, str]], rng: np.random.Generator) -> list[Plant]:
     """Spread plants: each on the freest of some spots, large ones below small ones."""
-    sides = np.exp(rng.uniform(*np.log(SIDES), len(photographs)))
-    sides = np.clip(sides * min(1.0, math.sqrt(_MOST_COVERED / float((sides**2).sum()))), *SIDES)
+    smallest, largest = SIDES
+    sides = smallest * (largest / smallest) ** rng.random(len(photographs))
+    sides = np.clip(sides * min(1.0, math.sqrt(_MOST_COVERED / float((sides**2).sum()))), smallest, largest)
     plants: list[Plant] = []
     order = sorted(range(len(photographs)), key=lambda one: -sides[one])
     for one in order:
