@@ -36,6 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     chain["classifiers"] = families.feature_sets
     if settings.has_plots:
         chain |= {"plot_side": families.plots, "results": families.runs}
+    if settings.composes_plots:
+        chain["validation_side"] = families.validation_plots
     with DagsterInstance.get() as instance:
         for job, family in chain.items():
             if not _materialize(defs, instance, job, family):

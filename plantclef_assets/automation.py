@@ -16,9 +16,9 @@ _PLOT_ASSETS = ("plot_manifest", "plot_images", "tile_predictions", "species_cov
 
 def build_jobs(settings: Settings) -> list[Any]:
     """Make the jobs that the settings give; each works on a range of one partition family."""
-    backbones, embeddings, tiles = (
+    backbones, embeddings, tiles, validation_tiles = (
         [f"{backbone}_{what}" for backbone in settings.backbones]
-        for what in ("backbone", "embeddings", "tile_embeddings")
+        for what in ("backbone", "embeddings", "tile_embeddings", "validation_tile_embeddings")
     )
     demo = ["demo_survey"] if settings.uses_demo_survey else []
     # What is trained here waits for every shard, so it is no part of a run over some of them.
@@ -56,6 +56,14 @@ def build_jobs(settings: Settings) -> list[Any]:
             description="The classifier of each feature set, and the map of two backbones; needs all training shards.",
         )
     )
+    if settings.composes_plots:
+        jobs.append(
+            define_asset_job(
+                "validation_side",
+                AssetSelection.assets("validation_plots", *validation_tiles),
+                description="Plots composed of held-out photographs, and their tiles; needs all training shards.",
+            )
+        )
     if settings.has_plots:
         jobs += [
             define_asset_job(

@@ -19,6 +19,7 @@ from plantclef_assets.assets.predictions import prediction_assets
 from plantclef_assets.assets.reports import report_assets
 from plantclef_assets.assets.sources import source_assets
 from plantclef_assets.assets.submissions import submission_assets
+from plantclef_assets.assets.validation import validation_assets
 from plantclef_assets.automation import build_jobs
 from plantclef_assets.checks import build_checks
 from plantclef_assets.partitions import build_families
@@ -44,6 +45,7 @@ def build_defs(settings: Settings | None = None, resource_overrides: Mapping[str
         assets=[
             *source_assets(settings, recipes),
             *image_assets(settings, families, recipes),
+            *validation_assets(settings, families, recipes),
             *backbone_assets(settings, recipes),
             *embedding_assets(settings, families, recipes),
             *classifier_assets(settings, families, recipes),

@@ -20,15 +20,17 @@ class Families:
 
     training: StaticPartitionsDefinition
     plots: StaticPartitionsDefinition
+    validation_plots: StaticPartitionsDefinition
     feature_sets: StaticPartitionsDefinition
     runs: StaticPartitionsDefinition
 
 
 def build_families(settings: Settings) -> Families:
-    """Make the families: two of shards, the feature sets, and the runs of the result table."""
+    """Make the families: three of shards, the feature sets, and the runs of the result table."""
     return Families(
         training=StaticPartitionsDefinition(shard_keys(settings.training_shards)),
         plots=StaticPartitionsDefinition(shard_keys(settings.plot_shards)),
+        validation_plots=StaticPartitionsDefinition(list(settings.validation.shard_keys)),
         feature_sets=StaticPartitionsDefinition(list(settings.feature_sets)),
         runs=StaticPartitionsDefinition(list(settings.active_runs)),
     )

@@ -1,4 +1,4 @@
-"""The tables of a profile: the runs of the leaderboard, the cover of species, how classifiers and backbones learn.
+"""The tables of a profile: its runs, the cover of species, the validation plots, how classifiers and backbones learn.
 
 What belongs here: what one row of such a table may say. What does not: settings of a single value (`settings.py`).
 """
@@ -9,12 +9,14 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeInt,
     PositiveInt,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
 )
 
+from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.scoring.aggregation import check_aggregation
 from plantclef_assets.vision.tiling import parse_tiling
 
@@ -115,3 +117,31 @@ class FinetuningSettings(BaseModel):
     logit_adjustment: float = Field(default=0.5, ge=0)
     average: float = Field(default=0.97, ge=0, lt=1)
     holdout_share: float = Field(default=0.1, gt=0, lt=1)
+
+
+class ValidationSettings(BaseModel):
+    """The plots that are composed of held-out photographs, to choose settings by (see `ingest/validation_plots.py`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    plots: NonNegativeInt = 48
+    """0 switches them off."""
+    shards: PositiveInt = 2
+    side: int = Field(default=1024, ge=64, le=8192)
+    species: tuple[PositiveInt, PositiveInt] = (2, 8)
+
+    @model_validator(mode="after")
+    def _check_shards_and_species(self) -> Self:
+        if self.plots and self.shards > self.plots:
+            raise ValueError(f"{self.shards} shards of {self.plots} plots would leave some empty; set fewer shards")
+        least, most = self.species
+        if least > most:
+            raise ValueError(
+                f"species is [{least}, {most}], but the first is the least number on a plot, so the smaller"
+            )
+        return self
+
+    @property
+    def shard_keys(self) -> tuple[str, ...]:
+        """The keys of their shards."""
+        return tuple(shard_keys(self.shards))

@@ -34,6 +34,8 @@ def build_recipes(settings: Settings) -> dict[str, Recipe]:
         recipes.append(_embedding_map_recipe(settings))
     if settings.has_plots:
         recipes += _plot_recipes(settings)
+    if settings.composes_plots:
+        recipes.append(_validation_plots_recipe(settings))
     if settings.uses_demo_survey:
         recipes.append(Recipe("demo_survey", "1", beside=lambda lake, _: (Path(lake.root, "demo_survey"),)))
     return {recipe.asset: recipe for recipe in recipes}
@@ -97,18 +99,18 @@ def _backbone_recipes(backbone: str, settings: Settings) -> Iterable[Recipe]:
             config=lambda _: {**computation(settings)},
             partitions=tuple(shard_keys(settings.training_shards)),
         )
-    if settings.has_plots:
+    for source, shards in tiled_sources(settings).items():
         yield Recipe(
-            f"{backbone}_tile_embeddings",
+            tile_embeddings_of(source, backbone),
             version,
-            inputs=lambda shard: (Artifact("plot_images", shard), weights),
+            inputs=lambda shard, source=source: (Artifact(source, shard), weights),
             config=lambda _: {
                 **computation(settings),
                 "tilings": list(tilings_of(backbone, settings)),
                 "tile_size": tile_size(backbone, settings),
                 "max_pixels": settings.max_pixels,
             },
-            partitions=tuple(shard_keys(settings.plot_shards)),
+            partitions=shards,
         )
 
 
@@ -246,6 +248,36 @@ def _plot_recipes(settings: Settings) -> Iterable[Recipe]:
         config=lambda _: {"transect_patterns": list(settings.transect_patterns)},
         sources=lambda: {"plot_truth": _file_digest(settings, settings.plot_truth)},
     )
+
+
+def _validation_plots_recipe(settings: Settings) -> Recipe:
+    photographs = [
+        Artifact(asset, shard)
+        for asset in ("raw_images", "resized_images")
+        for shard in shard_keys(settings.training_shards)
+    ]
+    return Recipe(
+        "validation_plots",
+        "1",
+        inputs=_only(*photographs, Artifact("class_map")),
+        config=lambda _: {
+            **settings.validation.model_dump(mode="json"),
+            "validation_share": settings.classifier.validation_share,
+            "seed": settings.seed,
+        },
+        partitions=settings.validation.shard_keys,
+    )
+
+
+def tiled_sources(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Give the assets whose plots are cut into tiles and embedded, each with the keys of its shards."""
+    plots = {"plot_images": tuple(shard_keys(settings.plot_shards))} if settings.has_plots else {}
+    return plots | ({"validation_plots": settings.validation.shard_keys} if settings.composes_plots else {})
+
+
+def tile_embeddings_of(source: str, backbone: str) -> str:
+    """Name the asset of a backbone's tile embeddings of the plots of a source."""
+    return f"{backbone}_{'validation_' if source == 'validation_plots' else ''}tile_embeddings"
 
 
 def backbone_settings(backbone: str, settings: Settings) -> tuple[str, str, int | None]:

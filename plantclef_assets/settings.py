@@ -38,7 +38,13 @@ from plantclef_assets.locations import (
     resolve_location,
     split_checksum,
 )
-from plantclef_assets.profile_tables import ClassifierSettings, CoverSettings, FinetuningSettings, RunSettings
+from plantclef_assets.profile_tables import (
+    ClassifierSettings,
+    CoverSettings,
+    FinetuningSettings,
+    RunSettings,
+    ValidationSettings,
+)
 
 PREFIX = "PLANTCLEF_"
 _PROFILES = PACKAGE_FOLDER / "profiles"
@@ -115,6 +121,7 @@ class Settings(BaseSettings):
     """The submission format of `<run>.csv`; the other one is written beside it."""
     classifier: ClassifierSettings = ClassifierSettings()
     finetuning: FinetuningSettings = FinetuningSettings()
+    validation: ValidationSettings = ValidationSettings()
     runs: dict[str, RunSettings] = {}
     cover: CoverSettings = CoverSettings()
     transect_patterns: tuple[str, ...] = ()
@@ -230,6 +237,11 @@ class Settings(BaseSettings):
     def has_training(self) -> bool:
         """Whether there are training photographs; without them a checkpoint's own classifier answers alone."""
         return self.training_metadata is not None
+
+    @property
+    def composes_plots(self) -> bool:
+        """Whether validation plots are composed: of training photographs, for the runs of a survey."""
+        return self.has_training and self.has_plots and self.validation.plots > 0
 
     @property
     def trains_backbone(self) -> bool:

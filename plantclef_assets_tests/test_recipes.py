@@ -17,7 +17,7 @@ def test_embeddings_record_precision_and_compiling(
     settings = tiny_settings(tiny_survey, tmp_path / "lake", device="cpu", compile=compile, **finetuned)
     recipes = build_recipes(settings)
     embeddings = [recipe for asset, recipe in recipes.items() if asset.endswith("_embeddings")]
-    assert len(embeddings) == 4
+    assert len(embeddings) == 6
     for recipe in embeddings:
         config = recipe.config(None)
         assert (config["precision"], config["compiled"]) == ("fp32", compiled), recipe.asset

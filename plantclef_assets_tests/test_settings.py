@@ -187,6 +187,11 @@ def test_what_is_not_available_yet_is_said_in_one_sentence(
         ("CLASSIFIER__EPOCHS", "0", "greater than 0, not '0'"),
         ("CLASSIFIER__EPOCS", "3", "there is no such setting"),
         ("CLASSIFIER__VALIDATION_SHARE", "1", "less than 1"),
+        ("VALIDATION__PLOTS", "-1", "greater than or equal to 0, not '-1'"),
+        ("VALIDATION__PLOTS", "1", "2 shards of 1 plots would leave some empty"),
+        ("VALIDATION__SIDE", "20", "greater than or equal to 64"),
+        ("VALIDATION__SPECIES", "[5, 3]", "species is [5, 3], but the first is the least number"),
+        ("VALIDATION__SPECIES", "[0, 3]", "greater than 0"),
         ("TRANSECT_PATTERNS", '["(["]', "is no regular expression"),
         ("TRANSECT_PATTERNS", '["CBN-.*"]', "needs a group"),
         (
@@ -349,8 +354,9 @@ def test_no_run_may_ask_for_more_of_a_tile_than_is_kept(with_variables: Set, fil
 
 
 def test_single_values_of_a_group_can_be_set(with_variables: Set) -> None:
-    settings = with_variables(CLASSIFIER__EPOCHS=3)
+    settings = with_variables(CLASSIFIER__EPOCHS=3, VALIDATION__PLOTS=0)
     assert (settings.classifier.epochs, settings.classifier.batch_size) == (3, 32)
+    assert not settings.composes_plots
 
 
 @pytest.mark.parametrize(

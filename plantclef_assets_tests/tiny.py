@@ -127,6 +127,7 @@ def tiny_settings(survey: Path, lake: Path, **changes: Any) -> Settings:
         "image_size": 48,
         "workers": 1,
         "classifier": {"epochs": 15},
+        "validation": {"plots": 6, "side": 240},
     }
     return load_settings(**(values | changes))
 
@@ -164,6 +165,7 @@ CHAIN = (
     ("raw_images,resized_images,base_embeddings", "00", "02"),
     ("classifier", "base_dct", "base_cls"),
     ("plot_images,base_tile_embeddings,tile_predictions,species_cover", "00", "01"),
+    ("validation_plots,base_validation_tile_embeddings", "00", "01"),
     ("submission,leaderboard", "base_cls_full", "base_dct_2x2_max2"),
 )
 """The whole chain: selections, each with the range of its partition family."""
@@ -172,6 +174,7 @@ FINETUNED_CHAIN = (
     ("raw_images,resized_images,base_embeddings,finetuned_backbone,finetuned_embeddings", "00", "02"),
     ("classifier,embedding_map", "base_dct", "finetuned_head"),
     ("plot_images,base_tile_embeddings,finetuned_tile_embeddings,tile_predictions,species_cover", "00", "01"),
+    ("validation_plots,base_validation_tile_embeddings,finetuned_validation_tile_embeddings", "00", "01"),
     ("submission,leaderboard", "base_cls_full", "finetuned_head_2x2"),
 )
 """The same with a fine-tuned backbone."""

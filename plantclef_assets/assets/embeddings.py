@@ -18,7 +18,7 @@ from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.materialization import MakeShards, materialize
 from plantclef_assets.partitions import Families
-from plantclef_assets.recipes import tile_size, tilings_of
+from plantclef_assets.recipes import tile_embeddings_of, tile_size, tiled_sources, tilings_of
 from plantclef_assets.resources import AcceleratorResource, LakeResource
 from plantclef_assets.settings import Settings
 
@@ -32,8 +32,8 @@ def embedding_assets(settings: Settings, families: Families, recipes: Mapping[st
     for backbone in settings.backbones:
         if settings.has_training:
             assets.append(_photograph_embeddings(backbone, settings, families, recipes))
-        if settings.has_plots:
-            assets.append(_tile_embeddings(backbone, settings, families, recipes))
+        for source in tiled_sources(settings):
+            assets.append(_tile_embeddings(source, backbone, settings, families, recipes))
     return assets
 
 
@@ -68,9 +68,11 @@ def _photograph_embeddings(
 
 
 def _tile_embeddings(
-    backbone: str, settings: Settings, families: Families, recipes: Mapping[str, Recipe]
+    source: str, backbone: str, settings: Settings, families: Families, recipes: Mapping[str, Recipe]
 ) -> AssetsDefinition:
-    name, tilings = f"{backbone}_tile_embeddings", tilings_of(backbone, settings)
+    name, tilings = tile_embeddings_of(source, backbone), tilings_of(backbone, settings)
+    validates = source == "validation_plots"
+    plots = "validation plot" if validates else "plot"
 
     @platform_asset(
         name,
@@ -78,10 +80,10 @@ def _tile_embeddings(
         settings,
         recipes,
         kinds={"torch", "timm"},
-        partitions=families.plots,
+        partitions=families.validation_plots if validates else families.plots,
         accelerated=True,
-        deps=["plot_images", f"{backbone}_backbone"],
-        description=f"The features of each tile ({', '.join(tilings)}) of each plot, from the {backbone} backbone; "
+        deps=[source, f"{backbone}_backbone"],
+        description=f"The features of each tile ({', '.join(tilings)}) of each {plots}, from the {backbone} backbone; "
         "a plot is decoded once for all its tilings.",
     )
     def tile_embeddings(
@@ -91,11 +93,17 @@ def _tile_embeddings(
 
         def make(embedding: "Embedding") -> MakeShard:
             return EmbeddedTiles(
-                lake.lake, embedding, TABLES[name], tilings, tile_size(backbone, settings), settings.max_pixels
+                lake.lake,
+                embedding,
+                TABLES[name],
+                source,
+                tilings,
+                tile_size(backbone, settings),
+                settings.max_pixels,
             )
 
         count = _tiles(lake.lake, tilings)
-        run = _on_accelerator(context, lake.lake, accelerator, backbone, "plot_images", count, make)
+        run = _on_accelerator(context, lake.lake, accelerator, backbone, source, count, make)
         return materialize(context, Lineage(lake.lake, recipes), run)
 
     return tile_embeddings

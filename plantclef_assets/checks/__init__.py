@@ -17,12 +17,24 @@ from plantclef_assets.checks import (
     reports,
     sources,
     submissions,
+    validation,
 )
 from plantclef_assets.checks.judging import Check, checks_of
 from plantclef_assets.lake.provenance import Recipe
 from plantclef_assets.settings import Settings
 
-_MODULES = (sources, images, backbones, embeddings, classifiers, predictions, cover, submissions, reports)
+_MODULES = (
+    sources,
+    images,
+    backbones,
+    embeddings,
+    classifiers,
+    predictions,
+    cover,
+    validation,
+    submissions,
+    reports,
+)
 
 
 def build_checks(settings: Settings, recipes: Mapping[str, Recipe]) -> list[AssetChecksDefinition]:

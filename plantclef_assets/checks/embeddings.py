@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from plantclef_assets.checks.judging import Check, Evidence, Finding
 from plantclef_assets.checks.tables import table_checks
 from plantclef_assets.lake.store import Artifact
+from plantclef_assets.recipes import tile_embeddings_of, tiled_sources
 from plantclef_assets.settings import Settings
 
 
@@ -16,7 +17,9 @@ def checks(settings: Settings) -> dict[str, list[Check]]:
     by_asset: dict[str, list[Check]] = {}
     for backbone in settings.backbones:
         by_asset[f"{backbone}_embeddings"] = [*table_checks(f"{backbone}_embeddings"), covered]
-        by_asset[f"{backbone}_tile_embeddings"] = [*table_checks(f"{backbone}_tile_embeddings"), complete]
+        for source in tiled_sources(settings):
+            tiles = tile_embeddings_of(source, backbone)
+            by_asset[tiles] = [*table_checks(tiles), complete]
     return by_asset
 
 
@@ -47,15 +50,16 @@ def _every_tile(evidence: Evidence) -> Iterable[Finding]:
 
 
 def _every_tile_by_size(
-    evidence: Evidence, artifact: Artifact, plots: int, tilings: Sequence[str]
+    evidence: Evidence, artifact: Artifact, count: int, tilings: Sequence[str]
 ) -> Iterable[Finding]:
     """Count the tiles of each plot where their number depends on its size."""
     from plantclef_assets.vision.tiling import tile_boxes
 
-    sizes = evidence.lake.read(Artifact("plot_images", artifact.partition), ["plot_id", "width", "height"])
+    plots, *_ = evidence.recipe.inputs(artifact.partition)
+    sizes = evidence.lake.read(plots, ["plot_id", "width", "height"])
     found = Counter(evidence.lake.read(artifact, ["plot_id"]).column("plot_id").to_pylist())
-    if len(found) != plots:
-        yield Finding(artifact, f"{artifact}: tiles of {len(found)} plots, not {plots}")
+    if len(found) != count:
+        yield Finding(artifact, f"{artifact}: tiles of {len(found)} plots, not {count}")
     for row in sizes.to_pylist():
         plot, size = row["plot_id"], (row["width"], row["height"])
         if plot in found:

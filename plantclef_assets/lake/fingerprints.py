@@ -42,8 +42,8 @@ class Fingerprint:
             self._stream(path + "/lengths").update(_numbers(pc.list_value_length(column), np.int64))
             self._feed(path, column.flatten())
         elif pa.types.is_struct(kind):
-            for part, values in zip(kind, column.flatten(), strict=True):
-                self._feed(f"{path}/{part.name}", values)
+            for field, values in zip(kind, column.flatten(), strict=True):
+                self._feed(f"{path}/{field.name}", values)
         elif pa.types.is_string(kind) or pa.types.is_binary(kind):
             lengths = pc.binary_length(column)
             self._stream(path + "/lengths").update(_numbers(lengths, np.int64))

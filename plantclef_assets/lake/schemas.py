@@ -76,6 +76,20 @@ _TILE = (
     _column("width", pa.int32(), "width of the tile, px"),
     _column("height", pa.int32(), "height of the tile, px"),
 )
+_PLOT = (
+    _PLOT_ID,
+    _column("width", pa.int32(), "upright width, px"),
+    _column("height", pa.int32(), "upright height, px"),
+)
+_OBJECT = (
+    _SPECIES_ID,
+    _IMAGE_NAME,
+    _column("x", pa.int32(), "left edge of what is pasted, px"),
+    _column("y", pa.int32(), "upper edge of what is pasted, px"),
+    _column("width", pa.int32(), "width within the plot, px"),
+    _column("height", pa.int32(), "height within the plot, px"),
+    _column("visible_share", pa.float32(), "share of its area that is seen, through its mask and those above it"),
+)
 _PHOTOGRAPH = (_IMAGE_NAME, _SPECIES_ID, _OBS_ID, _ORGAN, _LEARN_TAG)
 _EMBEDDED = (_IMAGE_NAME, _SPECIES_ID, _OBS_ID, _LEARN_TAG, _CLS)
 
@@ -154,13 +168,14 @@ RESIZED_IMAGES = TableSpec(
     pa.schema([*_PHOTOGRAPH, _column("data", pa.binary(), "JPEG of the resized centre square")]),
     key=("image_name",),
 )
-PLOT_IMAGES = TableSpec(
+PLOT_IMAGES = TableSpec(pa.schema([*_PLOT, _column("data", pa.binary(), "the file as published")]), key=("plot_id",))
+VALIDATION_PLOTS = TableSpec(
     pa.schema(
         [
-            _PLOT_ID,
-            _column("width", pa.int32(), "upright width, px"),
-            _column("height", pa.int32(), "upright height, px"),
-            _column("data", pa.binary(), "the file as published"),
+            *_PLOT,
+            _column("data", pa.binary(), "JPEG of the composed plot"),
+            _column("species_ids", pa.list_(pa.int64()), "species of which enough is seen, ascending: the truth"),
+            _column("objects", pa.list_(pa.struct(_OBJECT)), "the photographs pasted, the topmost last"),
         ]
     ),
     key=("plot_id",),
@@ -278,10 +293,13 @@ TABLES: dict[str, TableSpec] = {
     "raw_images": RAW_IMAGES,
     "resized_images": RESIZED_IMAGES,
     "plot_images": PLOT_IMAGES,
+    "validation_plots": VALIDATION_PLOTS,
     "base_embeddings": BASE_EMBEDDINGS,
     "finetuned_embeddings": FINETUNED_EMBEDDINGS,
     "base_tile_embeddings": BASE_TILE_EMBEDDINGS,
     "finetuned_tile_embeddings": FINETUNED_TILE_EMBEDDINGS,
+    "base_validation_tile_embeddings": BASE_TILE_EMBEDDINGS,
+    "finetuned_validation_tile_embeddings": FINETUNED_TILE_EMBEDDINGS,
     "tile_predictions": TILE_PREDICTIONS,
     "species_cover": SPECIES_COVER,
     "submission": SUBMISSION,

@@ -72,7 +72,7 @@ class EmbeddedPhotographs:
 
 @dataclass(frozen=True)
 class EmbeddedTiles:
-    """Makes shards of base_tile_embeddings or finetuned_tile_embeddings.
+    """Makes shards of the tile embeddings of a backbone, of a survey's plots or of validation plots.
 
     A plot is decoded once for all its tilings, and a tile that several tilings share is embedded once.
     """
@@ -80,6 +80,8 @@ class EmbeddedTiles:
     lake: Lake
     embedding: Embedding
     spec: TableSpec
+    source: str
+    """The asset that the plots are in: plot_images, or another with its columns."""
     tilings: Sequence[str]
     tile_size: int
     max_pixels: int
@@ -88,7 +90,7 @@ class EmbeddedTiles:
         """Write one shard; plots that cannot be decoded go to quarantine."""
         widths = {name: self.embedding.widths[name] for name in self.spec.vectors}
         with write_shard(self.lake, shard, self.spec, widths=widths) as table:
-            plots = _counted(read_rows(self.lake, Artifact("plot_images", shard.artifact.partition)), table)
+            plots = _counted(read_rows(self.lake, Artifact(self.source, shard.artifact.partition)), table)
             embedded = embed_views(
                 self.embedding.backbone,
                 plots,

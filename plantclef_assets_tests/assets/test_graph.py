@@ -92,6 +92,9 @@ def test_every_edge_between_families_waits_for_what_it_needs(tiny_survey: Path, 
     assert upstream_keys(defs, "finetuned_backbone", None, "resized_images") == training
     assert upstream_keys(defs, "tile_predictions", "01", "base_tile_embeddings") == {"01"}
     assert upstream_keys(defs, "submission", "base_cls_full", "tile_predictions") == plots
+    assert upstream_keys(defs, "validation_plots", "01", "raw_images") == training
+    assert upstream_keys(defs, "validation_plots", "01", "resized_images") == training
+    assert upstream_keys(defs, "base_validation_tile_embeddings", "01", "validation_plots") == {"01"}
     assert upstream_keys(defs, "leaderboard", None, "submission") == set(settings.active_runs)
     assert upstream_keys(defs, "embedding_map", None, "base_embeddings") == training
     assert upstream_keys(defs, "embedding_map", None, "finetuned_embeddings") == training
@@ -104,6 +107,7 @@ def test_finetuned_assets_exist_only_with_finetuned_weights(tiny_survey: Path, t
         "finetuned_backbone",
         "finetuned_embeddings",
         "finetuned_tile_embeddings",
+        "finetuned_validation_tile_embeddings",
         "embedding_map",
     }
     assert tuned["classifier"]["partitions"] == ["base_dct", "base_cls", "finetuned_cls", "finetuned_head"]
@@ -134,6 +138,16 @@ def test_without_plots_there_is_no_plot_side(tiny_survey: Path, tmp_path: Path) 
         "base_embeddings",
         "classifier",
     }
+
+
+@pytest.mark.parametrize(("changes", "composed"), [({}, True), ({"plots": 0}, False)])
+def test_validation_plots_can_be_switched_off(
+    tiny_survey: Path, tmp_path: Path, changes: dict[str, int], composed: bool
+) -> None:
+    defs = build_defs(tiny_settings(tiny_survey, tmp_path, validation=changes))
+    validating = {name for name in describe(defs) if "validation" in name}
+    assert validating == ({"validation_plots", "base_validation_tile_embeddings"} if composed else set())
+    assert ("validation_side" in {job.name for job in defs.jobs or []}) is composed
 
 
 if __name__ == "__main__":

@@ -70,13 +70,7 @@ def _row_lost(asset: str) -> Inflict:
         return settings
 
     # These do not count rows but photographs or plots, whose number only the figures know.
-    counted = asset in (
-        "class_map",
-        "base_tile_embeddings",
-        "finetuned_tile_embeddings",
-        "tile_predictions",
-        "species_cover",
-    )
+    counted = asset in ("class_map", "tile_predictions", "species_cover") or asset.endswith("_tile_embeddings")
     return inflict if counted else _rows(asset, without_last_row)
 
 
@@ -198,8 +192,8 @@ def _of_another_type(column: str) -> Change:
     return lambda table: with_column(table, column, table.column(column).cast(pa.int64()))
 
 
-def _plot_twice(own_lake: OwnLake, survey: Path) -> Settings:
-    settings, artifact = own_lake(), Artifact("plot_images", FIRST["plot_images"])
+def _plot_twice(asset: str, own_lake: OwnLake, survey: Path) -> Settings:
+    settings, artifact = own_lake(), Artifact(asset, FIRST[asset])
     rows = record_of(settings, artifact).figures["rows_in"] + 1
     rewrite(settings, artifact, _first_row_twice, figures={"rows_in": rows})
     return settings
@@ -230,6 +224,9 @@ _SCHEMA_DAMAGES = {
     "finetuned_embeddings": _without("obs_id"),
     "base_tile_embeddings": _without("height"),
     "finetuned_tile_embeddings": _without("height"),
+    "validation_plots": _without("width"),
+    "base_validation_tile_embeddings": _without("height"),
+    "finetuned_validation_tile_embeddings": _without("height"),
     "tile_predictions": _of_another_type("height"),
     "species_cover": _without("genus"),
     "submission": _without("run"),
@@ -246,7 +243,13 @@ _LABELLED = (
     "species_cover",
     "embedding_map",
 )
-WITH_FINETUNED = ("finetuned_backbone", "finetuned_embeddings", "finetuned_tile_embeddings", "embedding_map")
+WITH_FINETUNED = (
+    "finetuned_backbone",
+    "finetuned_embeddings",
+    "finetuned_tile_embeddings",
+    "finetuned_validation_tile_embeddings",
+    "embedding_map",
+)
 """The assets that exist only with a fine-tuned backbone; their damages are done to a lake that has one."""
 
 DAMAGES: dict[tuple[str, str], Damage] = {}
@@ -272,12 +275,23 @@ for _backbone_name in ("base", "finetuned"):
     _asset = f"{_backbone_name}_embeddings"
     DAMAGES[_asset, "vectors_usable"] = Damage(_rows(_asset, _zero_vector), blocking=True)
     DAMAGES[_asset, "classes_covered"] = Damage(partial(_species_never_embedded, _asset), names="1000003")
-    _asset = f"{_backbone_name}_tile_embeddings"
-    DAMAGES[_asset, "vectors_usable"] = Damage(_rows(_asset, _zero_vector), blocking=True)
-    DAMAGES[_asset, "every_tile"] = Damage(_rows(_asset, without_last_row), blocking=True)
+    for _asset in (f"{_backbone_name}_tile_embeddings", f"{_backbone_name}_validation_tile_embeddings"):
+        DAMAGES[_asset, "vectors_usable"] = Damage(_rows(_asset, _zero_vector), blocking=True)
+        DAMAGES[_asset, "every_tile"] = Damage(_rows(_asset, without_last_row), blocking=True)
 
 DAMAGES |= {
-    ("plot_images", "unique_keys"): Damage(_plot_twice, blocking=True),
+    ("plot_images", "unique_keys"): Damage(partial(_plot_twice, "plot_images"), blocking=True),
+    ("validation_plots", "unique_keys"): Damage(partial(_plot_twice, "validation_plots"), blocking=True),
+    ("validation_plots", "labels_in_class_map"): Damage(_rows("validation_plots", _same, species=[999]), blocking=True),
+    ("validation_plots", "truth_as_pasted"): Damage(
+        _rows("validation_plots", lambda table: with_value(table, "species_ids", 0, [1000001])), blocking=True
+    ),
+    ("validation_plots", "held_out_photographs"): Damage(
+        _rows("validation_plots", _same, not_held_out=1, first_not_held_out=["a.jpg"]), blocking=True
+    ),
+    ("validation_plots", "species_covered"): Damage(
+        _rows("validation_plots", _same, held_out_species=[*SPECIES, 1000004]), names="1000004"
+    ),
     ("training_metadata", "readable_numbers"): Damage(_unreadable_altitude),
     ("class_map", "contiguous_classes"): Damage(
         _rows("class_map", lambda table: with_value(table, "class_index", 2, 7)), blocking=True

@@ -39,10 +39,12 @@ def rewrite(
     widths = {field.name: field.type.list_size for field in table.schema if pa.types.is_fixed_size_list(field.type)}
     fields = [field.with_type(VECTOR) if field.name in widths else field for field in table.schema]
     key = tuple(name for name in TABLES[artifact.asset].key if name in table.column_names)
+    labelled = "species_id" in TABLES[artifact.asset].columns.names  # else its maker counts species in its own way
+    counted = {name for name in _COUNTED if labelled or name != "species"}
     kept = {
         name: value
         for name, value in record.figures.items()
-        if name not in _COUNTED and not name.startswith("probabilities_")
+        if name not in counted and not name.startswith("probabilities_")
     }
     spec, origin = TableSpec(pa.schema(fields), key), {**record.provenance, **(provenance or {})}
     with write_table(lake, artifact, spec, origin, widths=widths, enforced=False) as writer:

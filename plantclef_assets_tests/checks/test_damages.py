@@ -60,7 +60,16 @@ def test_a_check_finds_its_damage(
 
 @pytest.mark.parametrize(
     "asset",
-    ["base_embeddings", "finetuned_embeddings", "classifier", "species_cover", "leaderboard", "embedding_map"],
+    [
+        "base_embeddings",
+        "finetuned_embeddings",
+        "classifier",
+        "tile_predictions",
+        "species_cover",
+        "leaderboard",
+        "embedding_map",
+        "base_validation_tile_embeddings",
+    ],
 )
 def test_without_damage_the_report_that_follows_is_made(asset: str, finetuned_lake: Settings) -> None:
     result, after = materialize_with_downstream(finetuned_lake, asset)

@@ -20,6 +20,8 @@ COLUMNS: dict[str, pa.Array] = {
     "truths": pa.array([True, False, None, True, True, False, False, False]),
     "lists": pa.array([[1, 2], [], None, [3], [4, 5, 6], [], [7], [8]], pa.list_(pa.int64())),
     "texts": pa.array([["a"], [], None, ["b", "c"], [""], [None], ["d"], ["e"]], pa.list_(pa.string())),
+    "structs": pa.array([{"a": 1, "b": "x"}, None, {"a": None, "b": ""}, *({"a": row, "b": "y"} for row in range(5))]),
+    "objects": pa.array([[{"a": 1}, {"a": 2}], [], None, [{"a": 3}], [None], [], [{"a": 4}], [{"a": None}]]),
     "vectors": pa.array([[float(row), row + 0.5] for row in range(8)], pa.list_(pa.float32(), 2)),
 }
 
@@ -78,6 +80,12 @@ def test_one_missing_row_matters(name: str) -> None:
         (pa.array(["a"]), pa.array([b"a"], pa.binary())),
         (pa.array([[1, 2], [3]]), pa.array([[1], [2, 3]])),
         (pa.array([[1], None]), pa.array([[1], []])),
+        (pa.array([{"a": 1, "b": 2}]), pa.array([{"a": 2, "b": 1}])),
+        (pa.array([{"a": 1}]), pa.array([{"b": 1}])),
+        (
+            pa.array([{"a": None}, None], pa.struct({"a": pa.int64()})),
+            pa.array([None, {"a": None}], pa.struct({"a": pa.int64()})),
+        ),
         (pa.array([[1.0, 2.0]], pa.list_(pa.float32(), 2)), pa.array([[1.0, 3.0]], pa.list_(pa.float32(), 2))),
         (pa.array([[1.0, 2.0]], pa.list_(pa.float32(), 2)), pa.array([[1.0, 2.0]], pa.list_(pa.float32()))),
     ],

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from plantclef_assets.lake.schemas import BASE_TILE_EMBEDDINGS, FINETUNED_TILE_EMBEDDINGS, PLOT_IMAGES
+from plantclef_assets.lake.schemas import BASE_TILE_EMBEDDINGS, FINETUNED_TILE_EMBEDDINGS, PLOT_IMAGES, VALIDATION_PLOTS
 from plantclef_assets.lake.shards import Shard, write_shard
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.vision.shards import EmbeddedTiles, Embedding
@@ -25,11 +25,11 @@ def lake(tmp_path: Path) -> Lake:
     return lake
 
 
-def embed(lake, backbone, tilings, spec=BASE_TILE_EMBEDDINGS, asset="base_tile_embeddings"):
+def embed(lake, backbone, tilings, spec=BASE_TILE_EMBEDDINGS, asset="base_tile_embeddings", source="plot_images"):
     """Give the rows of the shard, and how many pictures the model was shown."""
     shown = []
     embedding = Embedding(backbone, batch_size=4, threads=1, advance=shown.append)
-    EmbeddedTiles(lake, embedding, spec, tilings, 64, 10**6)(Shard(Artifact(asset, "00"), {}))
+    EmbeddedTiles(lake, embedding, spec, source, tilings, 64, 10**6)(Shard(Artifact(asset, "00"), {}))
     return lake.read(Artifact(asset, "00")).to_pylist(), sum(shown)
 
 
@@ -52,6 +52,17 @@ def test_the_features_of_a_tile_do_not_depend_on_the_tilings_beside_it(lake, sma
     for tiling, expected in alone.items():
         rows = [row for row in together if row["tiling"] == tiling]
         assert rows == expected
+
+
+def test_plots_of_another_asset_are_embedded_alike(lake, small_backbone):
+    plots = [row | {"species_ids": [1], "objects": []} for row in lake.read(Artifact("plot_images", "00")).to_pylist()]
+    with write_shard(lake, Shard(Artifact("validation_plots", "00"), {}), VALIDATION_PLOTS) as table:
+        table.add(plots)
+    tilings = ["2x2", "full"]
+    surveyed = embed(lake, small_backbone, tilings)
+    of_validation = "base_validation_tile_embeddings"
+    assert embed(lake, small_backbone, tilings, asset=of_validation, source="validation_plots") == surveyed
+    assert lake.exists(Artifact(of_validation, "00"))
 
 
 def test_shared_tiles_without_dct(lake, small_backbone):

@@ -1,0 +1,227 @@
+"""Validation plots: a survey with a truth for any data set, composed of its held-out photographs.
+
+Plot number n is a pure function of the seed, n and the held-out photographs. Of every three plots the first two are
+visits to one place, the third is a place of its own. What belongs here: which photographs a plot is made of, and the
+shards. What does not: pixels (`vision/composition.py`).
+"""
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from plantclef_assets.ingest.held_out import fetch_photographs, read_split
+from plantclef_assets.lake.schemas import VALIDATION_PLOTS
+from plantclef_assets.lake.shards import Shard, write_shard
+from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.vision.composition import (
+    LEAST_VISIBLE,
+    View,
+    box_of,
+    compose,
+    ground_of,
+    lay_out,
+    revisit,
+    without_hidden_species,
+)
+from plantclef_assets.vision.decoding import decode_image
+from plantclef_assets.vision.resizing import encode_jpeg
+
+JPEG_QUALITY = 90
+
+_PLANTS = (0.55, 0.3, 0.15)
+"""How often a species is on a plot with one, two or three photographs, of different observations."""
+_GROUNDS = 2
+"""So many photographs lend their colours to a place's ground."""
+_CHOICE, _LAYOUT, _VIEW, _GROUND, _LIGHT, _DATE = range(6)
+"""What chance decides, each from a stream of its own."""
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+class TooFewPhotographsError(ValueError):
+    """There are not enough held-out species to compose plots of."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """What grows on a place, and whose colours its ground has.
+
+    Attributes:
+        number: from 0.
+        photographs: (species_id, image_name) of each plant.
+        grounds: image names.
+    """
+
+    number: int
+    photographs: tuple[tuple[int, str], ...]
+    grounds: tuple[str, ...]
+
+    @property
+    def image_names(self) -> set[str]:
+        """All photographs that are needed."""
+        return {name for _, name in self.photographs} | set(self.grounds)
+
+
+def plan_places(
+    held_out: Mapping[int, Mapping[str, Sequence[str]]], plots: int, species: tuple[int, int], seed: int
+) -> list[Place]:
+    """Choose the photographs of each place, those that were chosen least so far first.
+
+    The number of species is long-tailed: `least` + i with probability in proportion to 1 / (i + 1).
+
+    Args:
+        held_out: photographs by species and observation.
+        plots: how many plots there are.
+        species: least and greatest number of species on a place.
+        seed: of all chance.
+
+    Returns:
+        the places; those of fewer plots are the first of those of more.
+
+    Raises:
+        TooFewPhotographsError: there are fewer than `least` species.
+    """
+    least, most = species
+    if len(held_out) < least:
+        raise TooFewPhotographsError(
+            f"validation plots need photographs of {least} species that no classifier was trained on, and there are "
+            f"{len(held_out)}: give more photographs, or a greater PLANTCLEF_CLASSIFIER__VALIDATION_SHARE where they "
+            "have no learn_tag, or set PLANTCLEF_VALIDATION__PLOTS to 0"
+        )
+    ids = np.array(sorted(held_out), np.int64)
+    every = [name for observations in held_out.values() for names in observations.values() for name in names]
+    numbers = np.arange(least, min(most, len(ids)) + 1)
+    weights = 1 / (numbers - least + 1)
+    used_species: Counter[int] = Counter()
+    used_observations: Counter[tuple[int, str]] = Counter()
+    places = []
+    for number in range(_visit(plots - 1)[0] + 1):
+        rng = _chance(seed, _CHOICE, number)
+        count = int(rng.choice(numbers, p=weights / weights.sum()))
+        chosen: list[tuple[int, str]] = []
+        for one in _take_least_used(ids.tolist(), used_species, count, rng):
+            observations = [(one, observation) for observation in held_out[one]]
+            plants = 1 + int(rng.choice(len(_PLANTS), p=_PLANTS))
+            for _, observation in _take_least_used(observations, used_observations, plants, rng):
+                chosen.append((one, str(rng.choice(held_out[one][observation]))))
+        places.append(Place(number, tuple(chosen), tuple(rng.choice(every, _GROUNDS).tolist())))
+    return places
+
+
+@dataclass(frozen=True)
+class ValidationPlots:
+    """Makes shards of validation_plots from the keys of resized_images and the bytes of raw_images."""
+
+    lake: Lake
+    training_shards: Sequence[str]
+    shards: Sequence[str]
+    plots: int
+    side: int
+    species: tuple[int, int]
+    validation_share: float
+    """Of the classifiers' split, with `seed`."""
+    seed: int
+    max_pixels: int
+
+    def __call__(self, shard: Shard) -> None:
+        """Write one shard: a run of consecutive plots.
+
+        Raises:
+            MissingArtifactError: a shard of photographs, or the class map, is not in the lake.
+            MissingPhotographsError: raw_images and resized_images do not fit together.
+            TooFewPhotographsError: there are not enough held-out species.
+        """
+        photographs = read_split(
+            self.lake, self.training_shards, validation_share=self.validation_share, seed=self.seed
+        )
+        places = plan_places(photographs.by_species, self.plots, self.species, self.seed)
+        numbers = self._numbers(shard)
+        names = set[str]().union(*(places[_visit(number)[0]].image_names for number in numbers))
+        encoded = fetch_photographs(self.lake, photographs, names)
+        with write_shard(self.lake, shard, VALIDATION_PLOTS) as table:
+            found: set[int] = set()
+            for number in numbers:
+                table.rows_in += 1
+                row = self._compose(number, places, encoded)
+                table.add([row])
+                found.update(row["species_ids"])
+            trained = photographs.not_held_out(names)
+            table.figures = {
+                "species": sorted(found),
+                "held_out_species": sorted(photographs.by_species),
+                "photographs": len(names),
+                "not_held_out": len(trained),
+                "first_not_held_out": trained[:5],
+            }
+
+    def _numbers(self, shard: Shard) -> range:
+        place, shards = self.shards.index(shard.artifact.partition or ""), len(self.shards)
+        return range(place * self.plots // shards, (place + 1) * self.plots // shards)
+
+    def _compose(self, number: int, places: Sequence[Place], encoded: Mapping[str, bytes]) -> dict[str, Any]:
+        """Compose plot `number`; gives its row."""
+        at, visit = _visit(number)
+        place = places[at]
+        images = {name: decode_image(encoded[name], max_pixels=self.max_pixels) for name in sorted(place.image_names)}
+        plants = lay_out(place.photographs, _chance(self.seed, _LAYOUT, at))
+        view = revisit(plants, _chance(self.seed, _VIEW, at)) if visit else View()
+        shown = without_hidden_species(view.of(plants), self.side)
+        ground = ground_of([images[name] for name in place.grounds], view, self.side, _chance(self.seed, _GROUND, at))
+        light = _chance(self.seed, _LIGHT, at, visit)
+        picture = compose([plant for plant, _ in shown], images, ground, self.side, light)
+        objects = []
+        for plant, share in shown:
+            x, y, width, height = box_of(plant, self.side)
+            pasted = {"species_id": plant.species_id, "image_name": plant.image_name, "visible_share": share}
+            objects.append(pasted | {"x": x, "y": y, "width": width, "height": height})
+        return {
+            "plot_id": plot_name(number, self.seed),
+            "width": self.side,
+            "height": self.side,
+            "data": encode_jpeg(picture, JPEG_QUALITY),
+            "species_ids": species_seen(objects),
+            "objects": objects,
+        }
+
+
+def species_seen(objects: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Give the truth that follows from the objects of a plot: the species of which enough is seen, ascending."""
+    return sorted({one["species_id"] for one in objects if one["visible_share"] >= LEAST_VISIBLE})
+
+
+def plot_name(number: int, seed: int) -> str:
+    """Name a plot as surveys do: place and date, `VAL-0007-20240501`; a place's second visit is a year later."""
+    place, visit = _visit(number)
+    rng = _chance(seed, _DATE, place, visit)
+    return f"VAL-{place:04d}-{2024 + visit}{rng.integers(5, 9):02d}{rng.integers(1, 29):02d}"
+
+
+def read_truth(lake: Lake, shards: Sequence[str]) -> dict[str, list[int]]:
+    """Give the species of each validation plot, by its name.
+
+    Raises:
+        MissingArtifactError: a shard is not in the lake.
+    """
+    tables = (lake.read(Artifact("validation_plots", shard), ["plot_id", "species_ids"]) for shard in shards)
+    return {row["plot_id"]: row["species_ids"] for table in tables for row in table.to_pylist()}
+
+
+def _visit(number: int) -> tuple[int, int]:
+    """Give the place of a plot and which visit to it this is."""
+    group, rest = divmod(number, 3)
+    return 2 * group + rest // 2, rest % 2
+
+
+def _chance(seed: int, *stream: int) -> np.random.Generator:
+    return np.random.default_rng([seed % 2**32, *stream])
+
+
+def _take_least_used(keys: Sequence[Key], used: Counter[Key], count: int, rng: np.random.Generator) -> list[Key]:
+    """Take `count` of the keys at most, those used least so far, in random order among equals; notes their use."""
+    order = [keys[place] for place in rng.permutation(len(keys)).tolist()]
+    taken = sorted(order, key=lambda key: used[key])[:count]
+    used.update(taken)
+    return taken
