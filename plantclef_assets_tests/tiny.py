@@ -164,7 +164,7 @@ CHAIN = (
     ("raw_images,resized_images,base_embeddings", "00", "02"),
     ("classifier", "base_dct", "base_cls"),
     ("plot_images,base_tile_embeddings,tile_predictions", "00", "01"),
-    ("submission,leaderboard", "base_cls_full", "base_dct_2x2_max2"),
+    ("submission,leaderboard,run_agreement", "base_cls_full", "base_dct_2x2_max2"),
 )
 """The whole chain: selections, each with the range of its partition family."""
 FINETUNED_CHAIN = (
@@ -172,7 +172,7 @@ FINETUNED_CHAIN = (
     ("raw_images,resized_images,base_embeddings,finetuned_backbone,finetuned_embeddings", "00", "02"),
     ("classifier,embedding_map", "base_dct", "finetuned_head"),
     ("plot_images,base_tile_embeddings,finetuned_tile_embeddings,tile_predictions", "00", "01"),
-    ("submission,leaderboard", "base_cls_full", "finetuned_head_2x2"),
+    ("submission,leaderboard,run_agreement", "base_cls_full", "finetuned_head_2x2"),
 )
 """The same with a fine-tuned backbone."""
 
