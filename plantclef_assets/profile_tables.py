@@ -1,4 +1,4 @@
-"""The tables of a profile: the runs of the leaderboard, and how classifiers and backbones are trained.
+"""The tables of a profile: runs, sweeps, and how classifiers and backbones are trained.
 
 What belongs here: what one row of such a table may say. What does not: settings of a single value (`settings.py`).
 """
@@ -18,6 +18,7 @@ from pydantic import (
 
 from plantclef_assets.locations import check_readable
 from plantclef_assets.scoring.rules import Rule, check_rule
+from plantclef_assets.scoring.sweep import expand_grid
 from plantclef_assets.vision.tiling import parse_tiling
 
 _AGGREGATION_PARAMETERS = (
@@ -95,6 +96,40 @@ class RunSettings(BaseModel):
     def needs_all_classes(self) -> bool:
         """Whether it reads the probabilities of all classes, not the best species of each tile."""
         return self.species_list is not None or self.rule.needs_all_classes
+
+
+_SWEEP_GRID: dict[str, Any] = {
+    "argmax_union": {},
+    "topk_union": {"top_per_tile": [2, 3, 5], "min_score": ["none", 0.1, 0.3], "min_species": [1]},
+    "max": {"species_per_plot": [1, 2, 3, 4, 5, 6, 7, 8, 9]},
+    "mean": {"species_per_plot": [1, 2, 3, 4, 5, 6, 7, 8, 9]},
+    "threshold": {"min_score": [0.05, 0.1, 0.2, 0.3, 0.5, 0.7], "min_species": [1]},
+    "vote": {"min_votes": [1, 2, 3], "min_species": [1]},
+    "bisection": {"mean_species_per_plot": [2, 2.5, 3, 3.5, 4, 4.5, 5], "scored_by": ["max", "mean"]},
+    "bayesian": {"min_z": ["none", 2, 4, 8], "species_per_plot": [2, 3, 4, 5, 7], "min_species": [1]},
+    "prior": ["none", "frequency", "region"],
+    "prior_power": [0.5, 1],
+}
+"""Rules that teams have reported, around the numbers that were best: two to four species a plot."""
+
+
+class SweepSettings(BaseModel):
+    """Which rules a sweep tries: every combination of a grid (see `scoring/sweep.py`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    grid: dict[str, Any] = _SWEEP_GRID
+
+    @field_validator("grid")
+    @classmethod
+    def _check_grid(cls, value: dict[str, Any]) -> dict[str, Any]:
+        expand_grid(value)
+        return value
+
+    @property
+    def rules(self) -> list[Rule]:
+        """The rules of the grid."""
+        return expand_grid(self.grid)
 
 
 class ClassifierSettings(BaseModel):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Protocol
 
 import numpy as np
@@ -89,10 +90,9 @@ class Distributions:
 
 def _runs_of_rows(batch: pa.RecordBatch, tiling: str, column: str) -> Iterator[tuple[str, np.ndarray]]:
     """Give the features of rows in a row that are of one plot, with its name; rows of other tilings are left out."""
-    used = np.array(batch.column("tiling").to_pylist(), object) == tiling
     vectors = batch.column(column)
-    features = np.asarray(vectors.flatten(), np.float32).reshape(-1, vectors.type.list_size)[used]
-    names = np.array(batch.column("plot_id").to_pylist(), object)[used]
-    starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]]) if len(names) else []
-    for start, end in zip(starts, [*starts[1:], len(names)], strict=True):
-        yield names[start], features[start:end]
+    features = np.asarray(vectors.flatten(), np.float32).reshape(-1, vectors.type.list_size)
+    names = batch.column("plot_id").to_pylist()
+    used = (row for row, name in enumerate(batch.column("tiling").to_pylist()) if name == tiling)
+    for name, rows in groupby(used, key=names.__getitem__):
+        yield name, features[list(rows)]
