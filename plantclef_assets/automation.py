@@ -73,8 +73,8 @@ def build_jobs(settings: Settings) -> list[Any]:
             ),
             define_asset_job(
                 "results",
-                AssetSelection.assets("submission", "leaderboard"),
-                description="The submission of each run, and the leaderboard; needs all plot shards.",
+                AssetSelection.assets("submission", "leaderboard", "run_agreement"),
+                description="The submission of each run, the leaderboard, how alike runs are; needs all plot shards.",
             ),
         ]
     return jobs

@@ -6,11 +6,13 @@ so every edge between two families names one of the mappings below.
 (https://docs.dagster.io/guides/build/partitions-and-backfills)
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from dagster import AllPartitionMapping, PartitionMapping, StaticPartitionMapping, StaticPartitionsDefinition
 
 from plantclef_assets.lake.keys import shard_keys
+from plantclef_assets.profile_tables import RunSettings
 from plantclef_assets.settings import Settings
 
 
@@ -46,6 +48,14 @@ def used_feature_sets(settings: Settings) -> PartitionMapping:
     """Let every plot shard wait for the classifiers that some run uses."""
     plots = set(shard_keys(settings.plot_shards))
     return StaticPartitionMapping({run.feature_set: plots for run in settings.active_runs.values()})
+
+
+def read_by_runs(
+    keys: Iterable[str], reads: Callable[[str, RunSettings], bool], settings: Settings
+) -> PartitionMapping:
+    """Let each run wait for those upstream keys that it reads."""
+    runs = settings.active_runs.items()
+    return StaticPartitionMapping({key: {name for name, run in runs if reads(key, run)} for key in keys})
 
 
 def every_partition() -> PartitionMapping:

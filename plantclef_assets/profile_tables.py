@@ -1,4 +1,4 @@
-"""The tables of a profile: its runs, the cover of species, the validation plots, how classifiers and backbones learn.
+"""The tables of a profile: runs, sweeps, cover, validation plots, and how classifiers and backbones learn.
 
 What belongs here: what one row of such a table may say. What does not: settings of a single value (`settings.py`).
 """
@@ -12,18 +12,22 @@ from pydantic import (
     NonNegativeInt,
     PositiveInt,
     SerializerFunctionWrapHandler,
+    field_validator,
     model_serializer,
     model_validator,
 )
 
 from plantclef_assets.lake.keys import shard_keys
-from plantclef_assets.scoring.aggregation import check_aggregation
+from plantclef_assets.locations import check_readable
+from plantclef_assets.scoring.rules import Rule, check_rule
+from plantclef_assets.scoring.sweep import expand_grid
 from plantclef_assets.vision.tiling import parse_tiling
 
 _AGGREGATION_PARAMETERS = (
     "species_per_plot",
     "min_species",
     "min_score",
+    "min_z",
     "min_votes",
     "top_per_tile",
     "mean_species_per_plot",
@@ -34,7 +38,8 @@ _AGGREGATION_PARAMETERS = (
 class RunSettings(BaseModel):
     """One row of the result table: a feature set × a tiling × an aggregation.
 
-    What the parameters of an aggregation mean is said in `scoring/selection.py` and `scoring/species_scores.py`.
+    What the parameters of an aggregation mean is said in `scoring/selection.py` and `scoring/species_scores.py`, what a
+    prior and a list of species do in `scoring/priors.py`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -45,16 +50,31 @@ class RunSettings(BaseModel):
     species_per_plot: PositiveInt | None = None
     min_species: PositiveInt | None = None
     min_score: float | None = Field(default=None, gt=0, le=1)
+    min_z: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     min_votes: PositiveInt | None = None
     top_per_tile: PositiveInt | None = None
     mean_species_per_plot: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    scored_by: Literal["max", "mean", "vote"] | None = None
+    scored_by: Literal["bayesian", "max", "mean", "vote"] | None = None
+    prior: Literal["frequency", "region"] | None = None
+    prior_power: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    species_list: str | None = None
+    """A file of the only species that may be answered: a CSV with a column species_id, or one id a line."""
     revisits: Literal["union", "vote", "mean"] | None = None
 
+    @field_validator("prior", mode="before")
+    @classmethod
+    def _none_is_a_word(cls, value: Any) -> Any:
+        return None if value == "none" else value
+
+    @field_validator("species_list")
+    @classmethod
+    def _check_species_list(cls, value: str | None) -> str | None:
+        return check_readable(value, "file")
+
     @model_validator(mode="after")
-    def _check_tiling_and_aggregation(self) -> Self:
+    def _check_tiling_and_rule(self) -> Self:
         parse_tiling(self.tiling)
-        check_aggregation(self.aggregation, self.aggregation_parameters, self.revisits)
+        check_rule(self.rule)
         return self
 
     @model_serializer(mode="wrap")
@@ -72,6 +92,51 @@ class RunSettings(BaseModel):
         """The parameters of the aggregation that are set."""
         values = {name: getattr(self, name) for name in _AGGREGATION_PARAMETERS}
         return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def rule(self) -> Rule:
+        """All of it that turns probabilities into lists; a list of species is not a part of it."""
+        power = 1.0 if self.prior_power is None else self.prior_power
+        return Rule(self.aggregation, self.aggregation_parameters, self.revisits, self.prior, power)
+
+    @property
+    def needs_all_classes(self) -> bool:
+        """Whether it reads the probabilities of all classes, not the best species of each tile."""
+        return self.species_list is not None or self.rule.needs_all_classes
+
+
+_SWEEP_GRID: dict[str, Any] = {
+    "argmax_union": {},
+    "topk_union": {"top_per_tile": [2, 3, 5], "min_score": ["none", 0.1, 0.3], "min_species": [1]},
+    "max": {"species_per_plot": [1, 2, 3, 4, 5, 6, 7, 8, 9]},
+    "mean": {"species_per_plot": [1, 2, 3, 4, 5, 6, 7, 8, 9]},
+    "threshold": {"min_score": [0.05, 0.1, 0.2, 0.3, 0.5, 0.7], "min_species": [1]},
+    "vote": {"min_votes": [1, 2, 3], "min_species": [1]},
+    "bisection": {"mean_species_per_plot": [2, 2.5, 3, 3.5, 4, 4.5, 5], "scored_by": ["max", "mean"]},
+    "bayesian": {"min_z": ["none", 2, 4, 8], "species_per_plot": [2, 3, 4, 5, 7], "min_species": [1]},
+    "prior": ["none", "frequency", "region"],
+    "prior_power": [0.5, 1],
+}
+"""Rules that teams have reported, around the numbers that were best: two to four species a plot."""
+
+
+class SweepSettings(BaseModel):
+    """Which rules a sweep tries: every combination of a grid (see `scoring/sweep.py`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    grid: dict[str, Any] = _SWEEP_GRID
+
+    @field_validator("grid")
+    @classmethod
+    def _check_grid(cls, value: dict[str, Any]) -> dict[str, Any]:
+        expand_grid(value)
+        return value
+
+    @property
+    def rules(self) -> list[Rule]:
+        """The rules of the grid."""
+        return expand_grid(self.grid)
 
 
 class CoverSettings(BaseModel):

@@ -15,7 +15,9 @@ from plantclef_assets.lake.keys import is_checkpoint_head, shard_keys
 from plantclef_assets.lake.provenance import Recipe
 from plantclef_assets.lake.store import Artifact
 from plantclef_assets.learning import maps
+from plantclef_assets.learning.features import split_feature_set
 from plantclef_assets.locations import HUB, is_demo, is_download
+from plantclef_assets.profile_tables import RunSettings
 from plantclef_assets.report.artifacts import map_picture
 from plantclef_assets.scoring.artifacts import submission_files
 from plantclef_assets.scoring.cover_files import cover_files
@@ -232,12 +234,12 @@ def _plot_recipes(settings: Settings) -> Iterable[Recipe]:
     yield Recipe(
         "submission",
         "1",
-        inputs=lambda _: (
-            *(Artifact("tile_predictions", shard) for shard in shards),
+        inputs=lambda run: (
+            *_seen_in_tiles(runs[run or ""], shards),
             Artifact("plot_manifest"),
             Artifact("class_map"),
         ),
-        config=lambda run: {"dialect": settings.dialect, **runs[run or ""].model_dump()},
+        config=lambda run: {"dialect": settings.dialect, **_run_config(runs[run or ""], settings)},
         beside=lambda lake, artifact: tuple(submission_files(lake, artifact, settings.dialect).values()),
         partitions=tuple(runs),
     )
@@ -248,6 +250,26 @@ def _plot_recipes(settings: Settings) -> Iterable[Recipe]:
         config=lambda _: {"transect_patterns": list(settings.transect_patterns)},
         sources=lambda: {"plot_truth": _file_digest(settings, settings.plot_truth)},
     )
+    yield Recipe("run_agreement", "1", inputs=_only(*(Artifact("submission", run) for run in runs)))
+
+
+def _seen_in_tiles(run: RunSettings, shards: Iterable[str]) -> tuple[Artifact, ...]:
+    """Give what a run's probabilities come from: the best species of each tile, or features and classifier."""
+    if not run.needs_all_classes:
+        return tuple(Artifact("tile_predictions", shard) for shard in shards)
+    backbone, _ = split_feature_set(run.feature_set)
+    features = (Artifact(f"{backbone}_tile_embeddings", shard) for shard in shards)
+    return (*features, Artifact("classifier", run.feature_set, "safetensors"))
+
+
+def _run_config(run: RunSettings, settings: Settings) -> Mapping[str, Any]:
+    """Give what matters of a run; a list of species is known by its sha256, wherever it lies."""
+    config = run.model_dump()
+    if run.prior == "region":
+        config["region_patterns"] = list(settings.region_patterns)
+    if run.species_list is not None:
+        config["species_list"] = _file_digest(settings, run.species_list)
+    return config
 
 
 def _validation_plots_recipe(settings: Settings) -> Recipe:

@@ -38,6 +38,7 @@ from plantclef_assets.locations import (
     resolve_location,
     split_checksum,
 )
+from plantclef_assets.presets import check_presets, preset_runs
 from plantclef_assets.profile_tables import (
     ClassifierSettings,
     CoverSettings,
@@ -124,8 +125,12 @@ class Settings(BaseSettings):
     validation: ValidationSettings = ValidationSettings()
     runs: dict[str, RunSettings] = {}
     cover: CoverSettings = CoverSettings()
+    presets: tuple[str, ...] = ()
+    """Names of published rules that are added to the runs (see `presets.py`)."""
     transect_patterns: tuple[str, ...] = ()
     """Expressions whose first group names the transect of a plot; else its name without the last `-…` part."""
+    region_patterns: tuple[str, ...] = ()
+    """Expressions whose first group names the region of a plot; else the first `-…` part of its name."""
 
     @classmethod
     def settings_customise_sources(
@@ -181,16 +186,23 @@ class Settings(BaseSettings):
                 raise ValueError(f"the run name '{name}' may only have lower-case letters, digits and '_'")
         return value
 
-    @field_validator("transect_patterns")
+    @field_validator("presets")
     @classmethod
-    def _check_patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_presets(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        check_presets(value)
+        return value
+
+    @field_validator("transect_patterns", "region_patterns")
+    @classmethod
+    def _check_patterns(cls, value: tuple[str, ...], field: ValidationInfo) -> tuple[str, ...]:
+        what = str(field.field_name).removesuffix("_patterns")
         for pattern in value:
             try:
                 groups = re.compile(pattern).groups
             except re.error as error:
                 raise ValueError(f"'{pattern}' is no regular expression: {error}") from error
             if not groups:
-                raise ValueError(f"'{pattern}' needs a group (…) that names the transect")
+                raise ValueError(f"'{pattern}' needs a group (…) that names the {what}")
         return value
 
     @model_validator(mode="after")
@@ -208,8 +220,8 @@ class Settings(BaseSettings):
             raise ValueError(f"{PREFIX}PLOT_IMAGES: not set; without training photographs the plots are all there is")
         if self.plot_images and not self.active_runs:
             raise ValueError(f"{PREFIX}RUNS: no run is declared whose feature set exists; the plots need one at least")
-        for name, run in self.runs.items():
-            if (run.top_per_tile or 0) > self.top_k:
+        for name, run in self._declared_runs.items():
+            if (run.top_per_tile or 0) > self.top_k and not run.needs_all_classes:
                 raise ValueError(
                     f"{PREFIX}TOP_K: {self.top_k} species are kept of each tile, but the run '{name}' asks for the "
                     f"best {run.top_per_tile}"
@@ -282,8 +294,14 @@ class Settings(BaseSettings):
 
     @property
     def active_runs(self) -> dict[str, RunSettings]:
-        """The declared runs whose feature set exists."""
-        return {name: run for name, run in self.runs.items() if run.feature_set in self.feature_sets}
+        """The declared runs whose feature set exists, then those of the presets."""
+        return {name: run for name, run in self._declared_runs.items() if run.feature_set in self.feature_sets}
+
+    @property
+    def _declared_runs(self) -> dict[str, RunSettings]:
+        """The runs of the settings, and those of the presets that they do not declare themselves."""
+        presets = preset_runs(self.presets, self.feature_sets)
+        return self.runs | {name: run for name, run in presets.items() if name not in self.runs}
 
     @property
     def cover_run(self) -> RunSettings:

@@ -166,7 +166,7 @@ CHAIN = (
     ("classifier", "base_dct", "base_cls"),
     ("plot_images,base_tile_embeddings,tile_predictions,species_cover", "00", "01"),
     ("validation_plots,base_validation_tile_embeddings", "00", "01"),
-    ("submission,leaderboard", "base_cls_full", "base_dct_2x2_max2"),
+    ("submission,leaderboard,run_agreement", "base_cls_full", "base_dct_2x2_max2"),
 )
 """The whole chain: selections, each with the range of its partition family."""
 FINETUNED_CHAIN = (
@@ -175,7 +175,7 @@ FINETUNED_CHAIN = (
     ("classifier,embedding_map", "base_dct", "finetuned_head"),
     ("plot_images,base_tile_embeddings,finetuned_tile_embeddings,tile_predictions,species_cover", "00", "01"),
     ("validation_plots,base_validation_tile_embeddings,finetuned_validation_tile_embeddings", "00", "01"),
-    ("submission,leaderboard", "base_cls_full", "finetuned_head_2x2"),
+    ("submission,leaderboard,run_agreement", "base_cls_full", "finetuned_head_2x2"),
 )
 """The same with a fine-tuned backbone."""
 

@@ -14,6 +14,7 @@ from dagster import MetadataValue
 from plantclef_assets.lake.store import Artifact, Lake, Record
 from plantclef_assets.materialization import Describe
 from plantclef_assets.report import figures
+from plantclef_assets.report.agreement import draw_agreement
 from plantclef_assets.report.artifacts import map_picture
 from plantclef_assets.report.cover import Shown, draw_cover
 from plantclef_assets.report.curves import Curves, draw_curves
@@ -98,6 +99,18 @@ def leaderboard_table(lake: Lake) -> Describe:
 
     def describe(artifact: Artifact, record: Record) -> Mapping[str, Any]:
         return {"leaderboard": MetadataValue.md(markdown_table(lake.read(artifact)))}
+
+    return describe
+
+
+def run_agreement(lake: Lake, runs: Sequence[str]) -> Describe:
+    """Show how alike the runs are as a heat map, in the order of their declaration."""
+
+    def describe(artifact: Artifact, record: Record) -> Mapping[str, Any]:
+        rows = lake.read(artifact, ["run_a", "run_b", "jaccard"]).to_pylist()
+        alike = {frozenset((row["run_a"], row["run_b"])): row["jaccard"] for row in rows}
+        drawn = draw_agreement(runs, [[alike.get(frozenset((one, other)), 1.0) for other in runs] for one in runs])
+        return {"agreement": _picture(drawn, "agreement of runs", "png")}
 
     return describe
 

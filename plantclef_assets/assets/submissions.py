@@ -1,21 +1,24 @@
 """Submissions: one list of species for each plot, and how good the lists are.
 
-What belongs here: assets that aggregate tile predictions and score the result.
+What belongs here: assets that aggregate what was seen in tiles, and that score and compare the results.
 """
 
 from collections.abc import Mapping
 
 from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, MaterializeResult
 
+from plantclef_assets.assets import pictures
 from plantclef_assets.assets.common import platform_asset
-from plantclef_assets.assets.pictures import leaderboard_table, submission_preview
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.provenance import Lineage, Recipe
+from plantclef_assets.learning.features import split_feature_set
 from plantclef_assets.locations import is_demo
 from plantclef_assets.materialization import in_this_process, materialize
-from plantclef_assets.partitions import Families, every_partition
+from plantclef_assets.partitions import Families, every_partition, read_by_runs
+from plantclef_assets.profile_tables import RunSettings
 from plantclef_assets.resources import LakeResource
-from plantclef_assets.scoring.artifacts import Leaderboard, Run, Submissions
+from plantclef_assets.scoring.artifacts import Leaderboard, RunAgreement, Submissions
+from plantclef_assets.scoring.rules import Run
 from plantclef_assets.settings import Settings
 
 
@@ -23,10 +26,7 @@ def submission_assets(settings: Settings, families: Families, recipes: Mapping[s
     """Make the assets of this module; there are none without plots."""
     if not settings.has_plots:
         return []
-    runs = {
-        name: Run(run.feature_set, run.tiling, run.aggregation, run.aggregation_parameters, run.revisits)
-        for name, run in settings.active_runs.items()
-    }
+    runs = {name: _run(run, settings) for name, run in settings.active_runs.items()}
 
     @platform_asset(
         "submission",
@@ -35,13 +35,17 @@ def submission_assets(settings: Settings, families: Families, recipes: Mapping[s
         recipes,
         kinds={"csv", "parquet"},
         partitions=families.runs,
-        deps=[AssetDep("tile_predictions", partition_mapping=every_partition()), "plot_manifest", "class_map"],
+        deps=[*_seen_in_tiles(settings), "plot_manifest", "class_map"],
     )
     def submission(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
         """The species of every plot by one run, as the challenge wants them, in both dialects."""
-        make = Submissions(lake.lake, runs, shard_keys(settings.plot_shards), settings.dialect)
+        shards = shard_keys(settings.plot_shards)
+        make = Submissions(lake.lake, runs, shards, settings.dialect, settings.region_patterns)
         return materialize(
-            context, Lineage(lake.lake, recipes), in_this_process(make), submission_preview(lake.lake, settings.dialect)
+            context,
+            Lineage(lake.lake, recipes),
+            in_this_process(make),
+            pictures.submission_preview(lake.lake, settings.dialect),
         )
 
     @platform_asset(
@@ -56,6 +60,41 @@ def submission_assets(settings: Settings, families: Families, recipes: Mapping[s
         """Every run scored over the plots whose species are known."""
         truth = settings.resolve(settings.plot_truth) if settings.plot_truth else None
         make = Leaderboard(lake.lake, runs, truth, settings.transect_patterns)
-        return materialize(context, Lineage(lake.lake, recipes), in_this_process(make), leaderboard_table(lake.lake))
+        return materialize(
+            context, Lineage(lake.lake, recipes), in_this_process(make), pictures.leaderboard_table(lake.lake)
+        )
 
-    return [submission, leaderboard]
+    @platform_asset("run_agreement", "submissions", settings, recipes, kinds={"parquet"}, deps=["submission"])
+    def run_agreement(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
+        """How alike every two runs answer: the mean Jaccard index of their lists, and how long these are."""
+        make = RunAgreement(lake.lake, list(runs))
+        return materialize(
+            context, Lineage(lake.lake, recipes), in_this_process(make), pictures.run_agreement(lake.lake, list(runs))
+        )
+
+    return [submission, leaderboard, run_agreement]
+
+
+def _run(run: RunSettings, settings: Settings) -> Run:
+    species_list = None if run.species_list is None else settings.resolve(run.species_list)
+    return Run(run.feature_set, run.tiling, run.rule, species_list)
+
+
+def _seen_in_tiles(settings: Settings) -> list[AssetDep]:
+    """Give what the runs read: tile predictions, or the features and the classifier of those that need all classes."""
+    runs = settings.active_runs.values()
+    whole = [run for run in runs if run.needs_all_classes]
+    edges = [AssetDep("tile_predictions", partition_mapping=every_partition())] if len(whole) < len(runs) else []
+    for backbone in dict.fromkeys(split_feature_set(run.feature_set)[0] for run in whole):
+
+        def reads(shard: str, run: RunSettings, backbone: str = backbone) -> bool:
+            return run.needs_all_classes and split_feature_set(run.feature_set)[0] == backbone
+
+        mapping = read_by_runs(shard_keys(settings.plot_shards), reads, settings)
+        edges.append(AssetDep(f"{backbone}_tile_embeddings", partition_mapping=mapping))
+    if whole:
+        mapping = read_by_runs(
+            settings.feature_sets, lambda name, run: run.needs_all_classes and run.feature_set == name, settings
+        )
+        edges.append(AssetDep("classifier", partition_mapping=mapping))
+    return edges

@@ -1,4 +1,4 @@
-"""Checks of the submissions and of the leaderboard."""
+"""Checks of the submissions, the leaderboard and the agreement of runs."""
 
 from collections.abc import Iterable, Sequence
 
@@ -38,10 +38,19 @@ def checks(settings: Settings) -> dict[str, list[Check]]:
                 blocking=True,
             ),
             Check("species_per_plot", "A plot has 1 to 15 species in the mean.", _species_per_plot),
+            Check(
+                "prior_has_effect",
+                "A prior or a list of species changes some answers, and leaves some.",
+                _prior_has_effect,
+            ),
         ],
         "leaderboard": [
             *table_checks("leaderboard"),
             Check("scores_valid", "Every score lies in [0, 1].", _scores_valid, blocking=True),
+        ],
+        "run_agreement": [
+            *table_checks("run_agreement"),
+            Check("agreement_valid", "Every Jaccard index lies in [0, 1].", _agreement_valid, blocking=True),
         ],
     }
 
@@ -56,6 +65,22 @@ def _species_per_plot(evidence: Evidence) -> Iterable[Finding]:
         mean = record.figures.get("species_per_plot", 0.0)
         if not least <= mean <= most:
             yield Finding(artifact, f"{artifact}: {mean:.2f} species a plot in the mean")
+
+
+def _prior_has_effect(evidence: Evidence) -> Iterable[Finding]:
+    for artifact, record in evidence.records.items():
+        changed, kept = record.figures.get("plots_changed"), record.figures.get("pairs_kept")
+        if changed == 0:
+            yield Finding(artifact, f"{artifact}: its prior or list of species changes the answer of no plot")
+        elif kept == 0:
+            yield Finding(artifact, f"{artifact}: its prior or list of species leaves nothing of what was answered")
+
+
+def _agreement_valid(evidence: Evidence) -> Iterable[Finding]:
+    for artifact in evidence.records:
+        for row in evidence.lake.read(artifact).to_pylist():
+            if not 0 <= row["jaccard"] <= 1:
+                yield Finding(artifact, f"{artifact}: that of {row['run_a']} and {row['run_b']} is {row['jaccard']}")
 
 
 def _scores_valid(evidence: Evidence) -> Iterable[Finding]:

@@ -259,6 +259,19 @@ SPECIES_COVER = TableSpec(
     ),
     key=("plot_id", "species_id"),
 )
+RUN_AGREEMENT = TableSpec(
+    pa.schema(
+        [
+            _column("run_a", pa.string(), "name of a run"),
+            _column("run_b", pa.string(), "name of a run declared after it"),
+            _column("jaccard", pa.float64(), "mean over plots of |A∩B| / |A∪B|; 1 where both answer nothing"),
+            _column("species_per_plot_a", pa.float64(), "mean number of species in an answer of run_a"),
+            _column("species_per_plot_b", pa.float64(), "mean number of species in an answer of run_b"),
+            _column("plots", pa.int64(), "plots that both answer"),
+        ]
+    ),
+    key=("run_a", "run_b"),
+)
 EMBEDDING_MAP = TableSpec(
     pa.schema(
         [
@@ -304,6 +317,7 @@ TABLES: dict[str, TableSpec] = {
     "species_cover": SPECIES_COVER,
     "submission": SUBMISSION,
     "leaderboard": LEADERBOARD,
+    "run_agreement": RUN_AGREEMENT,
     "embedding_map": EMBEDDING_MAP,
 }
 """The table of each parquet asset."""

@@ -1,47 +1,39 @@
-"""Submissions and the leaderboard as artifacts of the lake."""
+"""Submissions, the leaderboard and the agreement of runs as artifacts of the lake."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from plantclef_assets.lake.schemas import LEADERBOARD, SUBMISSION
+from plantclef_assets.lake.schemas import LEADERBOARD, RUN_AGREEMENT, SUBMISSION
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.tables import write_table
-from plantclef_assets.scoring.aggregation import COLUMNS, aggregate
+from plantclef_assets.learning.features import split_feature_set
+from plantclef_assets.scoring.aggregation import Answers
+from plantclef_assets.scoring.agreement import effect_of_change, mean_jaccard
+from plantclef_assets.scoring.answering import answer_plots, answer_plots_twice
+from plantclef_assets.scoring.distributions import Distributions
 from plantclef_assets.scoring.metrics import score_submission
+from plantclef_assets.scoring.plot_names import region_of
+from plantclef_assets.scoring.priors import Survey, make_priors
+from plantclef_assets.scoring.rules import Run
+from plantclef_assets.scoring.species_lists import known_species, read_species_list
 from plantclef_assets.scoring.submissions import (
     DIALECTS,
     format_submission,
     read_submission,
     validate_submission,
 )
+from plantclef_assets.scoring.top_species import COLUMNS, top_species
 
 
 class InvalidSubmissionError(ValueError):
     """A submission that the challenge would refuse."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """How one row of the leaderboard comes about."""
-
-    feature_set: str
-    tiling: str
-    aggregation: str
-    parameters: Mapping[str, Any]
-    revisits: str | None = None
-    """How the visits to a place are fused, if they are."""
-
-    @property
-    def label(self) -> str:
-        """The aggregation with its parameters, as the leaderboard shows it."""
-        values = ", ".join(f"{name}={value}" for name, value in self.parameters.items())
-        rule = f"{self.aggregation}({values})" if values else self.aggregation
-        return f"{rule}, {self.revisits} of revisits" if self.revisits else rule
 
 
 @dataclass(frozen=True)
@@ -52,6 +44,7 @@ class Submissions:
     runs: Mapping[str, Run]
     plot_shards: Sequence[str]
     dialect: str
+    region_patterns: Sequence[str] = ()
 
     def __call__(self, shard: Shard) -> None:
         """Write the files of one run; the parquet comes last, so what it describes is there.
@@ -60,13 +53,13 @@ class Submissions:
 
         Raises:
             InvalidSubmissionError: the challenge would refuse it.
+            ValueError: the run's list of species has none that is known, or a mean number of species cannot be met.
         """
         run = self.runs[shard.artifact.partition or ""]
-        answers = aggregate(self._predictions(run), run.aggregation, run.parameters, revisits=run.revisits)
+        answers, figures = self._answers(run)
         plots = self.lake.read(Artifact("plot_manifest"), ["plot_id"]).column("plot_id").to_pylist()
         rows = [(plot, answers.get(plot, [])) for plot in sorted(plots)]
-        species = self.lake.read(Artifact("class_map"), ["species_id"]).column("species_id").to_pylist()
-        problems = validate_submission(rows, plots, species)
+        problems = validate_submission(rows, plots, self._images_by_species())
         if problems:
             raise InvalidSubmissionError(f"{shard.artifact} is not published: {'; '.join(problems[:5])}")
         for dialect, path in submission_files(self.lake, shard.artifact, self.dialect).items():
@@ -84,12 +77,42 @@ class Submissions:
                 "empty": sum(not answer for _, answer in rows),
                 "species_per_plot": sum(len(answer) for _, answer in rows) / max(len(rows), 1),
                 "distinct_species": len({species_id for _, answer in rows for species_id in answer}),
+                **figures,
             }
 
-    def _predictions(self, run: Run) -> pa.Table:
+    def _answers(self, run: Run) -> tuple[Answers, dict[str, float]]:
+        """Give the answers of a run; with a prior or a list of species also figures of what these did."""
+        survey = self._distributions(run) if run.needs_all_classes else list(self._top_species(run))
+        if run.rule.prior is None and run.species_list is None:
+            return answer_plots(survey, run.rule), {}
+        known = self._images_by_species()
+        prior, species_ids, figures = None, None, {}
+        if run.rule.prior:
+            region = partial(region_of, patterns=self.region_patterns)
+            prior = make_priors([run.rule.prior], survey, known, region).get(run.rule.prior)
+        if run.species_list:
+            listed = read_species_list(run.species_list)
+            species_ids = known_species(run.species_list, listed, known)
+            figures = {"species_listed": len(listed), "species_matched": len(species_ids)}
+        plain, answers = answer_plots_twice(survey, run.rule, prior, species_ids)
+        return answers, figures | effect_of_change(plain, answers)
+
+    def _images_by_species(self) -> dict[int, int]:
+        classes = self.lake.read(Artifact("class_map"), ["species_id", "images"])
+        return dict(zip(classes.column("species_id").to_pylist(), classes.column("images").to_pylist(), strict=True))
+
+    def _top_species(self, run: Run) -> Survey:
         filters = [("feature_set", "=", run.feature_set), ("tiling", "=", run.tiling)]
         shards = [Artifact("tile_predictions", key) for key in self.plot_shards]
-        return pa.concat_tables(self.lake.read(shard, list(COLUMNS), filters=filters) for shard in shards)
+        return top_species(pa.concat_tables(self.lake.read(shard, list(COLUMNS), filters=filters) for shard in shards))
+
+    def _distributions(self, run: Run) -> Survey:
+        from plantclef_assets.learning.classifier_files import read_classifier
+
+        backbone, column = split_feature_set(run.feature_set)
+        classifier = read_classifier(self.lake.path(Artifact("classifier", run.feature_set, "safetensors")))
+        shards = [Artifact(f"{backbone}_tile_embeddings", key) for key in self.plot_shards]
+        return Distributions(self.lake, shards, run.tiling, column, classifier)
 
 
 def submission_files(lake: Lake, artifact: Artifact, dialect: str) -> dict[str, Path]:
@@ -120,8 +143,7 @@ class Leaderboard:
             table.figures = {"rows_in": len(self.runs), "quarantined": 0}
 
     def _row(self, name: str, run: Run, truth: Mapping[str, Sequence[int]]) -> dict[str, Any]:
-        submission = self.lake.read(Artifact("submission", name)).to_pylist()
-        answers = {row["plot_id"]: row["species_ids"] for row in submission}
+        answers = _read_answers(self.lake, name)
         known = {plot: species for plot, species in truth.items() if plot in answers}
         row: dict[str, Any] = {
             "run": name,
@@ -135,3 +157,37 @@ class Leaderboard:
         scores = dict.fromkeys(("f1_plot", "f1_transect", "f1_species", "f1_micro"))
         lengths = [len(answer) for answer in answers.values()]
         return row | scores | {"plots": 0, "species_per_plot": sum(lengths) / max(len(lengths), 1)}
+
+
+@dataclass(frozen=True)
+class RunAgreement:
+    """Makes the table of how alike every two runs answer."""
+
+    lake: Lake
+    runs: Sequence[str]
+
+    def __call__(self, shard: Shard) -> None:
+        """Write one row for every two runs, in the order of their declaration.
+
+        Raises:
+            ValueError: two runs do not answer the same plots.
+        """
+        answers = {name: _read_answers(self.lake, name) for name in self.runs}
+        lengths = {name: sum(map(len, lists.values())) / max(len(lists), 1) for name, lists in answers.items()}
+        pairs = list(combinations(self.runs, 2))
+        with write_table(self.lake, shard.artifact, RUN_AGREEMENT, shard.provenance) as table:
+            if pairs:
+                table.write_rows(
+                    run_a=[one for one, _ in pairs],
+                    run_b=[other for _, other in pairs],
+                    jaccard=[mean_jaccard(answers[one], answers[other]) for one, other in pairs],
+                    species_per_plot_a=[lengths[one] for one, _ in pairs],
+                    species_per_plot_b=[lengths[other] for _, other in pairs],
+                    plots=[len(answers[one]) for one, _ in pairs],
+                )
+            table.figures = {"rows_in": len(pairs), "quarantined": 0, "runs": len(self.runs)}
+
+
+def _read_answers(lake: Lake, run: str) -> Answers:
+    rows = lake.read(Artifact("submission", run), ["plot_id", "species_ids"]).to_pylist()
+    return {row["plot_id"]: row["species_ids"] for row in rows}

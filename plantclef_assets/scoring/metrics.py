@@ -5,11 +5,12 @@ empty. 2024 ranks by the mean over plots. 2025 and 2026 rank by the mean over tr
 (1/T) Σ_t (1/|t|) Σ_{i∈t} F1_i. Macro F1 per species and micro F1 over all pairs stand beside them.
 """
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
+
+from plantclef_assets.scoring.plot_names import named_part
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,7 @@ def transect_of(plot_id: str, patterns: Sequence[str]) -> str:
     Raises:
         ValueError: a pattern has no group, or is no regular expression.
     """
-    for pattern in patterns:
-        try:
-            match = re.match(pattern, plot_id)
-            if match is not None:
-                return match[1]
-        except (re.error, IndexError) as error:
-            raise ValueError(f"the transect pattern {pattern!r} is not usable: {error}") from error
-    return plot_id.rpartition("-")[0] or plot_id
+    return named_part(plot_id, patterns, "transect") or plot_id.rpartition("-")[0] or plot_id
 
 
 def pair_plots(

@@ -19,20 +19,25 @@ class Selection:
         species_per_plot: at most so many species, the best ones.
         min_species: at least so many, if the plot has them: the best of those that would be left out fill the list.
         min_score: none with a lower score, but for these.
+        min_z: none whose score is not more than so many standard deviations above the mean of the plot's scores; again
+            but for these.
         mean_species_per_plot: instead of `min_score`: the mean length of the lists over all plots.
     """
 
     species_per_plot: int | None = None
     min_species: int = 0
     min_score: float | None = None
+    min_z: float | None = None
     mean_species_per_plot: float | None = None
 
 
 def select(scores: SpeciesScores, selection: Selection) -> SpeciesScores:
-    """Choose the species of one plot by a least score, best first."""
+    """Choose the species of one plot by a least score, best first; where all scores are equal, none stands out."""
     wanted = scores.passes.copy()
     if selection.min_score is not None:
         wanted &= scores.score >= selection.min_score
+    if selection.min_z is not None:
+        wanted &= scores.score - scores.score.mean() > selection.min_z * scores.score.std()
     kept = np.flatnonzero(wanted)[: selection.species_per_plot]
     lacking = selection.min_species - len(kept)
     if lacking > 0:

@@ -1,7 +1,8 @@
 """What the tiles of a plot say of each species: one score a species, best first.
 
-What belongs here: functions of the tile predictions of one plot, which hold the best K species of each tile and no
-more. What does not: which of the scored species are answered (`selection.py`).
+What belongs here: functions of the probabilities of one plot's tiles, wherever they come from: the best K species of
+each tile (`top_species.py`) or all classes (`distributions.py`). What does not: which of the scored species are
+answered (`selection.py`).
 """
 
 from dataclasses import dataclass
@@ -10,20 +11,16 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class TilePredictions:
-    """What a classifier said of the tiles of one plot: one entry per tile and species, of equal lengths.
+class TileProbabilities:
+    """What a classifier says of the T tiles of one plot, over S species.
 
     Attributes:
-        tile_index: int, number of the tile.
-        species_id: int64.
-        probability: float, of the species in the tile.
-        rank: int, 1 for the most probable species of the tile.
+        species_id: int64 (S,), ascending.
+        probability: float32 (T, S); 0 where a species was not kept of a tile.
     """
 
-    tile_index: np.ndarray
     species_id: np.ndarray
     probability: np.ndarray
-    rank: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -48,60 +45,71 @@ class SpeciesScores:
         return SpeciesScores(self.species_id[rows], self.score[rows], self.passes[rows])
 
 
-def argmax_union(tiles: TilePredictions) -> SpeciesScores:
-    """Unite the most probable species of every tile: the rule of DS@GT 2024 (arXiv 2407.06298).
+def argmax_union(tiles: TileProbabilities) -> SpeciesScores:
+    """Unite the most probable species of every tile: DS@GT PlantCLEF 2024 (arXiv 2407.06298).
 
     The score of a species is its best probability as an arg-max.
     """
     return topk_union(tiles, top_per_tile=1)
 
 
-def topk_union(tiles: TilePredictions, *, top_per_tile: int) -> SpeciesScores:
+def topk_union(tiles: TileProbabilities, *, top_per_tile: int) -> SpeciesScores:
     """Unite the `top_per_tile` best species of every tile; with 1, and never an empty plot, the rule of Hamburg 2025.
 
     score(s) = max over the tiles t with rank_t(s) ≤ top_per_tile of p_t(s). Asked for a least score, a species is in
     the union where one tile has it among its best with that probability.
     """
-    among = tiles.rank <= top_per_tile
-    return _by_maximum(tiles.species_id[among], tiles.probability[among])
+    best = np.where(_best_of_tiles(tiles.probability, top_per_tile), tiles.probability, 0).max(axis=0)
+    united = best > 0
+    return ranked(tiles.species_id[united], best[united])
 
 
-def maximum(tiles: TilePredictions) -> SpeciesScores:
+def maximum(tiles: TileProbabilities) -> SpeciesScores:
     """Take the maximum of each species over the tiles: score(s) = max_t p_t(s), as Espitalier 2025 does."""
-    return _by_maximum(tiles.species_id, tiles.probability)
+    return ranked(tiles.species_id, tiles.probability.max(axis=0))
 
 
-def mean(tiles: TilePredictions) -> SpeciesScores:
+def mean(tiles: TileProbabilities) -> SpeciesScores:
     """Take the mean of each species over the tiles: score(s) = Σ_t p_t(s) / number of tiles.
 
-    Several teams of 2025 used it; whether it beats the maximum depends on model and scale. A species that is not among
-    the K kept of a tile counts as 0 there. It is no likelier there than the K-th, so the score is below the true mean
-    by less than 1/K.
+    Several teams of 2025 used it; whether it beats the maximum depends on model and scale. Over the best K species of
+    each tile it is below the mean over all classes by less than 1/K, since what is not kept counts as 0.
     """
-    species, inverse = np.unique(tiles.species_id, return_inverse=True)
-    sums = np.bincount(inverse, tiles.probability, len(species))
-    return ranked(species, sums / len(np.unique(tiles.tile_index)))
+    return ranked(tiles.species_id, tiles.probability.mean(axis=0, dtype=np.float64))
 
 
-def vote(tiles: TilePredictions, *, min_votes: int = 1) -> SpeciesScores:
+def vote(tiles: TileProbabilities, *, min_votes: int = 1) -> SpeciesScores:
     """Let every tile vote for its most probable species, as DS@GT 2025 do: score(s) = votes / number of tiles.
 
     Equal votes are ordered by the best probability that voted. Species with fewer than `min_votes` votes do not pass.
     """
-    first = tiles.rank == 1
-    species, inverse, votes = np.unique(tiles.species_id[first], return_inverse=True, return_counts=True)
-    best = np.full(len(species), -np.inf)
-    np.maximum.at(best, inverse, tiles.probability[first])
-    return ranked(species, votes / first.sum(), votes >= min_votes, best)
+    first = _best_of_tiles(tiles.probability, 1)
+    votes = first.sum(axis=0)
+    named = votes > 0
+    best = np.where(first, tiles.probability, 0).max(axis=0)[named]
+    votes = votes[named]
+    return ranked(tiles.species_id[named], votes / len(first), votes >= min_votes, best)
 
 
-SCORED_BY = {"max": maximum, "mean": mean, "vote": vote}
+def bayesian(tiles: TileProbabilities) -> SpeciesScores:
+    """Average the tiles, the surer ones with more weight: NEUON 2024's model averaging, with tiles for its models.
+
+    With s the variance of a tile's probabilities over the species: v = |log10 s|, c = √((max v + ½ − v) / (max v + ½)),
+    w = c / Σc, score(s) = Σ_t w_t p_t(s). A tile of variance 0 says nothing: it has no weight and no part in max v;
+    where all are so, they weigh alike.
+    """
+    variance = tiles.probability.var(axis=1, dtype=np.float64)
+    says = variance > 0
+    weight = np.ones(len(variance))
+    if says.any():
+        doubt = np.abs(np.log10(variance, where=says, out=np.zeros(len(variance))))
+        most = doubt[says].max() + 0.5
+        weight = np.where(says, np.sqrt((most - doubt) / most), 0)
+    return ranked(tiles.species_id, ((weight / weight.sum())[:, None] * tiles.probability).sum(axis=0))
+
+
+SCORED_BY = {"bayesian": bayesian, "max": maximum, "mean": mean, "vote": vote}
 """What a threshold over all plots can be laid on."""
-
-
-def chosen(tiles: TilePredictions, *, scored_by: str = "max") -> SpeciesScores:
-    """Score by one of `SCORED_BY`."""
-    return SCORED_BY[scored_by](tiles)
 
 
 def ranked(
@@ -116,8 +124,13 @@ def ranked(
     return SpeciesScores(species_id, score.astype(np.float64), passes).take(np.lexsort(keys))
 
 
-def _by_maximum(species_id: np.ndarray, probability: np.ndarray) -> SpeciesScores:
-    species, inverse = np.unique(species_id, return_inverse=True)
-    best = np.full(len(species), -np.inf)
-    np.maximum.at(best, inverse, probability)
-    return ranked(species, best)
+def _best_of_tiles(probability: np.ndarray, count: int) -> np.ndarray:
+    """Mark the `count` most probable species of each tile, equal ones by species_id; never one of probability 0.
+
+    (T, S) → bool (T, S).
+    """
+    count = min(count, probability.shape[1])
+    least = -np.partition(-probability, count - 1, axis=1)[:, count - 1 : count]
+    above, equal = probability > least, probability == least
+    room = count - above.sum(axis=1, keepdims=True)
+    return (above | (equal & (equal.cumsum(axis=1) <= room))) & (probability > 0)

@@ -231,6 +231,7 @@ _SCHEMA_DAMAGES = {
     "species_cover": _without("genus"),
     "submission": _without("run"),
     "leaderboard": _without("tiling"),
+    "run_agreement": _without("plots"),
     "embedding_map": _without("held_out"),
 }
 _LABELLED = (
@@ -322,6 +323,10 @@ DAMAGES |= {
     ),
     ("submission", "valid_submission"): Damage(_plot_missing_in_csv, blocking=True, names="base_cls_full.2024.csv"),
     ("submission", "species_per_plot"): Damage(_rows("submission", _same, species_per_plot=0.25)),
+    ("submission", "prior_has_effect"): Damage(_rows("submission", _same, plots_changed=0, pairs_kept=1.0)),
+    ("run_agreement", "agreement_valid"): Damage(
+        _rows("run_agreement", lambda table: with_value(table, "jaccard", 0, 1.5)), blocking=True
+    ),
     ("leaderboard", "scores_valid"): Damage(
         _rows("leaderboard", lambda table: with_value(table, "f1_plot", 0, 1.5)), blocking=True
     ),

@@ -53,9 +53,9 @@ def test_a_table_without_rows_gives_no_plots():
 @pytest.mark.parametrize(
     ("aggregation", "parameters", "message"),
     [
-        ("median", {}, "unknown aggregation 'median': say one of argmax_union, bisection, max, mean, threshold, "),
+        ("median", {}, "unknown aggregation 'median': say one of argmax_union, bayesian, bisection, max, mean, "),
         ("argmax_union", {"species_per_plot": 3}, "takes no parameters; not species_per_plot"),
-        ("max", {}, "takes species_per_plot, min_species, min_score; missing is species_per_plot"),
+        ("max", {}, "takes species_per_plot, min_species, min_score, min_z; missing is species_per_plot"),
         ("max", {"species_per_plot": 3, "top": 1}, "not top"),
         ("threshold", {}, "missing is min_score"),
         ("topk_union", {}, "missing is top_per_tile"),
@@ -64,7 +64,7 @@ def test_a_table_without_rows_gives_no_plots():
         ("threshold", {"min_score": float("nan")}, "above 0 and at most 1"),
         ("vote", {"min_votes": 0.5}, "min_votes is 0.5; it must be a whole number"),
         ("bisection", {"mean_species_per_plot": 0}, "a number above 0"),
-        ("bisection", {"mean_species_per_plot": 2, "scored_by": "sum"}, "one of max, mean, vote"),
+        ("bisection", {"mean_species_per_plot": 2, "scored_by": "sum"}, "one of bayesian, max, mean, vote"),
         ("bisection", {"mean_species_per_plot": 2, "min_species": 3}, "must not be less than min_species"),
         ("bisection", {"mean_species_per_plot": 2, "species_per_plot": 1}, "or more than species_per_plot"),
         ("vote", {"min_species": 3, "species_per_plot": 2}, r"min_species \(3\) is more than species_per_plot \(2\)"),
@@ -165,8 +165,8 @@ def test_vote_counts_tiles_and_not_how_sure_they_are():
 )
 def test_the_order_of_rows_does_not_matter_and_equal_species_go_by_their_number(aggregation, parameters):
     equal = [
-        ("q", 0, [(4, 0.25), (2, 0.25)]),
-        ("q", 1, [(2, 0.25), (4, 0.25)]),
+        ("q", 0, [(4, 0.25), (2, 0.125)]),
+        ("q", 1, [(2, 0.25), (4, 0.125)]),
         ("r", 0, [(6, 0.3), (3, 0.1)]),
         ("r", 1, [(3, 0.3), (6, 0.1)]),
     ]

@@ -1,0 +1,142 @@
+"""Sweeps: grids of rules, halves of plots, and scores that are those of runs."""
+
+import json
+
+import numpy as np
+import pytest
+
+from plantclef_assets.scoring.answering import answer_plots, answer_plots_twice, answer_rules
+from plantclef_assets.scoring.plot_names import region_of
+from plantclef_assets.scoring.priors import make_priors
+from plantclef_assets.scoring.revisits import place_of
+from plantclef_assets.scoring.rules import Rule
+from plantclef_assets.scoring.species_scores import TileProbabilities
+from plantclef_assets.scoring.sweep import expand_grid, halves, sweep_rows
+
+GRID = {
+    "max": {"species_per_plot": [1, 3], "min_species": ["none", 2]},
+    "vote": {"min_votes": [1, 2], "min_species": [1]},
+    "bisection": {"mean_species_per_plot": [2, 2.0, 3], "scored_by": ["mean"]},
+    "bayesian": {"min_z": [1], "min_species": [1]},
+    "prior": ["none", "frequency", "region"],
+    "prior_power": [0.5, 1],
+    "revisits": ["none", "mean"],
+}
+
+
+def random_survey(plots: int = 8, tiles: int = 5, species: int = 30) -> list[tuple[str, TileProbabilities]]:
+    random = np.random.default_rng(0)
+    ids = np.sort(random.choice(9000, species, replace=False))
+    return [
+        (
+            f"{'NS'[plot % 2]}-{plot // 2}-2024050{plot % 3}",
+            TileProbabilities(ids, random.dirichlet(np.full(species, 0.2), tiles).astype(np.float32)),
+        )
+        for plot in range(plots)
+    ]
+
+
+def test_a_grid_gives_every_rule_once_and_in_order() -> None:
+    rules = expand_grid(GRID)
+    base = 3 + 2 + 2 + 1  # max of at most 1 and at least 2 cannot be; 2 and 2.0 are one
+    assert len(rules) == base * (1 + 2 * 2) * 2
+    assert rules == expand_grid(json.loads(json.dumps(GRID)))
+    assert rules[:3] == [
+        Rule("max", {"species_per_plot": 1}),
+        Rule("max", {"species_per_plot": 1}, "mean"),
+        Rule("max", {"species_per_plot": 1}, None, "frequency", 0.5),
+    ]
+    assert len({rule.label for rule in rules}) == len(rules)
+    assert expand_grid({"argmax_union": {}}) == [Rule("argmax_union")]
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ({"median": {}}, "unknown aggregation 'median'"),
+        ({"max": {"species": [1]}}, "aggregation 'max' takes .*; not species"),
+        ({"max": {"min_species": [1]}}, "missing is species_per_plot"),
+        ({"max": {"species_per_plot": [0]}}, "species_per_plot is 0; it must be a whole number"),
+        ({"max": {"species_per_plot": [1], "min_species": [2]}}, "min_species .2. is more than species_per_plot"),
+        ({"max": {"species_per_plot": 3}}, "species_per_plot is 3; in a grid it must be a list of values"),
+        ({"max": [1, 2]}, "in a grid it must be a table of parameters"),
+        ({"vote": {}, "prior": ["visual"]}, "unknown prior 'visual': say some of frequency, region, none"),
+        ({"vote": {}, "prior": "region"}, "prior is 'region'; in a grid it must be a list"),
+        ({"vote": {}, "revisits": ["sum"]}, "unknown revisits 'sum'"),
+        ({"vote": {}, "prior": ["region"], "prior_power": [-1]}, "prior_power is -1; it must be a number above 0"),
+    ],
+)
+def test_what_is_no_grid_is_refused(grid: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        expand_grid(grid)
+
+
+def test_a_sweep_answers_as_each_rule_alone() -> None:
+    survey, rules = random_survey(), expand_grid(GRID)
+    images = {int(species): int(species) % 50 for species in survey[0][1].species_id}
+    priors = make_priors(["frequency", "region"], survey, images, region_of)
+    answers = answer_rules(survey, rules, priors)
+    for rule, found in zip(rules, answers, strict=True):
+        if rule.prior is None:
+            assert found == answer_plots(survey, rule), rule.label
+        else:
+            assert found == answer_plots_twice(survey, rule, priors[rule.prior], None)[1], rule.label
+    assert len({json.dumps(found) for found in answers}) > len(rules) / 3
+
+
+def test_a_survey_is_read_once_for_all_rules() -> None:
+    class Counted:
+        passes = 0
+
+        def __iter__(self):
+            self.passes += 1
+            return iter(random_survey())
+
+    survey = Counted()
+    answer_rules(survey, expand_grid({key: GRID[key] for key in ("max", "vote", "bayesian")}), {})
+    assert survey.passes == 1
+
+
+def test_halves_are_even_and_keep_places_together() -> None:
+    plots = [f"A-{place}-2024050{visit}" for place in range(21) for visit in range(place % 3 + 1)]
+    parts = halves(plots)
+    assert list(parts) == ["choose", "report"]
+    assert sorted(parts["choose"] + parts["report"]) == sorted(plots)
+    places = [{place_of(plot) for plot in part} for part in parts.values()]
+    assert not places[0] & places[1]
+    assert [len(part) for part in places] == [11, 10]
+    assert parts == halves(reversed(plots))
+    assert {len(set(map(int, (p.split("-")[1] for p in part))) & set(range(10))) for part in parts.values()} != {0, 10}
+
+
+def test_rows_hold_the_scores_of_each_part() -> None:
+    rules = [Rule("max", {"species_per_plot": 2}, "mean", "region", 0.5), Rule("vote")]
+    answers = [{"a-1": [1, 2], "b-1": [3], "c-1": []}, None]
+    truth = {"a-1": [1], "b-1": [3], "d-1": [4]}
+    parts = {"choose": ["a-1", "c-1"], "report": ["b-1"], "other": []}
+    rows = sweep_rows(rules, answers, truth, feature_set="base_cls", tiling="4x4", parts=parts)
+    assert [(row["part"], row["f1_plot"], row["plots"]) for row in rows] == [
+        ("choose", pytest.approx(2 / 3), 1),
+        ("report", 1.0, 1),
+        ("other", None, 0),
+        ("choose", None, 1),
+        ("report", None, 1),
+        ("other", None, 0),
+    ]
+    first = rows[0]
+    assert (first["feature_set"], first["tiling"], first["aggregation"]) == ("base_cls", "4x4", "max")
+    assert json.loads(first["parameters"]) == {
+        "species_per_plot": 2,
+        "prior": "region",
+        "prior_power": 0.5,
+        "revisits": "mean",
+    }
+    assert len({tuple(row) for row in rows}) == 1, "all rows have the same columns, in the same order"
+
+
+def test_a_mean_that_cannot_be_met_is_no_answer() -> None:
+    survey = random_survey(species=3)
+    rules = [Rule("bisection", {"mean_species_per_plot": 5}), Rule("max", {"species_per_plot": 5})]
+    answers = answer_rules(survey, rules, {})
+    assert answers[0] is None
+    assert answers[1] is not None
