@@ -38,6 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
         chain |= {"plot_side": families.plots, "results": families.runs}
     if settings.composes_plots:
         chain["validation_side"] = families.validation_plots
+    if settings.sweeps:
+        chain["rule_sweep"] = None
     with DagsterInstance.get() as instance:
         for job, family in chain.items():
             if not _materialize(defs, instance, job, family):

@@ -77,4 +77,12 @@ def build_jobs(settings: Settings) -> list[Any]:
                 description="The submission of each run, the leaderboard, how alike runs are; needs all plot shards.",
             ),
         ]
+    if settings.sweeps:
+        jobs.append(
+            define_asset_job(
+                "rule_sweep",
+                AssetSelection.assets("sweep"),
+                description="Every rule of a grid, scored on plots whose species are known; needs all their tiles.",
+            )
+        )
     return jobs

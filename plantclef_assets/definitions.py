@@ -19,6 +19,7 @@ from plantclef_assets.assets.predictions import prediction_assets
 from plantclef_assets.assets.reports import report_assets
 from plantclef_assets.assets.sources import source_assets
 from plantclef_assets.assets.submissions import submission_assets
+from plantclef_assets.assets.sweeps import sweep_assets
 from plantclef_assets.assets.validation import validation_assets
 from plantclef_assets.automation import build_jobs
 from plantclef_assets.checks import build_checks
@@ -52,6 +53,7 @@ def build_defs(settings: Settings | None = None, resource_overrides: Mapping[str
             *prediction_assets(settings, families, recipes),
             *cover_assets(settings, families, recipes),
             *submission_assets(settings, families, recipes),
+            *sweep_assets(settings, recipes),
             *report_assets(settings, recipes),
         ],
         asset_checks=build_checks(settings, recipes),

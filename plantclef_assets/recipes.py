@@ -251,6 +251,45 @@ def _plot_recipes(settings: Settings) -> Iterable[Recipe]:
         sources=lambda: {"plot_truth": _file_digest(settings, settings.plot_truth)},
     )
     yield Recipe("run_agreement", "1", inputs=_only(*(Artifact("submission", run) for run in runs)))
+    if settings.sweeps:
+        yield _sweep_recipe(settings)
+
+
+def _sweep_recipe(settings: Settings) -> Recipe:
+    runs = settings.active_runs
+    pairs = sorted({(run.feature_set, run.tiling) for run in runs.values()})
+    backbones = sorted({split_feature_set(feature_set)[0] for feature_set, _ in pairs})
+    features = [
+        Artifact(tile_embeddings_of(source, backbone), shard)
+        for source in swept_sources(settings)
+        for backbone in backbones
+        for shard in tiled_sources(settings)[source]
+    ]
+    composed = settings.validation.shard_keys if settings.composes_plots else ()
+    return Recipe(
+        "sweep",
+        "1",
+        inputs=_only(
+            *features,
+            *(Artifact("validation_plots", shard) for shard in composed),
+            *(Artifact("classifier", name, "safetensors") for name in sorted({name for name, _ in pairs})),
+            Artifact("class_map"),
+            *_demo(settings, settings.plot_truth or ""),
+        ),
+        config=lambda _: {
+            "grid": settings.sweep.grid,
+            "runs": {name: [run.feature_set, run.tiling, run.rule.label] for name, run in runs.items()},
+            "transect_patterns": list(settings.transect_patterns),
+            "region_patterns": list(settings.region_patterns),
+        },
+        sources=lambda: {"plot_truth": _file_digest(settings, settings.plot_truth)},
+    )
+
+
+def swept_sources(settings: Settings) -> tuple[str, ...]:
+    """Give the assets whose plots a sweep scores: those whose species are known."""
+    composed = ("validation_plots",) if settings.composes_plots else ()
+    return (*composed, "plot_images") if settings.plot_truth else composed
 
 
 def _seen_in_tiles(run: RunSettings, shards: Iterable[str]) -> tuple[Artifact, ...]:

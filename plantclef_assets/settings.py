@@ -44,6 +44,7 @@ from plantclef_assets.profile_tables import (
     CoverSettings,
     FinetuningSettings,
     RunSettings,
+    SweepSettings,
     ValidationSettings,
 )
 
@@ -124,6 +125,7 @@ class Settings(BaseSettings):
     finetuning: FinetuningSettings = FinetuningSettings()
     validation: ValidationSettings = ValidationSettings()
     runs: dict[str, RunSettings] = {}
+    sweep: SweepSettings = SweepSettings()
     cover: CoverSettings = CoverSettings()
     presets: tuple[str, ...] = ()
     """Names of published rules that are added to the runs (see `presets.py`)."""
@@ -254,6 +256,11 @@ class Settings(BaseSettings):
     def composes_plots(self) -> bool:
         """Whether validation plots are composed: of training photographs, for the runs of a survey."""
         return self.has_training and self.has_plots and self.validation.plots > 0
+
+    @property
+    def sweeps(self) -> bool:
+        """Whether rules are swept: over plots whose species are known."""
+        return self.composes_plots or (self.has_plots and self.plot_truth is not None)
 
     @property
     def trains_backbone(self) -> bool:

@@ -167,6 +167,7 @@ CHAIN = (
     ("plot_images,base_tile_embeddings,tile_predictions,species_cover", "00", "01"),
     ("validation_plots,base_validation_tile_embeddings", "00", "01"),
     ("submission,leaderboard,run_agreement", "base_cls_full", "base_dct_2x2_max2"),
+    ("sweep", None, None),
 )
 """The whole chain: selections, each with the range of its partition family."""
 FINETUNED_CHAIN = (
@@ -176,6 +177,7 @@ FINETUNED_CHAIN = (
     ("plot_images,base_tile_embeddings,finetuned_tile_embeddings,tile_predictions,species_cover", "00", "01"),
     ("validation_plots,base_validation_tile_embeddings,finetuned_validation_tile_embeddings", "00", "01"),
     ("submission,leaderboard,run_agreement", "base_cls_full", "finetuned_head_2x2"),
+    ("sweep", None, None),
 )
 """The same with a fine-tuned backbone."""
 

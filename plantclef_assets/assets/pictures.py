@@ -19,9 +19,11 @@ from plantclef_assets.report.artifacts import map_picture
 from plantclef_assets.report.cover import Shown, draw_cover
 from plantclef_assets.report.curves import Curves, draw_curves
 from plantclef_assets.scoring.cover_files import box_of
+from plantclef_assets.scoring.sweep_table import best_settings
 
 _SHEET_PICTURES = 16
 _PREVIEW_ROWS = 12
+_BEST_SETTINGS = 15
 _COVER_COLUMNS = ["plot_id", "binomial", "count", "coverage", "max_score"]
 
 
@@ -111,6 +113,16 @@ def run_agreement(lake: Lake, runs: Sequence[str]) -> Describe:
         alike = {frozenset((row["run_a"], row["run_b"])): row["jaccard"] for row in rows}
         drawn = draw_agreement(runs, [[alike.get(frozenset((one, other)), 1.0) for other in runs] for one in runs])
         return {"agreement": _picture(drawn, "agreement of runs", "png")}
+
+    return describe
+
+
+def sweep_table(lake: Lake) -> Describe:
+    """Show the best settings of a sweep, and the declared runs."""
+
+    def describe(artifact: Artifact, record: Record) -> Mapping[str, Any]:
+        best = best_settings(lake.read(artifact).to_pylist(), _BEST_SETTINGS)
+        return {"best_settings": MetadataValue.md(markdown_table(pa.Table.from_pylist(best)))}
 
     return describe
 

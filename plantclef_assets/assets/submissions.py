@@ -26,7 +26,7 @@ def submission_assets(settings: Settings, families: Families, recipes: Mapping[s
     """Make the assets of this module; there are none without plots."""
     if not settings.has_plots:
         return []
-    runs = {name: _run(run, settings) for name, run in settings.active_runs.items()}
+    runs = scored_runs(settings)
 
     @platform_asset(
         "submission",
@@ -73,6 +73,11 @@ def submission_assets(settings: Settings, families: Families, recipes: Mapping[s
         )
 
     return [submission, leaderboard, run_agreement]
+
+
+def scored_runs(settings: Settings) -> dict[str, Run]:
+    """Give the runs of the settings as the scoring knows them."""
+    return {name: _run(run, settings) for name, run in settings.active_runs.items()}
 
 
 def _run(run: RunSettings, settings: Settings) -> Run:

@@ -17,6 +17,7 @@ from plantclef_assets.checks import (
     reports,
     sources,
     submissions,
+    sweeps,
     validation,
 )
 from plantclef_assets.checks.judging import Check, checks_of
@@ -33,6 +34,7 @@ _MODULES = (
     cover,
     validation,
     submissions,
+    sweeps,
     reports,
 )
 

@@ -225,6 +225,26 @@ LEADERBOARD = TableSpec(
     ),
     key=("run",),
 )
+SWEEP = TableSpec(
+    pa.schema(
+        [
+            _column("feature_set", pa.string(), "feature set of the classifier"),
+            _column("tiling", pa.string(), "how plots are cut"),
+            _column("rule", pa.string(), "how the tiles' answers become one list, in words"),
+            _column("aggregation", pa.string(), "the aggregation, as a run declares it"),
+            _column("parameters", pa.string(), "what else a run would declare, as JSON"),
+            _column("run", pa.string(), "the declared run that this is", null=True),
+            _column("part", pa.string(), "choose or report: a half of the labelled plots; survey: those of the survey"),
+            _column("f1_plot", pa.float64(), "F1 averaged over plots; null where the rule cannot be met", null=True),
+            _column("f1_transect", pa.float64(), "F1 averaged within transects, then over them", null=True),
+            _column("f1_species", pa.float64(), "F1 averaged over species (macro)", null=True),
+            _column("f1_micro", pa.float64(), "F1 over all (plot, species) pairs", null=True),
+            _column("species_per_plot", pa.float64(), "mean number of species in an answer", null=True),
+            _column("plots", pa.int64(), "plots of the part, all with a truth"),
+        ]
+    ),
+    key=("feature_set", "tiling", "rule", "part"),
+)
 _POSITION = pa.struct(
     [
         ("centre_x", pa.float64()),
@@ -318,6 +338,7 @@ TABLES: dict[str, TableSpec] = {
     "submission": SUBMISSION,
     "leaderboard": LEADERBOARD,
     "run_agreement": RUN_AGREEMENT,
+    "sweep": SWEEP,
     "embedding_map": EMBEDDING_MAP,
 }
 """The table of each parquet asset."""

@@ -232,6 +232,7 @@ _SCHEMA_DAMAGES = {
     "submission": _without("run"),
     "leaderboard": _without("tiling"),
     "run_agreement": _without("plots"),
+    "sweep": _without("plots"),
     "embedding_map": _without("held_out"),
 }
 _LABELLED = (
@@ -327,6 +328,10 @@ DAMAGES |= {
     ("run_agreement", "agreement_valid"): Damage(
         _rows("run_agreement", lambda table: with_value(table, "jaccard", 0, 1.5)), blocking=True
     ),
+    ("sweep", "scores_valid"): Damage(
+        _rows("sweep", lambda table: with_value(table, "f1_plot", 0, 1.5)), blocking=True
+    ),
+    ("sweep", "choice_holds"): Damage(_rows("sweep", _same, chosen_f1_choose=0.9, chosen_f1_report=0.3)),
     ("leaderboard", "scores_valid"): Damage(
         _rows("leaderboard", lambda table: with_value(table, "f1_plot", 0, 1.5)), blocking=True
     ),
