@@ -94,5 +94,5 @@ def _runs_of_rows(batch: pa.RecordBatch, tiling: str, column: str) -> Iterator[t
     features = np.asarray(vectors.flatten(), np.float32).reshape(-1, vectors.type.list_size)
     names = batch.column("plot_id").to_pylist()
     used = (row for row, name in enumerate(batch.column("tiling").to_pylist()) if name == tiling)
-    for name, rows in groupby(used, key=names.__getitem__):
+    for name, rows in groupby(used, lambda row: str(names[row])):
         yield name, features[list(rows)]

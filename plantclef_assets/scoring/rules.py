@@ -1,5 +1,6 @@
 """Rules and runs: all that decides how the probabilities of a survey's tiles become lists of species."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,5 +82,14 @@ def check_rule(rule: Rule) -> None:
         raise ValueError(f"prior_power is {rule.prior_power:g}, but there is no prior; say one of {', '.join(PRIORS)}")
     if rule.prior is not None and rule.prior not in PRIORS:
         raise ValueError(f"unknown prior {rule.prior!r}: say one of {', '.join(PRIORS)}")
-    if not rule.prior_power > 0:
-        raise ValueError(f"prior_power is {rule.prior_power:g}; it must be a number above 0")
+    check_power(rule.prior_power)
+
+
+def check_power(power: Any) -> None:
+    """Check the exponent of a prior.
+
+    Raises:
+        ValueError: it is no number above 0.
+    """
+    if isinstance(power, bool) or not isinstance(power, int | float) or not 0 < power < math.inf:
+        raise ValueError(f"prior_power is {power!r}; it must be a number above 0")

@@ -59,9 +59,8 @@ def topk_union(tiles: TileProbabilities, *, top_per_tile: int) -> SpeciesScores:
     score(s) = max over the tiles t with rank_t(s) ≤ top_per_tile of p_t(s). Asked for a least score, a species is in
     the union where one tile has it among its best with that probability.
     """
-    best = np.where(_best_of_tiles(tiles.probability, top_per_tile), tiles.probability, 0).max(axis=0)
-    united = best > 0
-    return ranked(tiles.species_id[united], best[united])
+    named, best, _ = _best_of_tiles(tiles.probability, top_per_tile)
+    return ranked(tiles.species_id[named], best)
 
 
 def maximum(tiles: TileProbabilities) -> SpeciesScores:
@@ -83,12 +82,8 @@ def vote(tiles: TileProbabilities, *, min_votes: int = 1) -> SpeciesScores:
 
     Equal votes are ordered by the best probability that voted. Species with fewer than `min_votes` votes do not pass.
     """
-    first = _best_of_tiles(tiles.probability, 1)
-    votes = first.sum(axis=0)
-    named = votes > 0
-    best = np.where(first, tiles.probability, 0).max(axis=0)[named]
-    votes = votes[named]
-    return ranked(tiles.species_id[named], votes / len(first), votes >= min_votes, best)
+    named, best, votes = _best_of_tiles(tiles.probability, 1)
+    return ranked(tiles.species_id[named], votes / len(tiles.probability), votes >= min_votes, best)
 
 
 def bayesian(tiles: TileProbabilities) -> SpeciesScores:
@@ -124,13 +119,20 @@ def ranked(
     return SpeciesScores(species_id, score.astype(np.float64), passes).take(np.lexsort(keys))
 
 
-def _best_of_tiles(probability: np.ndarray, count: int) -> np.ndarray:
-    """Mark the `count` most probable species of each tile, equal ones by species_id; never one of probability 0.
+def _best_of_tiles(probability: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find what is among the `count` most probable species of some tile, equal ones by species_id; never at 0.
 
-    (T, S) → bool (T, S).
+    Returns:
+        of the columns that are, ascending: their numbers, the best probability with which each is among them, and in
+        how many tiles.
     """
-    count = min(count, probability.shape[1])
-    least = -np.partition(-probability, count - 1, axis=1)[:, count - 1 : count]
-    above, equal = probability > least, probability == least
-    room = count - above.sum(axis=1, keepdims=True)
-    return (above | (equal & (equal.cumsum(axis=1) <= room))) & (probability > 0)
+    rest, rows = probability.copy(), np.arange(len(probability))
+    best, tiles = np.zeros(probability.shape[1], probability.dtype), np.zeros(probability.shape[1], np.int64)
+    for _ in range(min(count, probability.shape[1])):
+        columns = rest.argmax(axis=1)  # the first of equal ones
+        values = rest[rows, columns]
+        np.maximum.at(best, columns[values > 0], values[values > 0])
+        np.add.at(tiles, columns[values > 0], 1)
+        rest[rows, columns] = 0
+    named = np.flatnonzero(tiles)
+    return named, best[named], tiles[named]

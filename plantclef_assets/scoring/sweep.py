@@ -14,12 +14,12 @@ from plantclef_assets.scoring.aggregation import Answers, check_names, check_val
 from plantclef_assets.scoring.metrics import score_submission
 from plantclef_assets.scoring.priors import PRIORS
 from plantclef_assets.scoring.revisits import REVISITS, place_of
-from plantclef_assets.scoring.rules import Rule, check_rule
+from plantclef_assets.scoring.rules import Rule, check_power, check_rule
 
 UNSET = "none"
 """In a grid: the parameter is not set, there is no prior, or revisits are not fused."""
 HALVES = ("choose", "report")
-_AROUND = {"prior": PRIORS, "prior_power": None, "revisits": REVISITS}
+_AROUND = {"prior": PRIORS, "prior_power": (), "revisits": REVISITS}
 """What is crossed with every aggregation, with the words that it may be."""
 
 Grid = Mapping[str, Any]
@@ -36,19 +36,14 @@ def expand_grid(grid: Grid) -> list[Rule]:
         ValueError: an unknown name, an impossible value, something that is no list of values, or an aggregation of
             which no combination can be.
     """
-    around = {name: _values(name, grid.get(name, [1 if name == "prior_power" else UNSET])) for name in _AROUND}
-    for name, words in _AROUND.items():
-        unknown = [value for value in around[name] if words and value not in (*words, UNSET)]
-        if unknown:
-            raise ValueError(f"unknown {name} {unknown[0]!r}: say some of {', '.join((*(words or ()), UNSET))}")
+    priors, powers, revisits = (_around(name, grid) for name in _AROUND)
     rules: dict[tuple[Any, ...], Rule] = {}
     for aggregation in (name for name in grid if name not in _AROUND):
-        bases = _parameters(aggregation, grid[aggregation])
-        for parameters, prior, power, revisits in product(bases, *around.values()):
-            prior, revisits = (None if word == UNSET else word for word in (prior, revisits))
-            rule = Rule(aggregation, parameters, revisits, prior, float(power) if prior else 1.0)
+        parameters = _parameters(aggregation, grid[aggregation])
+        for own, prior, power, fusion in product(parameters, priors, powers, revisits):
+            rule = Rule(aggregation, own, fusion, prior, 1.0 if prior is None else power)
             check_rule(rule)
-            rules.setdefault((*parameters.items(), aggregation, revisits, prior, rule.prior_power), rule)
+            rules.setdefault((aggregation, *own.items(), fusion, prior, rule.prior_power), rule)
     return list(rules.values())
 
 
@@ -142,6 +137,18 @@ def _parameters(aggregation: str, table: Any) -> list[dict[str, Any]]:
     if refusal and not found:
         raise refusal
     return found
+
+
+def _around(name: str, grid: Grid) -> list[Any]:
+    """Give the values of what is crossed with every aggregation; None for what is not set."""
+    values = _values(name, grid.get(name, [UNSET if _AROUND[name] else 1.0]))
+    unknown = [value for value in values if _AROUND[name] and value not in (*_AROUND[name], UNSET)]
+    if unknown:
+        raise ValueError(f"unknown {name} {unknown[0]!r}: say some of {', '.join((*_AROUND[name], UNSET))}")
+    for value in values:
+        if not _AROUND[name]:
+            check_power(value)
+    return [None if value == UNSET else value for value in values]
 
 
 def _values(name: str, values: Any) -> list[Any]:
