@@ -113,7 +113,9 @@ def _largest(values: np.ndarray, k: int) -> np.ndarray:
     """Find the columns of the k largest non-negative float32 values of each row, equal ones by column."""
     # The bits of non-negative floats sort as integers do; with the column below them no two keys are equal.
     columns = np.arange(values.shape[1], dtype=np.int64)
-    keys = (values.view(np.int32).astype(np.int64) << 32) - columns
+    keys = values.view(np.int32).astype(np.int64)
+    keys <<= 32
+    keys -= columns
     unordered = np.argpartition(keys, values.shape[1] - k, axis=1)[:, values.shape[1] - k :]
     order = np.argsort(-np.take_along_axis(keys, unordered, axis=1), axis=1)
     return np.take_along_axis(unordered, order, axis=1)

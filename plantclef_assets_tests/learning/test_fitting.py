@@ -287,7 +287,7 @@ def test_species_with_too_few_images_are_no_class():
 
 
 MEMORY = """
-import resource, sys
+import resource
 import numpy as np, torch
 from plantclef_assets.learning.fitting import fit_classifier, resident_bytes
 from plantclef_assets.learning.splits import Sides
@@ -303,7 +303,7 @@ def run(rows, width, classes, **options):
     fit_classifier(features, species, sides, config=config)
     return resident_bytes(rows, width, classes, config)
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-options = dict(start=sys.argv[1], epochs=1)
+options = dict(start="lda", epochs=1)
 run(400, 64, 4, **options)
 before = peak()
 estimate = run(40_000, 64, 2_000, **options)
@@ -312,10 +312,11 @@ print(peak() - before, estimate)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the unit of ru_maxrss is another elsewhere")
-@pytest.mark.parametrize("start", ["zeros", "lda"])
-def test_a_training_keeps_to_the_memory_that_was_estimated(start):
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
-    command = [sys.executable, "-c", MEMORY, start]
+@pytest.mark.slow
+def test_a_training_keeps_to_the_memory_that_was_estimated():
+    # With the threshold fixed, large arrays go back to the system at once, and the peak is that of what is alive.
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "1048576"}
+    command = [sys.executable, "-c", MEMORY]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     grown, estimate = (int(number) for number in done.stdout.split())
     assert grown < 1.25 * estimate
