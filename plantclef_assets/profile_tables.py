@@ -3,6 +3,8 @@
 What belongs here: what one row of such a table may say. What does not: settings of a single value (`settings.py`).
 """
 
+import re
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import (
@@ -10,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeInt,
+    PositiveFloat,
     PositiveInt,
     SerializerFunctionWrapHandler,
     field_validator,
@@ -17,7 +20,8 @@ from pydantic import (
     model_validator,
 )
 
-from plantclef_assets.lake.keys import shard_keys
+from plantclef_assets.lake.keys import CHECKPOINT_HEAD, TRAINED_FEATURE_SETS, shard_keys
+from plantclef_assets.learning.training_config import PRESETS, TrainingConfig
 from plantclef_assets.locations import check_readable
 from plantclef_assets.scoring.rules import Rule, check_rule
 from plantclef_assets.scoring.sweep import expand_grid
@@ -44,7 +48,8 @@ class RunSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    feature_set: Literal["base_dct", "base_cls", "finetuned_cls", "finetuned_head"]
+    feature_set: str
+    """Or one of several classifiers on it; which there are, only all settings together know."""
     tiling: str = "full"
     aggregation: str = "argmax_union"
     species_per_plot: PositiveInt | None = None
@@ -151,15 +156,60 @@ class CoverSettings(BaseModel):
 
 
 class ClassifierSettings(BaseModel):
-    """How the linear layer is trained; learning rate and batch size are the paper's (arXiv 2407.06298)."""
+    """How a classifier is trained; what each name means is said in `learning/training_config.py`.
+
+    A preset sets several at once, and what is said beside it wins.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    learning_rate: float = Field(default=0.002, gt=0)
+    preset: str | None = None
+    start: str = "zeros"
+    epochs: NonNegativeInt = 100
+    loss: str = "nll"
+    logit_adjustment: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    hidden: NonNegativeInt = 0
     batch_size: PositiveInt = 32
-    epochs: PositiveInt = 100
+    learning_rate: float = Field(default=0.002, gt=0)
+    learning_rates: tuple[PositiveFloat, ...] | None = None
+    weight_decay: float = Field(default=0.0, ge=0)
     patience: PositiveInt = 10
+    shrinkage: float = Field(default=0.1, ge=0, le=1)
+    min_images: PositiveInt = 1
+    calibrate: bool = True
+    stop_on: str = "holdout"
     validation_share: float = Field(default=0.2, gt=0, lt=1)
+    """Of the split that all classifiers and fine-tuning share, so only `classifier` may say it."""
+
+    @field_validator("preset")
+    @classmethod
+    def _check_preset(cls, value: str | None) -> str | None:
+        if value is not None and value not in PRESETS:
+            raise ValueError(f"there is no preset '{value}'; say one of {', '.join(PRESETS)}")
+        return value
+
+    @model_validator(mode="after")
+    def _check_training(self) -> Self:
+        if {"learning_rate", "learning_rates"} <= self.model_fields_set:
+            raise ValueError("learning_rate and learning_rates are both set; say one of them")
+        self.training_config(seed=0)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_unset(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is not set: beside a preset a default is not the same as nothing said."""
+        return {name: value for name, value in dump(self).items() if name in self.model_fields_set}
+
+    def training_config(self, seed: int) -> TrainingConfig:
+        """Give what these settings and their preset come to.
+
+        Raises:
+            ValueError: two of them contradict each other.
+        """
+        values = {name: getattr(self, name) for name in self.model_fields_set - {"preset", "validation_share"}}
+        if "learning_rate" in values:
+            values["learning_rates"] = (values.pop("learning_rate"),)
+        return TrainingConfig(**{**PRESETS.get(self.preset or "", {}), **values, "seed": seed})
 
 
 class FinetuningSettings(BaseModel):
@@ -210,3 +260,39 @@ class ValidationSettings(BaseModel):
     def shard_keys(self) -> tuple[str, ...]:
         """The keys of their shards."""
         return tuple(shard_keys(self.shards))
+
+
+def check_classifiers(classifiers: dict[str, ClassifierSettings]) -> dict[str, ClassifierSettings]:
+    """Give the classifiers that are declared beside the common one.
+
+    Raises:
+        ValueError: a name does not begin with a feature set, or a value has to be the same for all.
+    """
+    for name, one in classifiers.items():
+        if not re.fullmatch(rf"({'|'.join(TRAINED_FEATURE_SETS)})_[a-z0-9_]+", name):
+            raise ValueError(
+                f"the classifier '{name}' has to be named by its feature set ({', '.join(TRAINED_FEATURE_SETS)}), then "
+                "'_' and lower-case letters, digits or '_'"
+            )
+        if "validation_share" in one.model_fields_set:
+            raise ValueError(f"validation_share is the same for all, so set it in classifier, not for '{name}'")
+    return classifiers
+
+
+def check_runs(runs: dict[str, RunSettings], classifiers: Mapping[str, ClassifierSettings]) -> dict[str, RunSettings]:
+    """Give the runs that are declared.
+
+    Raises:
+        ValueError: a name cannot be one of a file, or a feature set is unknown.
+    """
+    known = (*TRAINED_FEATURE_SETS, *classifiers)
+    for name, run in runs.items():
+        if not re.fullmatch(r"[a-z0-9_]+", name):
+            raise ValueError(f"the run name '{name}' may only have lower-case letters, digits and '_'")
+        if run.feature_set not in (*known, CHECKPOINT_HEAD):
+            quoted = ", ".join(f"'{one}'" for one in known)
+            raise ValueError(
+                f"the run '{name}' asks for the feature set '{run.feature_set}'; there are {quoted} or "
+                f"'{CHECKPOINT_HEAD}'"
+            )
+    return runs

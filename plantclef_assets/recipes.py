@@ -155,14 +155,19 @@ def _classifier_recipe(settings: Settings) -> Recipe:
     def inputs(name: str | None) -> tuple[Artifact, ...]:
         backbone = (name or "").partition("_")[0]
         embeddings = tuple(Artifact(f"{backbone}_embeddings", shard) for shard in shards)
-        if not is_checkpoint_head(name):
-            return embeddings
-        return (*embeddings, Artifact(f"{backbone}_backbone", suffix="safetensors"), Artifact("class_map"))
+        weights = (Artifact(f"{backbone}_backbone", suffix="safetensors"),) if is_checkpoint_head(name) else ()
+        return (*embeddings, *weights, Artifact("class_map"))
 
     def config(name: str | None) -> Mapping[str, Any]:
-        return {} if is_checkpoint_head(name) else settings.classifier.model_dump() | {"seed": settings.seed}
+        if is_checkpoint_head(name):
+            return {}
+        training = settings.trained_by(name or "").training_config(settings.seed)
+        shares = {"validation_share": settings.classifier.validation_share}
+        if training.stop_on == "holdout":
+            shares["holdout_share"] = settings.finetuning.holdout_share
+        return {**training.changes(), **shares, "seed": settings.seed}
 
-    return Recipe("classifier", "1", inputs, config, partitions=settings.feature_sets, suffix="safetensors")
+    return Recipe("classifier", "2", inputs, config, partitions=settings.feature_sets, suffix="safetensors")
 
 
 def _embedding_map_recipe(settings: Settings) -> Recipe:

@@ -26,6 +26,7 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as PydanticSettingsError
 
 from plantclef_assets.ingest.checkpoints import CheckpointError, has_classifier
+from plantclef_assets.lake.keys import CHECKPOINT_HEAD, TRAINED_FEATURE_SETS
 from plantclef_assets.locations import (
     HUB,
     PACKAGE_FOLDER,
@@ -46,12 +47,13 @@ from plantclef_assets.profile_tables import (
     RunSettings,
     SweepSettings,
     ValidationSettings,
+    check_classifiers,
+    check_runs,
 )
 
 PREFIX = "PLANTCLEF_"
 _PROFILES = PACKAGE_FOLDER / "profiles"
 _NOT_SETTINGS = {"PLANTCLEF_TEST_DATA"}  # read by the tests alone
-_TRAINED_FEATURE_SETS = ("base_dct", "base_cls", "finetuned_cls")
 
 
 class SettingsError(ValueError):
@@ -122,6 +124,8 @@ class Settings(BaseSettings):
     dialect: Literal["2024", "2025"] = "2025"
     """The submission format of `<run>.csv`; the other one is written beside it."""
     classifier: ClassifierSettings = ClassifierSettings()
+    classifiers: dict[str, ClassifierSettings] = {}
+    """More classifiers beside it: `<feature set>_<name>` → how it is trained; `classifier` has no say in them."""
     finetuning: FinetuningSettings = FinetuningSettings()
     validation: ValidationSettings = ValidationSettings()
     runs: dict[str, RunSettings] = {}
@@ -180,13 +184,16 @@ class Settings(BaseSettings):
             raise ValueError("'spark' is not available yet; use 'local'")
         return value
 
+    @field_validator("classifiers")
+    @classmethod
+    def _check_classifiers(cls, value: dict[str, ClassifierSettings]) -> dict[str, ClassifierSettings]:
+        return check_classifiers(value)
+
     @field_validator("runs")
     @classmethod
-    def _check_run_names(cls, value: dict[str, RunSettings]) -> dict[str, RunSettings]:
-        for name in value:
-            if not re.fullmatch(r"[a-z0-9_]+", name):
-                raise ValueError(f"the run name '{name}' may only have lower-case letters, digits and '_'")
-        return value
+    def _check_runs(cls, value: dict[str, RunSettings], info: ValidationInfo) -> dict[str, RunSettings]:
+        # Where the classifiers are faulty themselves, that is the finding.
+        return check_runs(value, info.data["classifiers"]) if "classifiers" in info.data else value
 
     @field_validator("presets")
     @classmethod
@@ -294,10 +301,14 @@ class Settings(BaseSettings):
 
     @property
     def feature_sets(self) -> tuple[str, ...]:
-        """The feature sets that have a classifier."""
-        trained = _TRAINED_FEATURE_SETS if self.has_training else ()
-        head = ("finetuned_head",) if self.has_head else ()
+        """The feature sets that have a classifier, by its name where there are several on one."""
+        trained = (*TRAINED_FEATURE_SETS, *self.classifiers) if self.has_training else ()
+        head = (CHECKPOINT_HEAD,) if self.has_head else ()
         return (*(name for name in trained if name.split("_")[0] in self.backbones), *head)
+
+    def trained_by(self, feature_set: str) -> ClassifierSettings:
+        """Give the settings that a classifier is trained by: its own where it is declared, else those of all."""
+        return self.classifiers.get(feature_set, self.classifier)
 
     @property
     def active_runs(self) -> dict[str, RunSettings]:

@@ -5,8 +5,9 @@ import re
 import tomllib
 
 from plantclef_assets.learning.finetuning_config import FinetuningConfig
+from plantclef_assets.learning.training_config import TrainingConfig
 from plantclef_assets.locations import PACKAGE_FOLDER
-from plantclef_assets.profile_tables import FinetuningSettings, RunSettings
+from plantclef_assets.profile_tables import ClassifierSettings, FinetuningSettings, RunSettings
 from plantclef_assets.scoring.aggregation import AGGREGATIONS
 from plantclef_assets.vision.tiling import parse_tiling
 
@@ -32,3 +33,15 @@ def _first_cells(text: str, header: str) -> list[str]:
 def test_the_settings_of_fine_tuning_are_those_of_its_configuration() -> None:
     config = dataclasses.asdict(FinetuningConfig())
     assert FinetuningSettings().model_dump() == {name: value for name, value in config.items() if name != "seed"}
+
+
+def test_the_settings_of_a_classifier_are_those_of_its_configuration() -> None:
+    assert ClassifierSettings().training_config(seed=42) == TrainingConfig()
+    ours, theirs = (
+        ClassifierSettings.model_fields,
+        {one.name: one.default for one in dataclasses.fields(TrainingConfig)},
+    )
+    assert set(ours) - {"preset", "learning_rate", "validation_share"} == set(theirs) - {"seed"}
+    assert (ours["learning_rate"].default,) == theirs["learning_rates"]
+    for name in set(ours) & set(theirs) - {"learning_rates"}:
+        assert ours[name].default == theirs[name], name

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from plantclef_assets.profile_tables import RunSettings
-from plantclef_assets.recipes import backbone_settings, tile_size, tilings_of
+from plantclef_assets.profile_tables import ClassifierSettings, RunSettings
+from plantclef_assets.recipes import backbone_settings, build_recipes, tile_size, tilings_of
 from plantclef_assets.settings import Settings, SettingsError, load_settings
 from plantclef_assets_tests.tiny import PROFILE
 
@@ -184,7 +184,17 @@ def test_what_is_not_available_yet_is_said_in_one_sentence(
         ("SHARDS_PER_RUN", "0", "greater than 0, not '0'"),
         ("DIALECT", "2023", "'2024' or '2025', not '2023'"),
         ("RUNS", "everything", ""),
-        ("CLASSIFIER__EPOCHS", "0", "greater than 0, not '0'"),
+        ("CLASSIFIER__EPOCHS", "-1", "greater than or equal to 0, not '-1'"),
+        ("CLASSIFIER__EPOCHS", "0", "the start alone answers, and zeros know nothing"),
+        ("CLASSIFIER__START", "ones", "say one of zeros, centroids, lda, ridge"),
+        ("CLASSIFIER__PRESET", "papers", "there is no preset 'papers'; say one of paper"),
+        ("CLASSIFIER", '{{"learning_rate": 0.1, "learning_rates": [0.2]}}', "are both set; say one of them"),
+        ("CLASSIFIER", '{{"preset": "paper", "calibrate": true}}', "stop_on = 'val' sets none aside"),
+        ("CLASSIFIERS", '{{"centroid": {{}}}}', "named by its feature set (base_dct, base_cls, finetuned_cls)"),
+        ("CLASSIFIERS", '{{"base_cls_B": {{}}}}', "lower-case letters"),
+        ("CLASSIFIERS", '{{"finetuned_head_x": {{}}}}', "named by its feature set"),
+        ("CLASSIFIERS", '{{"base_cls_a": {{"validation_share": 0.5}}}}', "set it in classifier, not for 'base_cls_a'"),
+        ("CLASSIFIERS", '{{"base_cls_a": {{"hidden": 8, "start": "lda"}}}}', "with hidden it has to be zeros"),
         ("CLASSIFIER__EPOCS", "3", "there is no such setting"),
         ("CLASSIFIER__VALIDATION_SHARE", "1", "less than 1"),
         ("VALIDATION__PLOTS", "-1", "greater than or equal to 0, not '-1'"),
@@ -198,6 +208,11 @@ def test_what_is_not_available_yet_is_said_in_one_sentence(
             "RUNS",
             '{{"a": {{"feature_set": "base_clss"}}}}',
             "'finetuned_cls' or 'finetuned_head'",
+        ),
+        (
+            "RUNS",
+            '{{"a": {{"feature_set": "base_cls_centroid"}}}}',
+            "the run 'a' asks for the feature set 'base_cls_centroid'; there are 'base_dct',",
         ),
         ("RUNS", '{{"a": {{"feature_set": "base_cls", "tiling": "3by3"}}}}', "'3by3'"),
         ("RUNS", '{{"a": {{"feature_set": "base_cls", "tiling": "100x100"}}}}', "100x100"),
@@ -357,6 +372,56 @@ def test_single_values_of_a_group_can_be_set(with_variables: Set) -> None:
     settings = with_variables(CLASSIFIER__EPOCHS=3, VALIDATION__PLOTS=0)
     assert (settings.classifier.epochs, settings.classifier.batch_size) == (3, 32)
     assert not settings.composes_plots
+
+
+CENTROID = """
+[classifiers.base_cls_centroid]
+start = "centroids"
+epochs = 0
+[classifiers.finetuned_cls_paper]
+preset = "paper"
+[runs]
+centroid_full = { feature_set = "base_cls_centroid" }
+paper_full = { feature_set = "finetuned_cls_paper" }
+"""
+
+
+def test_several_classifiers_stand_side_by_side(with_variables: Set, files: Path) -> None:
+    (files / "own.toml").write_text(CENTROID)
+    settings = with_sources(with_variables, files, PROFILE="own.toml", CLASSIFIER__PATIENCE=3)
+    assert settings.feature_sets == ("base_dct", "base_cls", "base_cls_centroid")
+    assert list(settings.active_runs) == ["centroid_full"]
+    assert settings.trained_by("base_cls").patience == 3
+    centroid = settings.trained_by("base_cls_centroid").training_config(seed=1)
+    assert (centroid.start, centroid.epochs, centroid.patience) == ("centroids", 0, 10), "each table is all there is"
+    with_finetuned = with_variables(FINETUNED_WEIGHTS="train")
+    assert with_finetuned.feature_sets[2:] == (
+        "finetuned_cls",
+        "base_cls_centroid",
+        "finetuned_cls_paper",
+        "finetuned_head",
+    )
+    assert list(with_finetuned.active_runs) == ["centroid_full", "paper_full"]
+
+
+def test_what_is_said_beside_a_preset_wins(with_variables: Set) -> None:
+    chosen = with_variables(CLASSIFIER='{"preset": "paper", "epochs": 3}').classifier
+    config = chosen.training_config(seed=0)
+    assert (config.epochs, config.min_images, config.stop_on) == (3, 100, "val")
+    assert ClassifierSettings(**chosen.model_dump()) == chosen
+    assert ClassifierSettings(learning_rate=0.1).training_config(seed=0).learning_rates == (0.1,)
+
+
+def test_what_a_classifier_does_not_set_is_no_part_of_its_provenance(with_variables: Set, files: Path) -> None:
+    (files / "own.toml").write_text(CENTROID)
+    settings = with_sources(with_variables, files, PROFILE="own.toml", FINETUNED_WEIGHTS="train")
+    config = build_recipes(settings)["classifier"].config
+    shares = {"validation_share": 0.2, "holdout_share": 0.1, "seed": 42}
+    assert config("base_cls") == shares
+    assert config("base_cls_centroid") == {"start": "centroids", "epochs": 0, **shares}
+    paper = {"epochs": 10, "min_images": 100, "calibrate": False, "stop_on": "val", "validation_share": 0.2, "seed": 42}
+    assert config("finetuned_cls_paper") == paper
+    assert config("finetuned_head") == {}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Classifiers: one linear layer for each feature set.
+"""Classifiers: one for each feature set, or several side by side.
 
 What belongs here: assets that learn from embeddings.
 """
@@ -35,21 +35,28 @@ def classifier_assets(settings: Settings, families: Families, recipes: Mapping[s
             for backbone in settings.backbones
             if settings.has_training
         ]
-        + (["finetuned_backbone", "class_map"] if settings.has_head else []),
+        + (["finetuned_backbone"] if settings.has_head else [])
+        + ["class_map"],
     )
     def classifier(
         context: AssetExecutionContext, lake: LakeResource, accelerator: AcceleratorResource
     ) -> MaterializeResult:
-        """One linear layer for each feature set: the paper's, or the one inside a fine-tuned checkpoint, as it is.
-
-        The paper's is trained on standardised features and keeps its best epoch. Each has its own class list.
+        """One classifier for each feature set, or several: the paper's linear layer and its variants, trained on
+        standardised features, the best epoch kept and calibrated; or the one inside a fine-tuned checkpoint, as it is.
+        Each has its own class list.
         """
-        from plantclef_assets.learning.artifacts import CheckpointClassifier, TrainedClassifier
-        from plantclef_assets.learning.linear import TrainingConfig
+        from plantclef_assets.learning.classifiers import CheckpointClassifier, TrainedClassifier
 
         shards = shard_keys(settings.training_shards) if settings.has_training else []
-        chosen = TrainingConfig(**settings.classifier.model_dump(exclude={"validation_share"}), seed=settings.seed)
-        trained = TrainedClassifier(lake.lake, shards, chosen, settings.classifier.validation_share, context.log.debug)
+        trained = TrainedClassifier(
+            lake.lake,
+            shards,
+            {name: settings.trained_by(name).training_config(settings.seed) for name in settings.feature_sets},
+            settings.classifier.validation_share,
+            settings.finetuning.holdout_share,
+            accelerator.device,
+            context.log.debug,
+        )
         published = CheckpointClassifier(lake.lake, shards)
 
         def make(shard: Shard) -> None:

@@ -152,11 +152,17 @@ def finetuning_curves(artifact: Artifact, record: Record) -> Mapping[str, Any]:
 
 def classifier_curves(artifact: Artifact, record: Record) -> Mapping[str, Any]:
     """Show how the training of a classifier went; one that came with a checkpoint has nothing to show."""
-    if "train_losses" not in record.figures:
+    found = record.figures
+    if "epochs" not in found:
         return {}
-    losses = {"train": record.figures["train_losses"], "val": record.figures["validation_losses"]}
+    if not found["epochs"]:
+        return {"learning_curves": f"Nothing was trained: the closed form '{found['start']}' answers."}
+    deciding = {"holdout": "set aside", "val": "val"}[found["decided_by"]]
+    losses = {"learned from": found["train_losses"], deciding: found["stopping_losses"]}
     lines = {name: dict(enumerate(line, start=1)) for name, line in losses.items()}
-    drawn = draw_curves([Curves("loss", lines)], best_epoch=record.figures["best_epoch"])
+    if "start_loss" in found:
+        lines[deciding] = {0: found["start_loss"], **lines[deciding]}
+    drawn = draw_curves([Curves("loss", lines)], best_epoch=found["best_epoch"])
     return {"learning_curves": _picture(drawn, "learning curves", "png")}
 
 

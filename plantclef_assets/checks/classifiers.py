@@ -7,6 +7,9 @@ from plantclef_assets.checks.tables import labels_in_class_map, up_to_date
 from plantclef_assets.lake.keys import is_checkpoint_head
 from plantclef_assets.settings import Settings
 
+_WORSE_CALIBRATED = 0.02
+"""How much the expected calibration error may rise by the temperature: it is fitted on other, fewer photographs."""
+
 
 def checks(settings: Settings) -> dict[str, list[Check]]:
     """Give the checks by asset."""
@@ -20,11 +23,21 @@ def checks(settings: Settings) -> dict[str, list[Check]]:
             ),
             Check(
                 "no_shared_observation",
-                "No obs_id is both trained on and validated on.",
+                "No obs_id is on two sides of the split: learned from, set aside to decide by, and validated on.",
                 _no_shared_observation,
                 blocking=True,
             ),
-            Check("stopped_early", "Training ended because the validation loss stopped falling.", _stopped_early),
+            Check("stopped_early", "Training ended because the loss that decides stopped falling.", _stopped_early),
+            Check(
+                "calibrated",
+                "The temperature has not put its probabilities further from how often they are right.",
+                _calibrated,
+            ),
+            Check(
+                "every_species_a_class",
+                "It can name every species that has training photographs.",
+                _every_species_a_class,
+            ),
             Check("head_covers_classes", "A checkpoint's classifier knows every class of the class map.", _head_covers),
             labels_in_class_map(),
             up_to_date(),
@@ -51,9 +64,34 @@ def _no_shared_observation(evidence: Evidence) -> Iterable[Finding]:
 
 def _stopped_early(evidence: Evidence) -> Iterable[Finding]:
     for artifact, record in evidence.records.items():
-        most = evidence.recipe.config(artifact.partition).get("epochs")
-        if most is not None and record.figures.get("best_epoch") == most:
+        most = record.figures.get("epochs_at_most")
+        if most and record.figures.get("best_epoch") == most:
             yield Finding(artifact, f"{artifact}: the last of {most} epochs is the best; more may help")
+
+
+def _calibrated(evidence: Evidence) -> Iterable[Finding]:
+    for artifact, record in evidence.records.items():
+        figures = record.figures
+        if figures.get("calibration") == "impossible":
+            yield Finding(
+                artifact, f"{artifact}: no photograph could be set aside, so its probabilities are as they came"
+            )
+        before, after = figures.get("ece_uncalibrated"), figures.get("ece")
+        if before is not None and after is not None and after > before + _WORSE_CALIBRATED:
+            yield Finding(
+                artifact,
+                f"{artifact}: expected calibration error {after:.3f} with its temperature, {before:.3f} without",
+            )
+
+
+def _every_species_a_class(evidence: Evidence) -> Iterable[Finding]:
+    for artifact, record in evidence.records.items():
+        count = record.figures.get("species_without_class", 0)
+        if count:
+            named = ", ".join(map(str, record.figures.get("first_without_class", [])))
+            yield Finding(
+                artifact, f"{artifact} can never name {count} species that have training photographs ({named})"
+            )
 
 
 def _head_covers(evidence: Evidence) -> Iterable[Finding]:

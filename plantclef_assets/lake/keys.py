@@ -1,5 +1,10 @@
 """The names of partitions: shards and feature sets."""
 
+TRAINED_FEATURE_SETS = ("base_dct", "base_cls", "finetuned_cls")
+"""What classifiers are trained on: a backbone and a column of its embeddings."""
+CHECKPOINT_HEAD = "finetuned_head"
+"""What the classifier inside a checkpoint answers; it is never trained here."""
+
 
 def shard_keys(shards: int) -> list[str]:
     """Give the keys of a family of shards: zero-padded to the digits of the last one, two at least."""
@@ -8,5 +13,5 @@ def shard_keys(shards: int) -> list[str]:
 
 
 def is_checkpoint_head(feature_set: str | None) -> bool:
-    """Whether a feature set is answered by the classifier inside a checkpoint, which is never trained here."""
-    return (feature_set or "").endswith("_head")
+    """Whether a feature set is answered by the classifier inside a checkpoint."""
+    return feature_set == CHECKPOINT_HEAD

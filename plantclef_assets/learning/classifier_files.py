@@ -1,4 +1,4 @@
-"""Classifiers as files: one safetensors file holds the layer, its class list, its metrics and free metadata."""
+"""Classifiers as files: one safetensors file holds its layers, its class list, its metrics and free metadata."""
 
 import json
 from pathlib import Path
@@ -13,8 +13,6 @@ from plantclef_assets.learning.linear import LinearClassifier
 _HEADER_KEY = "classifier"
 """The one entry of the file's metadata: safetensors writes several in no fixed order, so bytes would differ."""
 
-_ARRAYS = ("mean", "scale", "weight", "bias", "species_ids")
-
 
 def write_classifier(path: Path, classifier: LinearClassifier, metadata: dict[str, str]) -> None:
     """Write a classifier; equal classifiers and metadata give equal bytes.
@@ -25,7 +23,7 @@ def write_classifier(path: Path, classifier: LinearClassifier, metadata: dict[st
         metadata: free strings to keep in the header, such as provenance.
     """
     header = json.dumps({"metrics": classifier.metrics, "metadata": metadata}, sort_keys=True)
-    arrays = {name: np.ascontiguousarray(getattr(classifier, name)) for name in _ARRAYS}
+    arrays = {name: np.ascontiguousarray(array) for name, array in classifier.arrays.items()}
     save_file(arrays, path, metadata={_HEADER_KEY: header})
 
 

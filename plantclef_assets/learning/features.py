@@ -28,9 +28,10 @@ class FeatureMatrix:
 def split_feature_set(feature_set: str) -> tuple[str, str]:
     """Give the backbone and the vector column of a feature set: `base_cls` is ("base", "cls").
 
-    A checkpoint's own classifier (`finetuned_head`) is a function of [CLS].
+    What follows names one of several classifiers on it: `base_cls_centroid` is ("base", "cls") too. A checkpoint's own
+    classifier (`finetuned_head`) is a function of [CLS].
     """
-    backbone, _, column = feature_set.partition("_")
+    backbone, column, *_ = feature_set.split("_")
     return backbone, "cls" if column == "head" else column
 
 

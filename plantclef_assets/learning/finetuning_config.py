@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from plantclef_assets.learning.photographs import Photographs
-from plantclef_assets.learning.splits import split_rows
+from plantclef_assets.learning.splits import set_aside
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def split_holdout(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split the training rows into those to learn from and those to choose the epoch by, no obs_id on both sides.
 
-    A species with no other photograph is learned from.
+    The classifiers set the same ones aside, see `set_aside`.
 
     Args:
         photographs: all of them.
@@ -64,11 +64,7 @@ def split_holdout(
     Returns:
         two arrays of row numbers, ascending.
     """
-    rows = np.flatnonzero(train)
-    observations = [photographs.obs_id[row] for row in rows]
-    # Another seed than that of the classifiers' split, which may have cut off one end of the same hash.
-    learn, hold = split_rows(
-        [None] * len(rows), observations, validation_share=config.holdout_share, seed=config.seed + 1
+    learn, hold = set_aside(
+        train, photographs.species_id, photographs.obs_id, share=config.holdout_share, seed=config.seed
     )
-    lonely = hold & ~np.isin(photographs.species_id[rows], photographs.species_id[rows[learn]])
-    return rows[learn | lonely], rows[hold & ~lonely]
+    return np.flatnonzero(learn), np.flatnonzero(hold)

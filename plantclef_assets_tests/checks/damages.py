@@ -310,6 +310,8 @@ DAMAGES |= {
         _classifier(shared_observations=2, first_shared=["17", "18"]), blocking=True
     ),
     ("classifier", "stopped_early"): Damage(_classifier(best_epoch=15)),
+    ("classifier", "calibrated"): Damage(_classifier(ece_uncalibrated=0.1, ece=0.13)),
+    ("classifier", "every_species_a_class"): Damage(_classifier(species_without_class=2, first_without_class=[5, 6])),
     ("classifier", "head_covers_classes"): Damage(_classifier(uncovered=2, first_uncovered=[5, 6])),
     ("classifier", "labels_in_class_map"): Damage(_classifier(species=[*SPECIES, 999]), blocking=True),
     ("tile_predictions", "probabilities_valid"): Damage(

@@ -1,6 +1,7 @@
 """What a check says of its findings, and in whose run they block."""
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,6 +19,7 @@ from plantclef_assets_tests.checks.chain_runs import (
 from plantclef_assets_tests.checks.lake_damage import (
     OwnLake,
     record_of,
+    restamp_classifier,
     rewrite,
     rewrite_backbone,
     with_column,
@@ -240,3 +242,34 @@ def test_figures_are_judged_by_the_record_and_not_remembered(own_lake: OwnLake) 
     assert failed(evaluate_checks(settings, "raw_images"), "raw_images") == {"rows_accounted"}
     rewrite(settings, artifact, figures={"rows_in": rows})
     assert not failed(evaluate_checks(settings, "raw_images"), "raw_images")
+
+
+@pytest.mark.parametrize(
+    ("check", "figures", "finding"),
+    [
+        ("stopped_early", {"best_epoch": 0, "epochs_at_most": 0}, None),
+        ("stopped_early", {"best_epoch": 7, "epochs_at_most": 7}, "the last of 7 epochs is the best; more may help"),
+        ("calibrated", {"ece": 0.119, "ece_uncalibrated": 0.1}, None),
+        ("calibrated", {"ece": 0.3, "ece_uncalibrated": None, "calibration": "off"}, None),
+        ("calibrated", {"calibration": "impossible"}, "no photograph could be set aside"),
+        ("every_species_a_class", {"species_without_class": 0}, None),
+        (
+            "every_species_a_class",
+            {"species_without_class": 3009, "first_without_class": [4, 5]},
+            "can never name 3009 species that have training photographs (4, 5)",
+        ),
+    ],
+)
+def test_a_classifier_is_judged_by_its_own_figures(
+    check: str, figures: dict[str, Any], finding: str | None, own_lake: OwnLake
+) -> None:
+    settings = own_lake()
+    for feature_set in ("base_cls", "base_dct"):
+        quiet = {"best_epoch": 1, "ece": 0.1, "ece_uncalibrated": 0.1, "calibration": "fitted"}
+        restamp_classifier(settings, feature_set, figures=quiet)
+    restamp_classifier(settings, "base_dct", figures=figures)
+    found = evaluations(evaluate_checks(settings, "classifier"), "classifier")[check]
+    assert found.passed is (finding is None)
+    if finding is not None:
+        assert str(found.description).startswith("classifier/base_dct")
+        assert finding in str(found.description)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -30,6 +32,18 @@ def test_what_is_written_is_read(tmp_path):
         assert ours.dtype == theirs.dtype
     assert read.metrics == CLASSIFIER.metrics
     assert read_classifier_metadata(path) == METADATA
+
+
+def test_a_hidden_layer_is_kept(tmp_path):
+    path = tmp_path / "two_layers.safetensors"
+    layer = {"hidden_weight": np.ones((2, 2), np.float32), "hidden_bias": np.array([0.5, 2.0], np.float32)}
+    classifier = replace(CLASSIFIER, **layer)
+    write_classifier(path, classifier, METADATA)
+    read = read_classifier(path)
+    assert np.array_equal(read.arrays["hidden_bias"], layer["hidden_bias"])
+    features = np.eye(2, dtype=np.float32)
+    assert np.array_equal(read.probabilities(features), classifier.probabilities(features))
+    assert not np.array_equal(read.probabilities(features), CLASSIFIER.probabilities(features))
 
 
 def test_equal_classifiers_give_equal_bytes(tmp_path):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from plantclef_assets.learning.splits import split_rows
+from plantclef_assets.learning.splits import Sides, set_aside, split_rows, split_sides
 
 
 def test_tags_decide_where_both_sides_have_some():
@@ -51,3 +51,46 @@ def test_impossible_arguments_are_refused():
         split_rows([None, None], [1], seed=0)
     with pytest.raises(ValueError, match="between 0 and 1"):
         split_rows([None], [1], validation_share=1.0, seed=0)
+
+
+def test_what_is_set_aside_is_whole_observations_of_the_training_side():
+    train, observations = np.arange(3000) % 5 > 0, [f"o{number // 3}" for number in range(3000)]
+    species = np.zeros(3000, np.int64)
+    learn, holdout = set_aside(train, species, observations, share=0.1, seed=42)
+    assert np.array_equal(learn | holdout, train)
+    assert not (learn & holdout).any()
+    names = np.array(observations)
+    assert not set(names[learn]) & set(names[holdout])
+    assert 0.07 < holdout.sum() / train.sum() < 0.13
+    assert np.array_equal(set_aside(train, species, observations, share=0.1, seed=42)[1], holdout)
+    assert not np.array_equal(set_aside(train, species, observations, share=0.1, seed=7)[1], holdout)
+
+
+def test_what_is_set_aside_has_nothing_to_do_with_what_validates():
+    observations = list(range(4000))
+    sides = split_sides(
+        [None] * 4000, observations, np.zeros(4000, np.int64), validation_share=0.2, holdout_share=0.5, seed=1
+    )
+    assert 0.45 < sides.holdout.sum() / sides.train.sum() < 0.55
+    plain = split_rows([None] * 4000, observations, seed=1)
+    assert np.array_equal(sides.validation, plain[1])
+    none = split_sides(
+        [None] * 4000, observations, np.zeros(4000, np.int64), validation_share=0.2, holdout_share=None, seed=1
+    )
+    assert np.array_equal(none.learn, plain[0]) and not none.holdout.any()
+
+
+def test_an_observation_with_the_last_photograph_of_a_species_is_learned_from_as_a_whole():
+    observations = [f"o{number // 2}" for number in range(400)]
+    species = np.where(np.arange(400) % 2, 1, np.arange(400) + 10)  # one of each pair is the only one of its species
+    learn, holdout = set_aside(np.ones(400, bool), species, observations, share=0.5, seed=3)
+    assert learn.all() and not holdout.any()
+
+
+def test_observations_on_two_sides_are_told():
+    masks = np.eye(3, dtype=bool)
+    sides = Sides(*(np.concatenate([row, row]) for row in masks))
+    assert sides.shared_observations(["a", "b", "c", "d", "e", "f"]) == []
+    assert sides.shared_observations(["a", "b", None, "d", "a", None]) == ["a"]
+    assert sides.shared_observations(["a", "b", "c", "c", "", ""]) == ["c"]
+    assert sides.shared_observations(["x", "b", "c", "y", "d", "b"]) == ["b"]
