@@ -51,10 +51,9 @@ def test_a_preset_of_which_no_feature_set_exists_gives_no_run() -> None:
 
 def test_unknown_presets_are_refused(demo: Any) -> None:
     known = "paper, espitalier, dsgt2025, hamburg, neuon"
-    with pytest.raises(
-        SettingsError, match=f"^PLANTCLEF_PRESETS: there is no preset 'atlantic'; say some of {known}.$"
-    ):
+    with pytest.raises(SettingsError) as refusal:
         demo(presets=("paper", "atlantic"))
+    assert str(refusal.value) == f"PLANTCLEF_PRESETS: there is no preset 'atlantic'; say some of {known}."
 
 
 def test_the_packaged_profiles_agree_on_what_a_region_is(demo: Any, tmp_path: Path) -> None:
@@ -70,7 +69,7 @@ def test_the_packaged_profiles_agree_on_what_a_region_is(demo: Any, tmp_path: Pa
         patterns = demo(profile=profile, **sources).region_patterns
         plots = ("LISAH-BOU-12-20170613", "CBN-Pla-B1-20140721", "RNNB-1-1-20230512", "OPTMix-083-P4")
         assert [region_of(plot, patterns) for plot in plots] == ["LISAH-BOU", "CBN-Pla", "RNNB", "OPTMix"]
-    with pytest.raises(SettingsError, match="REGION_PATTERNS: '.CBN' needs a group .* that names the region"):
+    with pytest.raises(SettingsError, match=r"REGION_PATTERNS: '\^CBN' needs a group .* that names the region"):
         demo(region_patterns=("^CBN",))
 
 
