@@ -3,20 +3,28 @@
 import dataclasses
 import re
 import tomllib
+from pathlib import Path
+
+import pytest
 
 from plantclef_assets.learning.finetuning_config import FinetuningConfig
 from plantclef_assets.learning.training_config import TrainingConfig
 from plantclef_assets.locations import PACKAGE_FOLDER
+from plantclef_assets.presets import PRESETS
 from plantclef_assets.profile_tables import ClassifierSettings, FinetuningSettings, RunSettings
 from plantclef_assets.scoring.aggregation import AGGREGATIONS
 from plantclef_assets.vision.tiling import parse_tiling
 
 
-def test_the_runs_in_the_documentation_can_be_declared() -> None:
+def test_the_runs_in_the_documentation_can_be_declared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flora_of_the_region.csv").write_text("1363875\n")
     text = (PACKAGE_FOLDER.parent / "docs" / "runs.md").read_text()
-    blocks = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
-    runs = {name: RunSettings(**run) for block in blocks for name, run in tomllib.loads(block)["runs"].items()}
-    assert len(runs) == 4
+    blocks = [tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL)]
+    runs = {name: RunSettings(**run) for block in blocks for name, run in block.get("runs", {}).items()}
+    assert len(runs) == 2
+    assert [block["presets"] for block in blocks if "presets" in block] == [list(PRESETS)]
+    assert _first_cells(text, "| preset |") == list(PRESETS)
     tilings = _first_cells(text, "| tiling |")
     assert len(tilings) == 6
     for tiling in tilings:

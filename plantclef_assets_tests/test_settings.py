@@ -364,6 +364,8 @@ def test_what_a_run_does_not_set_is_no_part_of_its_provenance() -> None:
 def test_no_run_may_ask_for_more_of_a_tile_than_is_kept(with_variables: Set, files: Path) -> None:
     run = '{"a": {"feature_set": "base_cls", "aggregation": "topk_union", "top_per_tile": 6}}'
     assert with_variables(RUNS=run, TOP_K=6).runs["a"].top_per_tile == 6
+    over_all = run.replace('"top_per_tile"', '"prior": "frequency", "top_per_tile"')
+    assert with_variables(RUNS=over_all, TOP_K=5).runs["a"].needs_all_classes
     (sentence,) = refusal(lambda: with_variables(RUNS=run, TOP_K=5))
     assert sentence == "PLANTCLEF_TOP_K: 5 species are kept of each tile, but the run 'a' asks for the best 6."
 
