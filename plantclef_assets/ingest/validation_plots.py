@@ -91,7 +91,7 @@ def plan_places(
             f"{len(held_out)}: give more photographs, or a greater PLANTCLEF_CLASSIFIER__VALIDATION_SHARE where they "
             "have no learn_tag, or set PLANTCLEF_VALIDATION__PLOTS to 0"
         )
-    ids = np.array(sorted(held_out), np.int64)
+    ids = sorted(held_out)
     every = [name for observations in held_out.values() for names in observations.values() for name in names]
     numbers = np.arange(least, min(most, len(ids)) + 1)
     weights = 1 / (numbers - least + 1)
@@ -102,12 +102,13 @@ def plan_places(
         rng = _chance(seed, _CHOICE, number)
         count = int(rng.choice(numbers, p=weights / weights.sum()))
         chosen: list[tuple[int, str]] = []
-        for one in _take_least_used(ids.tolist(), used_species, count, rng):
+        for one in _take_least_used(ids, used_species, count, rng):
             observations = [(one, observation) for observation in held_out[one]]
             plants = 1 + int(rng.choice(len(_PLANTS), p=_PLANTS))
             for _, observation in _take_least_used(observations, used_observations, plants, rng):
                 chosen.append((one, str(rng.choice(held_out[one][observation]))))
-        places.append(Place(number, tuple(chosen), tuple(rng.choice(every, _GROUNDS).tolist())))
+        grounds = tuple(every[one] for one in rng.integers(len(every), size=_GROUNDS))
+        places.append(Place(number, tuple(chosen), grounds))
     return places
 
 

@@ -14,7 +14,7 @@ from plantclef_assets.vision.resizing import crop_resize
 _THUMBNAIL = 8
 _STOPS = 6
 """Colours of a ground, from the darkest to the lightest."""
-_GREYED = 0.35
+_GREYED = 0.45
 """How far colours are drawn to their own grey: ground is duller than leaves and flowers."""
 _BRIGHTNESS = (70.0, 120.0)
 """Least and greatest luminance of a ground's middle tone, 0 … 255."""

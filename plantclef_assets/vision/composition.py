@@ -25,8 +25,8 @@ _WANTED_VISIBLE = 0.6
 _SKETCH = 160
 _LAYOUTS, _SPOTS, _VIEWS = 8, 4, 6
 """How many layouts, spots of a plant, and views of a revisit are tried."""
-_MOST_COVERED = 1.1
-"""Squares are shrunk until they have so much of the plot's area together at most, where they may."""
+_COVERED = (0.9, 1.5)
+"""Squares together have so much of the plot's area, as far as `SIDES` allow; a good third of it lies within masks."""
 _ZOOM, _SHIFT = (0.82, 1.22), 0.08
 """How much nearer and how far aside a revisit stands, the latter as a share of the plot's side."""
 _MARGIN = 0.25
@@ -193,7 +193,8 @@ def _layout(photographs: Sequence[tuple[int, str]], rng: np.random.Generator) ->
     """Spread plants: each on the freest of some spots, large ones below small ones."""
     smallest, largest = SIDES
     sides = smallest * (largest / smallest) ** rng.random(len(photographs))
-    sides = np.clip(sides * min(1.0, math.sqrt(_MOST_COVERED / float((sides**2).sum()))), smallest, largest)
+    wanted = rng.uniform(*_COVERED)
+    sides = np.clip(sides * math.sqrt(wanted / float((sides**2).sum())), smallest, largest)
     plants: list[Plant] = []
     order = sorted(range(len(photographs)), key=lambda one: -sides[one])
     for one in order:

@@ -37,7 +37,7 @@ def blob_mask(seed: int, side: int) -> np.ndarray:
     if side < 1:
         raise ValueError(f"a mask cannot be {side} px wide; its side must be at least 1")
     rng = np.random.default_rng(seed)
-    strengths = rng.normal(0, 0.24, len(_WAVES)) / _WAVES**0.8
+    strengths = rng.normal(0, 0.18, len(_WAVES)) / _WAVES**0.8
     phases = rng.uniform(0, 2 * np.pi, len(_WAVES))
     fringe = rng.standard_normal((14, 14), dtype=np.float32)
     fade = rng.uniform(*_FADE)
