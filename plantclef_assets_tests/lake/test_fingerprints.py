@@ -20,6 +20,8 @@ COLUMNS: dict[str, pa.Array] = {
     "truths": pa.array([True, False, None, True, True, False, False, False]),
     "lists": pa.array([[1, 2], [], None, [3], [4, 5, 6], [], [7], [8]], pa.list_(pa.int64())),
     "texts": pa.array([["a"], [], None, ["b", "c"], [""], [None], ["d"], ["e"]], pa.list_(pa.string())),
+    "structs": pa.array([{"x": 1, "y": "a"}, None, {"x": None, "y": ""}, *[{"x": row, "y": "b"} for row in range(5)]]),
+    "places": pa.array([[{"x": 1}, {"x": 2}], [], None, [{"x": 3}], [None], [{"x": None}], [{"x": 7}], [{"x": 8}]]),
     "vectors": pa.array([[float(row), row + 0.5] for row in range(8)], pa.list_(pa.float32(), 2)),
 }
 
@@ -78,6 +80,10 @@ def test_one_missing_row_matters(name: str) -> None:
         (pa.array(["a"]), pa.array([b"a"], pa.binary())),
         (pa.array([[1, 2], [3]]), pa.array([[1], [2, 3]])),
         (pa.array([[1], None]), pa.array([[1], []])),
+        (pa.array([{"x": 1}]), pa.array([{"x": 2}])),
+        (pa.array([{"x": 1}]), pa.array([{"y": 1}])),
+        (pa.array([{"x": 1}, None]), pa.array([{"x": 1}, {"x": None}])),
+        (pa.array([[{"x": 1}], [{"x": 2}]]), pa.array([[{"x": 1}, {"x": 2}], []])),
         (pa.array([[1.0, 2.0]], pa.list_(pa.float32(), 2)), pa.array([[1.0, 3.0]], pa.list_(pa.float32(), 2))),
         (pa.array([[1.0, 2.0]], pa.list_(pa.float32(), 2)), pa.array([[1.0, 2.0]], pa.list_(pa.float32()))),
     ],
