@@ -138,6 +138,8 @@ def test_a_confident_tile_does_not_take_the_answers_of_the_others(own_lake: OwnL
     first, second, third = SPECIES
     sure = {1: (first, 0.5), 2: (second, 0.45), 3: (third, 0.05)}
     others = {1: (third, 0.4), 2: (first, 0.3), 3: (second, 0.3)}
+    entries = sorted([*sure.values(), *[*others.values()] * 3], key=lambda entry: -entry[1])
+    assert [species for species, _ in entries[:2]] == [first, second], "the first two of the reference"
 
     def change(table: pa.Table) -> pa.Table:
         rows = table.to_pylist()

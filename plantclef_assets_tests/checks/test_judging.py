@@ -167,6 +167,8 @@ def test_a_table_that_does_not_say_how_many_rows_went_in_is_not_accounted_for(ow
         ("training_manifest", None, "bytes"),
         ("resized_images", "00", "data"),
         ("tile_predictions", "00", "height"),
+        ("species_cover", "00", "plot_id"),
+        ("species_cover", "00", "positions"),
         ("submission", "base_cls_full", "species_ids"),
         ("leaderboard", None, "f1_plot"),
     ],

@@ -86,6 +86,7 @@ def test_one_missing_row_matters(name: str) -> None:
             pa.array([{"a": None}, None], pa.struct({"a": pa.int64()})),
             pa.array([None, {"a": None}], pa.struct({"a": pa.int64()})),
         ),
+        (pa.array([[{"x": 1}], [{"x": 2}]]), pa.array([[{"x": 1}, {"x": 2}], []])),
         (pa.array([[1.0, 2.0]], pa.list_(pa.float32(), 2)), pa.array([[1.0, 3.0]], pa.list_(pa.float32(), 2))),
         (pa.array([[1.0, 2.0]], pa.list_(pa.float32(), 2)), pa.array([[1.0, 2.0]], pa.list_(pa.float32()))),
     ],
