@@ -139,12 +139,15 @@ def test_plots_alone_are_answered_by_the_checkpoint(archive: Path, with_checkpoi
         "species_cover",
         "submission",
         "leaderboard",
+        "run_agreement",
+        "sweep",
     }
     chain = (
         ("finetuned_backbone,class_map,plot_manifest", None, None),
         ("classifier", "finetuned_head", None),
         ("plot_images,finetuned_tile_embeddings,tile_predictions,species_cover", "00", "01"),
-        ("submission,leaderboard", "finetuned_head_2x2", None),
+        ("submission,leaderboard,run_agreement", "finetuned_head_2x2", None),
+        ("sweep", None, None),
     )
     for selection, first, last in chain:
         result = materialize(settings, selection, first=first, last=last)

@@ -42,13 +42,17 @@ def test_another_aggregation_makes_lists_and_scores_again_and_nothing_else(own_f
         "submission/base_dct_2x2_max2",
         "submission/finetuned_head_2x2",
     ]
-    result = materialize(changed, "submission,leaderboard", first="base_cls_full", last="finetuned_head_2x2")
-    assert result.success
-    assert materialized(result) == {"submission", "leaderboard"}
+    results = ("submission,leaderboard,run_agreement", "base_cls_full", "finetuned_head_2x2"), ("sweep", None, None)
+    for selection, first, last in results:
+        result = materialize(changed, selection, first=first, last=last)
+        assert result.success
+        assert materialized(result) == set(selection.split(","))
     after = files_of(changed)
     assert after.keys() == before.keys()
     assert {name for name in after if after[name] != before[name]} == {
         "leaderboard.parquet",
+        "run_agreement.parquet",
+        "sweep.parquet",
         *(f"submission/base_dct_2x2_max2.{suffix}" for suffix in ("csv", "2024.csv", "parquet")),
         *(f"submission/finetuned_head_2x2.{suffix}" for suffix in ("csv", "2024.csv", "parquet")),
     }
