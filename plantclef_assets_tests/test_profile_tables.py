@@ -11,7 +11,13 @@ from plantclef_assets.learning.finetuning_config import FinetuningConfig
 from plantclef_assets.learning.training_config import TrainingConfig
 from plantclef_assets.locations import PACKAGE_FOLDER
 from plantclef_assets.presets import PRESETS
-from plantclef_assets.profile_tables import ClassifierSettings, FinetuningSettings, RunSettings
+from plantclef_assets.profile_tables import (
+    ClassifierSettings,
+    FinetuningSettings,
+    RunSettings,
+    check_classifiers,
+    check_runs,
+)
 from plantclef_assets.scoring.aggregation import AGGREGATIONS
 from plantclef_assets.vision.tiling import parse_tiling
 
@@ -53,3 +59,14 @@ def test_the_settings_of_a_classifier_are_those_of_its_configuration() -> None:
     assert (ours["learning_rate"].default,) == theirs["learning_rates"]
     for name in set(ours) & set(theirs) - {"learning_rates"}:
         assert ours[name].default == theirs[name], name
+
+
+def test_the_classifiers_in_the_documentation_can_be_declared() -> None:
+    text = (PACKAGE_FOLDER.parent / "docs" / "classifiers.md").read_text()
+    (block,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    tables = tomllib.loads(block)
+    declared = {name: ClassifierSettings(**one) for name, one in tables["classifiers"].items()}
+    check_runs({name: RunSettings(**run) for name, run in tables["runs"].items()}, check_classifiers(declared))
+    assert len(declared) == 2
+    options = set(_first_cells(text, "| option |"))
+    assert {one.strip("`") for one in options} == set(ClassifierSettings.model_fields) - {"validation_share"}
