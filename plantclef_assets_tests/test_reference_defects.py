@@ -11,8 +11,9 @@ import pytest
 
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.learning.classifier_files import read_classifier
-from plantclef_assets.learning.linear import TrainingConfig, fit_classifier
-from plantclef_assets.learning.splits import split_rows
+from plantclef_assets.learning.fitting import fit_classifier
+from plantclef_assets.learning.splits import Sides, split_rows
+from plantclef_assets.learning.training_config import TrainingConfig
 from plantclef_assets.scoring.cover_files import box_of
 from plantclef_assets.scoring.submissions import read_answers
 from plantclef_assets.settings import Settings
@@ -90,9 +91,10 @@ def test_the_best_epoch_is_kept() -> None:
     random = np.random.default_rng(0)
     features, species = random.normal(size=(60, 30)).astype(np.float32), random.integers(0, 3, 60)
     held_out = np.arange(60) >= 30
-    config = TrainingConfig(epochs=40, patience=40, learning_rate=0.05)
-    classifier = fit_classifier(features, species, ~held_out, held_out, config=config)
-    losses = classifier.metrics["validation_losses"]
+    config = TrainingConfig(epochs=40, patience=40, learning_rates=(0.05,), calibrate=False)
+    sides = Sides(learn=~held_out, holdout=held_out, validation=held_out)
+    classifier = fit_classifier(features, species, sides, config=config)
+    losses = classifier.metrics["stopping_losses"]
     likelihood = classifier.probabilities(features[held_out])[np.arange(30), species[held_out]]
     assert -np.log(likelihood).mean() == pytest.approx(min(losses), rel=1e-4)
     assert losses[-1] > 1.1 * min(losses)
@@ -104,7 +106,8 @@ def test_a_species_with_one_photograph_can_be_answered(tiny_lake: Settings) -> N
     features = np.eye(3, dtype=np.float32)[species - 1]
     held_out = np.arange(len(species)) % 5 == 1
     held_out[-1] = False
-    classifier = fit_classifier(features, species, ~held_out, held_out, config=TrainingConfig(epochs=50))
+    sides = Sides(learn=~held_out, holdout=np.zeros(len(species), bool), validation=held_out)
+    classifier = fit_classifier(features, species, sides, config=TrainingConfig(epochs=50))
     assert classifier.top_k(features[-1:], 1)[0].tolist() == [[3]]
     classes = Lake(tiny_lake.lake).read(Artifact("class_map"), ["species_id"]).column("species_id").to_pylist()
     assert sorted(classes) == classifier_of(tiny_lake, "base_cls").species_ids.tolist()
