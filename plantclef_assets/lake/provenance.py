@@ -8,10 +8,9 @@ Provenance never holds time, host, engine or worker count.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from plantclef_assets.lake.store import Artifact, Lake, MissingArtifactError, Record
+from plantclef_assets.lake.store import Artifact, Lake, LakePath, MissingArtifactError, Record
 
 Config = Mapping[str, Any]
 _SHOWN_DIGITS = 12
@@ -29,7 +28,7 @@ class Recipe:
     """The settings that matter to a partition, as plain values; called late, since some depend on the device."""
     sources: Callable[[], Config] = dict
     """The identity of files outside the lake; costly, so only asked when the asset itself is made or judged."""
-    beside: Callable[[Lake, Artifact], tuple[Path, ...]] = lambda lake, artifact: ()
+    beside: Callable[[Lake, Artifact], tuple[LakePath, ...]] = lambda lake, artifact: ()
     """Files that are made with an artifact and have to be there too."""
     partitions: tuple[str, ...] | None = None
     suffix: str = "parquet"

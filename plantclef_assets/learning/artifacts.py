@@ -79,7 +79,8 @@ class CheckpointClassifier:
         from plantclef_assets.vision.backbones import read_saved_head
 
         backbone, column = split_feature_set(shard.artifact.partition or "")
-        head = read_saved_head(self.lake.path(Artifact(f"{backbone}_backbone", suffix="safetensors")))
+        weights = self.lake.path(Artifact(f"{backbone}_backbone", suffix="safetensors"))
+        head = read_saved_head(self.lake.local(weights))
         assert head is not None, "the feature set exists only where the backbone has a head"
         known = self.lake.read(Artifact("class_map"), ["species_id"]).column("species_id").to_numpy()
         species_ids = head.species_ids.numpy()
@@ -147,7 +148,8 @@ class PredictedTiles:
         with write_shard(self.lake, shard, TILE_PREDICTIONS) as table:
             plots: set[str] = set()
             for feature_set in dict.fromkeys(feature_set for feature_set, _ in self.pairs):
-                classifier = read_classifier(self.lake.path(Artifact("classifier", feature_set, "safetensors")))
+                layer = self.lake.path(Artifact("classifier", feature_set, "safetensors"))
+                classifier = read_classifier(self.lake.local(layer))
                 _require_known(feature_set, classifier, known)
                 tilings = {tiling for name, tiling in self.pairs if name == feature_set}
                 backbone, column = split_feature_set(feature_set)

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from plantclef_assets.lake.schemas import LEADERBOARD, SUBMISSION
 from plantclef_assets.lake.shards import Shard
-from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.store import Artifact, Lake, LakePath
 from plantclef_assets.lake.tables import write_table
 from plantclef_assets.scoring.aggregation import COLUMNS, aggregate
 from plantclef_assets.scoring.metrics import score_submission
@@ -92,7 +92,7 @@ class Submissions:
         return pa.concat_tables(self.lake.read(shard, list(COLUMNS), filters=filters) for shard in shards)
 
 
-def submission_files(lake: Lake, artifact: Artifact, dialect: str) -> dict[str, Path]:
+def submission_files(lake: Lake, artifact: Artifact, dialect: str) -> dict[str, LakePath]:
     """Give the CSV of each dialect: `<run>.csv` for the profile's own, `<run>.<dialect>.csv` for the other."""
     place = lake.path(artifact)
     return {
