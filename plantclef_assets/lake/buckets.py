@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from plantclef_assets.lake.filesystems import split_address
+from plantclef_assets.lake.filesystems import BUCKETS, split_address
 from plantclef_assets.lake.whole_files import whole_file
 
 if TYPE_CHECKING:
@@ -109,8 +109,8 @@ def local_copy(client: "Client", address: str, folder: Path) -> Path:
     blob = find_object(client, address)
     copy = folder / f"{blob.generation}{Path(address).suffix}"
     if not copy.is_file():
-        with whole_file(copy) as temporary, explained(address):
-            blob.download_to_filename(str(temporary), raw_download=True)
+        with whole_file(copy) as temporary, _of_one_generation(blob) as pinned:
+            pinned.download_to_filename(str(temporary), raw_download=True)
         for older in folder.glob(f"[0-9]*{copy.suffix}"):
             if older != copy:
                 older.unlink(missing_ok=True)
@@ -181,20 +181,33 @@ class _Ranges(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        from google.api_core.exceptions import NotFound
-
         end = min(self._position + len(buffer), self._size)
         if self._position >= end:
             return 0
-        name = f"gs://{self._blob.bucket.name}/{self._blob.name}"
-        try:
-            with explained(name):
-                data = self._blob.download_as_bytes(start=self._position, end=end - 1, raw_download=True, checksum=None)
-        except NotFound as error:
-            raise OvertakenError(f"{name} was replaced while it was read; ask again") from error
+        with _of_one_generation(self._blob) as pinned:
+            data = pinned.download_as_bytes(start=self._position, end=end - 1, raw_download=True, checksum=None)
         buffer[: len(data)] = data
         self._position += len(data)
         return len(data)
+
+
+@contextmanager
+def _of_one_generation(found: "Blob") -> Iterator["Blob"]:
+    """Give an object to download in the generation in which it was found.
+
+    Raises:
+        OvertakenError: it has been replaced.
+        UnreachableBucketError: the bucket may not be used.
+    """
+    from google.api_core.exceptions import NotFound
+
+    address = f"{BUCKETS}{found.bucket.name}/{found.name}"
+    pinned = found.bucket.blob(found.name, generation=found.generation)
+    try:
+        with explained(address):
+            yield pinned
+    except NotFound as error:
+        raise OvertakenError(f"{address} was replaced while it was read; ask again") from error
 
 
 def _no_bucket(address: str) -> UnreachableBucketError:
