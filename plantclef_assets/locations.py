@@ -106,7 +106,7 @@ def check_root(location: str) -> str:
     """
     if not is_remote(location):
         return check_writable_folder(location)
-    if not re.fullmatch(r"gs://[a-z0-9][a-z0-9._-]+[a-z0-9](/[^/?#*\[\]]+)*/?", location):
+    if not re.fullmatch(r"gs://[a-z0-9][a-z0-9._-]+[a-z0-9](/(?!\.\.?(/|$))[^/?#*\[\]]+)*/?", location):
         raise ValueError(f"'{location}' is neither a folder nor an address like gs://bucket/prefix")
     missing = missing_packages()
     if missing:

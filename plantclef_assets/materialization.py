@@ -81,6 +81,7 @@ def materialize(
 
 def _plan(lineage: Lineage, artifacts: Sequence[Artifact], describe: Describe, state: _State) -> Iterator[Shard]:
     """Sort out what is up to date and what cannot be made; give the rest."""
+    lineage.read_ahead(artifacts)
     for artifact in artifacts:
         try:
             lineage.require_inputs(artifact)

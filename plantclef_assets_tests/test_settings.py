@@ -147,6 +147,7 @@ def test_an_empty_variable_is_as_good_as_none(with_variables: Set) -> None:
     [
         ("LAKE", "s3://bucket/lake", "'s3://bucket/lake' is neither a folder nor an address like gs://"),
         ("LAKE", "gs://Bucket/lake", "'gs://Bucket/lake' is neither a folder nor"),
+        ("LAKE", "gs://bucket/a/../lake", "'gs://bucket/a/../lake' is neither a folder nor"),
         ("LAKE", "gs://bucket//lake", "'gs://bucket//lake' is neither a folder nor"),
         ("CACHE", "gs://bucket/cache", "a local folder is needed"),
         ("TRAINING_METADATA", "https://example.org/metadata.csv", "is a remote address, and only local files"),

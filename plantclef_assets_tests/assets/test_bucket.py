@@ -1,9 +1,11 @@
 """The chain with its lake in a bucket, against a real server: the artifacts and the manners are those of a folder."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
+from plantclef_assets.definitions import build_defs
 from plantclef_assets.lake.filesystems import open_filesystem
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.learning import maps
@@ -19,6 +21,13 @@ from plantclef_assets_tests.tiny import (
     materialized,
     with_finetuned,
 )
+
+LEARNED_FOR_A_MOMENT = {
+    ("classifier", "stopped_early"),
+    ("finetuned_backbone", "finetuning_helped"),
+    ("embedding_map", "finetuned_separates_better"),
+}
+"""Checks of how well something was learned, which never block."""
 
 pytestmark = [pytest.mark.gcs, pytest.mark.slow]
 
@@ -58,13 +67,15 @@ def test_every_artifact_is_the_one_of_a_local_run(in_bucket: Settings, finetuned
 
 
 def test_asking_again_changes_nothing_and_every_check_passes(in_bucket: Settings) -> None:
-    before = generations(in_bucket)
+    before, judged = generations(in_bucket), set()
     for selection, first, last in FINETUNED_CHAIN:
         result = materialize(in_bucket, selection, first=first, last=last)
         assert result.success
-        assert failed_checks(result) <= {("classifier", "stopped_early"), ("finetuned_backbone", "finetuning_helped")}
+        assert failed_checks(result) <= LEARNED_FOR_A_MOMENT
         assert materialized(result) == set(selection.split(","))
+        judged |= {evaluation.asset_check_key for evaluation in result.get_asset_check_evaluations()}
     assert generations(in_bucket) == before
+    assert judged == set(build_defs(in_bucket).resolve_asset_graph().asset_check_keys)
 
 
 def test_what_is_lost_is_made_again_and_is_the_same(in_bucket: Settings) -> None:
@@ -106,14 +117,39 @@ def test_a_run_that_was_overtaken_says_so(in_bucket: Settings, monkeypatch: pyte
 
 def test_a_bucket_that_is_not_there_ends_a_run_in_one_sentence(in_bucket: Settings) -> None:
     absent = in_bucket.model_copy(update={"lake": "gs://no-such-bucket/lake"})
-    with pytest.raises(Exception) as caught:
-        materialize(absent, "training_metadata")
-    said = []
-    error: BaseException | None = caught.value
-    while error is not None:
-        said.append(str(error))
-        error = error.__cause__
-    assert "there is no bucket 'no-such-bucket'; make it, or mend its name" in said
+    result = materialize(absent, "training_metadata")
+    assert not result.success
+    said = [str(event.event_specific_data) for event in result.all_events]
+    assert any("there is no bucket 'no-such-bucket'; make it, or mend its name" in one for one in said)
+    assert materialized(result) == set()
+
+
+def test_fine_tuning_that_broke_off_goes_on_from_its_state_in_the_bucket(
+    in_bucket: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from plantclef_assets.learning.finetuning import Finetuning
+
+    lake = Lake(in_bucket.lake, in_bucket.cache)
+    path = lake.path(Artifact("finetuned_backbone", suffix="safetensors"))
+    state = lake.path(Artifact("training", "finetuned_backbone", suffix="pt"))
+    wanted, run_epoch = path.read_bytes(), Finetuning.run_epoch
+    path.unlink()
+    ran: list[int] = []
+
+    def run_some(self: Finetuning, advance: Callable[[int], None]) -> Mapping[str, float]:
+        if len(ran) == 2:
+            raise FloatingPointError("the machine was wanted back")
+        ran.append(self.finished_epochs)
+        return run_epoch(self, advance)
+
+    monkeypatch.setattr(Finetuning, "run_epoch", run_some)
+    assert not materialize(in_bucket, "finetuned_backbone").success
+    assert state.exists()
+    ran.clear()
+    assert materialize(in_bucket, "finetuned_backbone").success
+    assert ran == [2], "only what was left"
+    assert path.read_bytes() == wanted
+    assert not state.exists()
 
 
 def test_the_client_is_that_of_dagster_gcp(gcs: str, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,10 @@ from threading import Barrier
 from urllib.request import urlopen
 
 import pytest
+from google.api_core.exceptions import Forbidden
 
 from plantclef_assets.engines.local import run_shards
-from plantclef_assets.lake.buckets import OvertakenError, UnreachableBucketError
+from plantclef_assets.lake.buckets import OvertakenError, UnreachableBucketError, default_client, explained
 from plantclef_assets.lake.catalog import duplicate_keys, open_catalog
 from plantclef_assets.lake.filesystems import open_filesystem
 from plantclef_assets.lake.shards import Shard
@@ -256,6 +257,20 @@ def test_a_bucket_that_is_not_there_is_one_sentence(gcs: str, tmp_path: Path) ->
         lake.require()
     with pytest.raises(UnreachableBucketError, match="there is no bucket 'no-such-bucket'"):
         write_numbers(lake, ONE, [("a", 1)])
+
+
+def test_without_credentials_it_is_said_how_to_get_some(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "absent.json"))
+    with pytest.raises(UnreachableBucketError, match="gcloud auth application-default login"):
+        default_client.__wrapped__()
+
+
+def test_without_permission_it_is_said_which_is_needed() -> None:
+    with pytest.raises(UnreachableBucketError) as caught, explained("gs://bucket/lake"):
+        raise Forbidden("not yours")
+    assert str(caught.value).startswith("no permission for gs://bucket/lake: not yours; ")
+    assert "Storage Object User" in str(caught.value)
 
 
 def test_worker_processes_write_to_the_bucket(lake: Lake) -> None:
