@@ -64,7 +64,7 @@ def score_photographs(settings: Settings) -> tuple[Scores, list[str]]:
             validation_share=settings.classifier.validation_share,
             seed=settings.seed,
         )
-        classifier = read_classifier(lake.path(Artifact("classifier", feature_set, "safetensors")))
+        classifier = read_classifier(lake.local(lake.path(Artifact("classifier", feature_set, "safetensors"))))
         named = classifier.top_k(matrix.features[val], 1)[0][:, 0]
         scores[feature_set] = (named == matrix.species_id[val]).astype(float)
         groups = [str(matrix.obs_id[row] or f"row {row}") for row in np.flatnonzero(val)]

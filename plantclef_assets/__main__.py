@@ -66,7 +66,7 @@ def _materialize(
 
 
 def _leaderboard(settings: Settings) -> str:
-    rows = Lake(settings.lake).read(Artifact("leaderboard")).to_pylist()
+    rows = Lake(settings.lake, settings.cache).read(Artifact("leaderboard")).to_pylist()
     columns = ("run", "aggregation", "f1_plot", "f1_transect", "f1_species", "species_per_plot", "plots")
     cells = [columns, *([_cell(row[name]) for name in columns] for row in rows)]
     widths = [max(len(line[place]) for line in cells) for place in range(len(columns))]

@@ -9,8 +9,10 @@ import re
 from pathlib import Path
 from typing import Literal
 
+from plantclef_assets.lake.filesystems import missing_packages
+
 DEMO = "demo:"
-"""Sources that begin with this lie in the generated demo survey, `<lake>/demo_survey/…`."""
+"""Sources that begin with this lie in the generated demo survey, `demo_survey/…` in the lake's local folder."""
 PACKAGE = "package:"
 """Files that begin with this ship inside the package."""
 HUB = "hub"
@@ -43,16 +45,16 @@ def is_demo(location: str | None) -> bool:
     return location is not None and location.startswith(DEMO)
 
 
-def resolve_location(location: str, lake: str) -> Path:
-    """Give the local path of a source."""
+def resolve_location(location: str, folder: Path) -> Path:
+    """Give the local path of a source; the demo's survey and downloads lie in the folder that belongs to the lake."""
     if location.startswith(DEMO):
-        return Path(lake) / "demo_survey" / location.removeprefix(DEMO)
+        return folder / "demo_survey" / location.removeprefix(DEMO)
     if location.startswith(PACKAGE):
         return PACKAGE_FOLDER / location.removeprefix(PACKAGE)
     if is_download(location):
         address, _ = split_checksum(location)
         mark = hashlib.sha256(address.encode()).hexdigest()[:12]
-        return Path(lake) / "downloads" / mark / address.rpartition("/")[2]
+        return folder / "downloads" / mark / address.rpartition("/")[2]
     return Path(location).expanduser().absolute()
 
 
@@ -94,6 +96,26 @@ def check_readable(location: str | None, kind: Literal["file", "folder"]) -> str
     return str(path)
 
 
+def check_root(location: str) -> str:
+    """Give the root of a lake: a folder that can be made and written, or `gs://bucket/prefix`, no slash at its end.
+
+    Whether there is such a bucket is only asked when the lake is used: settings are read without a network.
+
+    Raises:
+        ValueError: it is neither, or what gs:// needs is not installed.
+    """
+    if not is_remote(location):
+        return check_writable_folder(location)
+    if not re.fullmatch(r"gs://[a-z0-9][a-z0-9._-]+[a-z0-9](/(?!\.\.?(/|$))[^/?#*\[\]]+)*/?", location):
+        raise ValueError(f"'{location}' is neither a folder nor an address like gs://bucket/prefix")
+    missing = missing_packages()
+    if missing:
+        raise ValueError(
+            f"'{location}' needs {' and '.join(missing)}, which the extra brings: pip install 'plantclef-assets[gcs]'"
+        )
+    return location.rstrip("/")
+
+
 def check_writable_folder(location: str) -> str:
     """Give the absolute path of a folder that can be made and written.
 
@@ -101,7 +123,7 @@ def check_writable_folder(location: str) -> str:
         ValueError: it cannot.
     """
     if is_remote(location):
-        raise ValueError(f"'{location}' is a remote address, and the lake can only be a local folder yet")
+        raise ValueError(f"'{location}' is a remote address, and a local folder is needed")
     path = Path(location).expanduser().absolute()
     existing = next(folder for folder in (path, *path.parents) if folder.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):

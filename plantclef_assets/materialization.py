@@ -81,6 +81,7 @@ def materialize(
 
 def _plan(lineage: Lineage, artifacts: Sequence[Artifact], describe: Describe, state: _State) -> Iterator[Shard]:
     """Sort out what is up to date and what cannot be made; give the rest."""
+    lineage.read_ahead(artifacts)
     for artifact in artifacts:
         try:
             lineage.require_inputs(artifact)
@@ -117,7 +118,6 @@ def _metadata(
     lineage: Lineage, artifact: Artifact, record: Record, describe: Describe, seconds: float | None
 ) -> dict[str, Any]:
     """Give what the UI shows of one artifact; `seconds` is None where nothing had to be done."""
-    path = lineage.lake.path(artifact)
     figures = {
         name: value if isinstance(value, int | float) else MetadataValue.json(value)
         for name, value in record.figures.items()
@@ -125,8 +125,8 @@ def _metadata(
     }
     metadata: dict[str, Any] = {
         **figures,
-        "dagster/uri": path.as_uri(),
-        "megabytes": round(path.stat().st_size / 1e6, 3),
+        "dagster/uri": lineage.lake.path(artifact).as_uri(),
+        "megabytes": round(record.bytes / 1e6, 3),
         "fingerprint": record.fingerprint,
         "provenance": MetadataValue.json(dict(record.provenance)),
         "state": "up to date" if seconds is None else "made",

@@ -11,11 +11,15 @@ from contextlib import contextmanager, suppress
 from getpass import getuser
 from pathlib import Path
 from tempfile import gettempdir
+from typing import Any
 
-from dagster import ConfigurableResource
+from dagster import ConfigurableResource, InitResourceContext
 from filelock import FileLock, Timeout
+from pydantic import PrivateAttr
 
 from plantclef_assets.engines.local import MakeShard, Outcome, run_shards
+from plantclef_assets.lake.buckets import explained
+from plantclef_assets.lake.filesystems import is_in_bucket
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Lake
 from plantclef_assets.settings import Settings
@@ -24,14 +28,29 @@ _WAIT_LOGGED_EVERY_SECONDS = 30
 
 
 class LakeResource(ConfigurableResource):
-    """The root of all artifacts."""
+    """The root of all artifacts; in a bucket, with client and credentials from dagster-gcp's GCSResource."""
 
     root: str
+    cache: str
+    _client: Any = PrivateAttr(default=None)
+
+    def setup_for_execution(self, context: InitResourceContext) -> None:
+        """Make the client, and make sure of the bucket before any work.
+
+        Raises:
+            UnreachableBucketError: there is no such bucket, or it may not be used.
+        """
+        if is_in_bucket(self.root):
+            from dagster_gcp import GCSResource
+
+            with explained(self.root):
+                self._client = GCSResource().get_client()
+            self.lake.require()
 
     @property
     def lake(self) -> Lake:
         """The lake itself."""
-        return Lake(self.root)
+        return Lake(self.root, self.cache, self._client)
 
 
 class EngineResource(ConfigurableResource):
@@ -88,7 +107,7 @@ def _holder(lock: Path) -> str:
 def build_resources(settings: Settings) -> dict[str, ConfigurableResource]:
     """Make the resources that the settings ask for, by the names that assets know them by."""
     return {
-        "lake": LakeResource(root=settings.lake),
+        "lake": LakeResource(root=settings.lake, cache=settings.cache),
         "engine": EngineResource(workers=settings.workers),
         "accelerator": AcceleratorResource(
             device=settings.device,

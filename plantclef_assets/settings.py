@@ -26,12 +26,14 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as PydanticSettingsError
 
 from plantclef_assets.ingest.checkpoints import CheckpointError, has_classifier
+from plantclef_assets.lake.filesystems import default_cache, local_folder
 from plantclef_assets.lake.keys import CHECKPOINT_HEAD, TRAINED_FEATURE_SETS
 from plantclef_assets.locations import (
     HUB,
     PACKAGE_FOLDER,
     TRAIN,
     check_readable,
+    check_root,
     check_weights,
     check_writable_folder,
     is_demo,
@@ -84,6 +86,8 @@ class Settings(BaseSettings):
 
     profile: str = "demo"
     lake: str = Field(default_factory=_default_lake)
+    cache: str = Field(default_factory=lambda: str(default_cache()))
+    """Where a lake in a bucket keeps what has to be local; may be deleted whenever no run is going on."""
 
     training_metadata: str | None = None
     training_images: str | None = None
@@ -158,6 +162,11 @@ class Settings(BaseSettings):
     @field_validator("lake")
     @classmethod
     def _check_lake(cls, value: str) -> str:
+        return check_root(value)
+
+    @field_validator("cache")
+    @classmethod
+    def _check_cache(cls, value: str) -> str:
         return check_writable_folder(value)
 
     @field_validator("training_metadata", "plot_truth", "class_mapping", "species_names")
@@ -330,7 +339,7 @@ class Settings(BaseSettings):
 
     def resolve(self, location: str) -> Path:
         """Give the local path of a source."""
-        return resolve_location(location, self.lake)
+        return resolve_location(location, local_folder(self.lake, self.cache))
 
     @property
     def uses_demo_survey(self) -> bool:

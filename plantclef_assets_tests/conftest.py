@@ -4,6 +4,7 @@ The rooms that compute are tested without Dagster too, so it is imported where a
 """
 
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +57,27 @@ def finetuned_lake(tiny_survey: Path, tmp_path_factory: pytest.TempPathFactory) 
         patch.setattr(maps, "LEAST_ROWS_FOR_UMAP", 1000)
         materialize_chain(settings, FINETUNED_CHAIN)
     return settings
+
+
+@pytest.fixture(scope="session")
+def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server of Cloud Storage on loopback; this process and those it starts are led there."""
+    from plantclef_assets_tests.gcs_server import gcs_server, variables
+
+    folder = tmp_path_factory.mktemp("gcs")
+    (folder / "objects").mkdir()
+    with gcs_server(folder / "objects") as address, pytest.MonkeyPatch.context() as patch:
+        for name, value in (variables(address) | {"XDG_CACHE_HOME": str(folder / "cache")}).items():
+            patch.setenv(name, value)
+        yield address
+
+
+@pytest.fixture
+def bucket(gcs: str) -> str:
+    """The address of a new bucket, `gs://…`."""
+    from plantclef_assets_tests.gcs_server import make_bucket
+
+    return make_bucket(gcs, f"bucket-{uuid.uuid4().hex[:12]}")
 
 
 @pytest.fixture

@@ -132,6 +132,12 @@ def test_paths_may_be_relative_and_of_ones_home(
     assert settings.lake == str(files / "here" / "lake")
 
 
+def test_a_lake_may_be_in_a_bucket_and_its_local_files_are_in_the_cache(with_variables: Set, files: Path) -> None:
+    settings = with_variables(LAKE="gs://my-bucket/some/lake/", CACHE=str(files / "cache"))
+    assert settings.lake == "gs://my-bucket/some/lake", "nobody asks whether there is one before it is used"
+    assert settings.resolve("demo:plots") == files / "cache/buckets/my-bucket/some/lake/demo_survey/plots"
+
+
 def test_an_empty_variable_is_as_good_as_none(with_variables: Set) -> None:
     assert with_variables(PLOT_TRUTH="", TRAINING_SHARDS="").training_shards == 4
 
@@ -139,7 +145,11 @@ def test_an_empty_variable_is_as_good_as_none(with_variables: Set) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [
-        ("LAKE", "gs://bucket/lake", "'gs://bucket/lake' is a remote address"),
+        ("LAKE", "s3://bucket/lake", "'s3://bucket/lake' is neither a folder nor an address like gs://"),
+        ("LAKE", "gs://Bucket/lake", "'gs://Bucket/lake' is neither a folder nor"),
+        ("LAKE", "gs://bucket/a/../lake", "'gs://bucket/a/../lake' is neither a folder nor"),
+        ("LAKE", "gs://bucket//lake", "'gs://bucket//lake' is neither a folder nor"),
+        ("CACHE", "gs://bucket/cache", "a local folder is needed"),
         ("TRAINING_METADATA", "https://example.org/metadata.csv", "is a remote address, and only local files"),
         ("TRAINING_IMAGES", "gs://bucket/images", "is a remote address, and only local folders"),
         ("PLOT_IMAGES", "gs://bucket/plots", "is a remote address, and only local folders"),

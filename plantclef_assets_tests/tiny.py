@@ -110,7 +110,7 @@ def write_random_weights(path: Path) -> None:
     save_file(model.state_dict(), path)
 
 
-def tiny_settings(survey: Path, lake: Path, **changes: Any) -> Settings:
+def tiny_settings(survey: Path, lake: Path | str, **changes: Any) -> Settings:
     """Give the settings of a chain over the tiny survey."""
     values: dict[str, Any] = {
         "profile": str(survey / "tiny.toml"),
@@ -132,7 +132,7 @@ def tiny_settings(survey: Path, lake: Path, **changes: Any) -> Settings:
     return load_settings(**(values | changes))
 
 
-def with_finetuned(survey: Path, lake: Path, **changes: Any) -> Settings:
+def with_finetuned(survey: Path, lake: Path | str, **changes: Any) -> Settings:
     """Give settings that fine-tune the backbone for a moment, and runs that use it."""
     values: dict[str, Any] = {
         "profile": str(survey / "finetuned.toml"),

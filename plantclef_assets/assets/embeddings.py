@@ -149,7 +149,7 @@ def _on_accelerator(
         from plantclef_assets.vision.shards import Embedding
 
         pictures = sum(pictures_of(Artifact(source, shard.artifact.partition)) for shard in shards)
-        weights = lake.path(Artifact(f"{backbone}_backbone", suffix="safetensors"))
+        weights = lake.local(lake.path(Artifact(f"{backbone}_backbone", suffix="safetensors")))
         with accelerator.hold(context.log.info), Progress(source, pictures, "images", context.log.info) as progress:
             model = open_backbone(weights, accelerator.device, accelerator.precision, accelerator.compile)
             embedding = Embedding(

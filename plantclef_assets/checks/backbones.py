@@ -40,6 +40,6 @@ def _weights_finite(evidence: Evidence) -> Iterable[Finding]:
     from safetensors.torch import load_file
 
     for artifact in evidence.records:
-        for name, tensor in sorted(load_file(evidence.lake.path(artifact)).items()):
+        for name, tensor in sorted(load_file(evidence.lake.local(evidence.lake.path(artifact))).items()):
             if not tensor.isfinite().all():
                 yield Finding(artifact, f"{artifact}: tensor {name} is not finite")

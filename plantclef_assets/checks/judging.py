@@ -46,6 +46,7 @@ class Evidence:
     @cached_property
     def records(self) -> Mapping[Artifact, Record]:
         """The records of the artifacts that exist, in the order of their partitions."""
+        self.lineage.read_ahead(self.recipe.artifacts)
         records = ((artifact, self.lineage.record(artifact)) for artifact in self.recipe.artifacts)
         return {artifact: record for artifact, record in records if record is not None}
 

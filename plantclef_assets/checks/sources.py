@@ -73,7 +73,7 @@ def _species_listed(evidence: Evidence) -> Iterable[Finding]:
 
 def _no_shared_observation(evidence: Evidence) -> Iterable[Finding]:
     for artifact in evidence.records:
-        with open_catalog(evidence.lake) as catalog:
+        with open_catalog(evidence.lake, ["training_manifest"]) as catalog:
             shared = [row[0] for row in catalog.sql(_SHARED_OBSERVATIONS).fetchall()]
         if shared:
             yield Finding(artifact, f"{len(shared)} observations are in train and val ({', '.join(shared[:5])})")

@@ -22,7 +22,7 @@ def checks(settings: Settings) -> dict[str, list[Check]]:
         for artifact in evidence.records:
             for path in submission_files(evidence.lake, artifact, settings.dialect).values():
                 try:
-                    problems = validate_submission(read_submission(path), plots, species)
+                    problems = validate_submission(read_submission(evidence.lake.local(path)), plots, species)
                 except (OSError, ValueError) as error:
                     problems = [str(error)]
                 for problem in problems:

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 from plantclef_assets.demo.survey import write_survey
 from plantclef_assets.engines.progress import Progress
@@ -14,8 +13,11 @@ from plantclef_assets.lake.tables import write_table
 
 
 def write_demo_survey(lake: Lake, shard: Shard, *, log: Callable[[str], None] = lambda line: None) -> None:
-    """Draw the survey into `<lake>/demo_survey/` and publish the table of its photographs; `log` is told how far."""
-    folder = Path(lake.root) / "demo_survey"
+    """Draw the survey into `demo_survey/` of the lake's local folder and publish the table of its photographs.
+
+    `log` is told how far it is.
+    """
+    folder = lake.folder / "demo_survey"
     shutil.rmtree(folder, ignore_errors=True)
     with Progress("demo_survey", 0, "images", log) as progress:
         write_survey(folder, progress=progress.reach)

@@ -61,9 +61,8 @@ def write_class_map_of(lake: Lake, shard: Shard, species_ids: Sequence[int], nam
 def _write(
     lake: Lake, shard: Shard, official: Sequence[int], names: Mapping[int, str], metadata: Artifact | None
 ) -> None:
-    with open_catalog(lake) as catalog:
+    with open_catalog(lake, [metadata.asset] if metadata else []) as catalog:
         if metadata is None:
-            catalog.execute("drop view if exists training_metadata")
             catalog.register("training_metadata", TRAINING_METADATA.schema().empty_table())
         lines = pa.table(
             {"species_id": pa.array(official, pa.int64()), "line": pa.array(range(len(official)), pa.int64())}

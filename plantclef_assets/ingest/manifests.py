@@ -119,7 +119,7 @@ def _write_manifest(lake: Lake, made: Shard, spec: TableSpec, judgement: str, fo
             "bytes": pa.array([size for _, size in listed], pa.int64()),
         }
     )
-    with open_catalog(lake) as catalog:
+    with open_catalog(lake, ["training_metadata"]) as catalog:
         catalog.register("files", files)
         catalog.execute(judgement)
         shard = _SHARD.format(shards=shards, digits=len(shard_keys(shards)[-1]))

@@ -8,6 +8,7 @@ import sys
 
 import duckdb
 
+from plantclef_assets.lake.buckets import UnreachableBucketError
 from plantclef_assets.lake.catalog import open_catalog
 from plantclef_assets.lake.store import Lake
 from plantclef_assets.settings import SettingsError, load_settings
@@ -23,11 +24,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m plantclef_assets.lake", description=__doc__)
     parser.add_argument("question", nargs="?", default=_OVERVIEW, help="SQL over the lake's tables")
     try:
-        lake = Lake(load_settings().lake)
-        answer = open_catalog(lake).sql(parser.parse_args(arguments).question)
+        settings = load_settings()
+        answer = open_catalog(Lake(settings.lake, settings.cache)).sql(parser.parse_args(arguments).question)
         if answer is not None:
             answer.show(max_width=200, max_rows=200)
-    except (SettingsError, duckdb.Error) as error:
+    except (SettingsError, UnreachableBucketError, duckdb.Error) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

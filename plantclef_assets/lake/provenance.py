@@ -6,15 +6,19 @@ be now; whether one that exists is up to date (then making it again is a no-op);
 Provenance never holds time, host, engine or worker count.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from plantclef_assets.lake.store import Artifact, Lake, MissingArtifactError, Record
+from plantclef_assets.lake.filesystems import is_in_bucket
+from plantclef_assets.lake.store import Artifact, Lake, LakePath, MissingArtifactError, Record
 
 Config = Mapping[str, Any]
 _SHOWN_DIGITS = 12
+_RECORDS_AT_ONCE = 8
+"""Fewer than the connections that Google's client keeps open."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Recipe:
     """The settings that matter to a partition, as plain values; called late, since some depend on the device."""
     sources: Callable[[], Config] = dict
     """The identity of files outside the lake; costly, so only asked when the asset itself is made or judged."""
-    beside: Callable[[Lake, Artifact], tuple[Path, ...]] = lambda lake, artifact: ()
+    beside: Callable[[Lake, Artifact], tuple[LakePath, ...]] = lambda lake, artifact: ()
     """Files that are made with an artifact and have to be there too."""
     partitions: tuple[str, ...] | None = None
     suffix: str = "parquet"
@@ -62,6 +66,20 @@ class Lineage:
         if artifact not in self._records:
             self._records[artifact] = self.lake.record(artifact)
         return self._records[artifact]
+
+    def read_ahead(self, artifacts: Iterable[Artifact]) -> None:
+        """Read the records of artifacts and of all that went into them, several at a time, where each is far away."""
+        if not is_in_bucket(self.lake.root):
+            return
+        wanted: dict[Artifact, None] = {}
+        waiting = list(artifacts)
+        while waiting:
+            artifact = waiting.pop()
+            if artifact not in wanted:
+                wanted[artifact] = None
+                waiting += self.recipes[artifact.asset].inputs(artifact.partition)
+        with ThreadPoolExecutor(_RECORDS_AT_ONCE) as pool:
+            list(pool.map(self._try_record, wanted))
 
     def expected(self, artifact: Artifact, *, with_sources: bool) -> dict[str, Any]:
         """Give the provenance that an artifact made now would carry.
@@ -105,6 +123,10 @@ class Lineage:
             reason = self.stale(one)
             if reason:
                 raise StaleInputError(f"{artifact} needs {one}, but {reason}; materialize {one.asset} again first")
+
+    def _try_record(self, artifact: Artifact) -> None:
+        with suppress(Exception):  # whoever needs it is told what is wrong with it
+            self.record(artifact)
 
     def _fingerprint(self, artifact: Artifact) -> str:
         record = self.record(artifact)

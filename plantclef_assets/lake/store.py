@@ -1,28 +1,37 @@
 """Where artifacts lie, and how they get there whole.
 
 An artifact is one file of one asset: `<root>/<asset>/<partition>.<suffix>`, or `<root>/<asset>.<suffix>` for an asset
-without partitions. It is written under a temporary name and published by one rename, so a file that exists is whole.
-Each carries a record in its own header or footer: its provenance, the fingerprint of its rows, and its figures.
+without partitions. It is written under a temporary name and published by one rename, or in a bucket by one upload that
+replaces what was there when its making began, and nothing else; so a file that exists is whole. Each carries a record
+in its own header or footer: its provenance, the fingerprint of its rows, and its figures.
 """
 
+import io
 import json
-import os
-import socket
 import struct
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO, Union
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from plantclef_assets.lake import buckets
+from plantclef_assets.lake.filesystems import bucket_options, default_cache, is_in_bucket, local_folder
+from plantclef_assets.lake.whole_files import temporary_beside, whole_file
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Client
+    from upath import UPath
+
+LakePath = Union[Path, "UPath"]
+"""A file of the lake: a local path, or a path in a bucket that behaves like one; `Lake.local` makes it local."""
+
 PROVENANCE_KEY = "plantclef.provenance"
 FINGERPRINT_KEY = "plantclef.fingerprint"
 FIGURES_KEY = "plantclef.figures"
-_TEMPORARY_SUFFIX = ".incomplete"
 
 
 @dataclass(frozen=True, order=True)
@@ -44,6 +53,7 @@ class Record:
     provenance: Mapping[str, Any]
     fingerprint: str
     figures: Mapping[str, Any]
+    bytes: int
     rows: int | None = None
     schema: pa.Schema | None = None
 
@@ -51,23 +61,53 @@ class Record:
 class MissingArtifactError(FileNotFoundError):
     """An artifact that was asked for is not in the lake."""
 
-    def __init__(self, artifact: Artifact, path: Path) -> None:
+    def __init__(self, artifact: Artifact, path: LakePath) -> None:
         super().__init__(f"{artifact} is not in the lake ({path}); materialize {artifact.asset} first")
         self.artifact, self.path = artifact, path
 
-    def __reduce__(self) -> tuple[type["MissingArtifactError"], tuple[Artifact, Path]]:
+    def __reduce__(self) -> tuple[type["MissingArtifactError"], tuple[Artifact, LakePath]]:
         return type(self), (self.artifact, self.path)  # it has to cross process boundaries
 
 
 @dataclass(frozen=True)
 class Lake:
-    """The root of all artifacts, a local folder."""
+    """The root of all artifacts, and where files are kept that have to be local.
+
+    Attributes:
+        root: a local folder, or `gs://bucket/prefix`.
+        cache: the folder for local copies; used where the root is in a bucket.
+        client: of Cloud Storage; the process's own if None. It stays behind when the lake goes to another process.
+    """
 
     root: str
+    cache: str = field(default_factory=lambda: str(default_cache()), compare=False)
+    client: "Client | None" = field(default=None, compare=False, repr=False)
 
-    def path(self, artifact: Artifact) -> Path:
+    def __reduce__(self) -> tuple[type["Lake"], tuple[str, str]]:
+        return type(self), (self.root, self.cache)
+
+    @property
+    def folder(self) -> Path:
+        """The local folder that belongs to the lake: itself, or for one in a bucket its part of the cache."""
+        return local_folder(self.root, self.cache)
+
+    def require(self) -> None:
+        """Make sure that the root can be used; a folder is made when it is needed, a bucket has to be there.
+
+        Raises:
+            UnreachableBucketError: there is no such bucket, or no permission to use it.
+        """
+        if is_in_bucket(self.root):
+            buckets.require_bucket(self.storage, self.root)
+
+    def path(self, artifact: Artifact) -> LakePath:
         """Give the file of an artifact, whether it exists or not."""
-        return Path(self.root) / f"{artifact}.{artifact.suffix}"
+        name = f"{artifact}.{artifact.suffix}"
+        if not is_in_bucket(self.root):
+            return Path(self.root, name)
+        from upath import UPath
+
+        return UPath(f"{self.root.rstrip('/')}/{name}", **bucket_options())
 
     def exists(self, artifact: Artifact) -> bool:
         """Whether the artifact is in the lake."""
@@ -82,7 +122,7 @@ class Lake:
             MissingArtifactError: it is not in the lake.
         """
         try:
-            return pq.read_table(self.path(artifact), columns=columns, filters=filters, partitioning=None)
+            return pq.read_table(self._source(artifact), columns=columns, filters=filters, partitioning=None)
         except FileNotFoundError:
             raise MissingArtifactError(artifact, self.path(artifact)) from None
 
@@ -93,53 +133,81 @@ class Lake:
             MissingArtifactError: it is not in the lake.
         """
         try:
-            return pq.ParquetFile(self.path(artifact))
+            return pq.ParquetFile(self._source(artifact))
         except FileNotFoundError:
             raise MissingArtifactError(artifact, self.path(artifact)) from None
 
     def record(self, artifact: Artifact) -> Record | None:
         """Read what an artifact says of itself; None where it is not in the lake. Costs one footer read."""
+        path = self.path(artifact)
         try:
-            if artifact.suffix == "safetensors":
-                return _header_record(self.path(artifact))
-            return _footer_record(self.path(artifact))
+            with self._stream(path) as stream:
+                return _read_record(stream, artifact.suffix)
         except FileNotFoundError:
             return None
 
+    def local(self, path: LakePath) -> Path:
+        """Give a file of the lake as a local one: itself, or a copy of the object as it is now, kept in the cache.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+        """
+        if isinstance(path, Path):
+            return path
+        return buckets.local_copy(self.storage, str(path), self._local_name(path, "copies"))
+
     @contextmanager
-    def publish(self, path: Path) -> Iterator[Path]:
-        """Give a temporary file to write; when the block ends well it takes the place of `path` in one step."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(path)
-        owner = f"{socket.gethostname()}-{os.getpid()}"
-        temporary = path.with_name(f".{path.name}.{owner}-{uuid.uuid4().hex[:8]}{_TEMPORARY_SUFFIX}")
-        try:
+    def publish(self, path: LakePath) -> Iterator[Path]:
+        """Give a temporary local file to write; when the block ends well it takes the place of `path` in one step.
+
+        Raises:
+            OvertakenError: in a bucket, something else was published there since the block began.
+        """
+        if isinstance(path, Path):
+            with whole_file(path) as temporary:
+                yield temporary
+            return
+        replaced = buckets.generation_of(self.storage, str(path))
+        with temporary_beside(self._local_name(path, "uploads")) as temporary:
             yield temporary
-            with temporary.open("rb+") as stream:
-                os.fsync(stream.fileno())
-            # Some libraries write files for their owner alone; who may read the folder may read what is in it.
-            temporary.chmod(path.parent.stat().st_mode & 0o666)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+            try:
+                buckets.create_object(self.storage, str(path), temporary, replaces=replaced)
+            except buckets.OvertakenError:
+                if not self._says_the_same(temporary, path):
+                    raise
 
+    @property
+    def storage(self) -> "Client":
+        """The client of Cloud Storage, for a lake in a bucket.
 
-def _remove_leftovers(path: Path) -> None:
-    """Delete what killed processes of this host left of an artifact under temporary names."""
-    for leftover in path.parent.glob(f".{path.name}.{socket.gethostname()}-*{_TEMPORARY_SUFFIX}"):
-        owner = int(leftover.name.removesuffix(_TEMPORARY_SUFFIX).split("-")[-2])
-        if not _is_running(owner):
-            leftover.unlink(missing_ok=True)
+        Raises:
+            UnreachableBucketError: there are no credentials.
+        """
+        return self.client or buckets.default_client()
 
+    def _source(self, artifact: Artifact) -> Path | BinaryIO:
+        path = self.path(artifact)
+        return path if isinstance(path, Path) else self._stream(path)
 
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+    def _stream(self, path: LakePath) -> BinaryIO:
+        if isinstance(path, Path):
+            return path.open("rb")
+        return buckets.open_object(buckets.find_object(self.storage, str(path)))
+
+    def _local_name(self, path: "UPath", purpose: str) -> Path:
+        return self.folder / purpose / str(path).removeprefix(self.root).lstrip("/")
+
+    def _says_the_same(self, file: Path, path: "UPath") -> bool:
+        """Whether an object has the provenance and the fingerprint of a file: it is the same artifact then."""
+        suffix = path.suffix.removeprefix(".")
+        if suffix not in _RECORDS:
+            return False
+        try:
+            with file.open("rb") as own, self._stream(path) as other:
+                ours, theirs = _read_record(own, suffix), _read_record(other, suffix)
+        except (FileNotFoundError, ValueError, struct.error):  # gone again, or no artifact
+            return False
+        return (ours.provenance, ours.fingerprint) == (theirs.provenance, theirs.fingerprint)
 
 
 def record_metadata(provenance: Mapping[str, Any], fingerprint: str, figures: Mapping[str, Any]) -> dict[str, str]:
@@ -151,30 +219,39 @@ def record_metadata(provenance: Mapping[str, Any], fingerprint: str, figures: Ma
     }
 
 
-def _footer_record(path: Path) -> Record:
-    footer = pq.read_metadata(path)
+def _read_record(stream: BinaryIO, suffix: str) -> Record:
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
+    return _RECORDS[suffix](stream, size)
+
+
+def _footer_record(stream: BinaryIO, size: int) -> Record:
+    footer = pq.read_metadata(stream)
     schema = footer.schema.to_arrow_schema()
     metadata = {key.decode(): value.decode() for key, value in (footer.metadata or {}).items()}
-    return Record(
-        provenance=json.loads(metadata.get(PROVENANCE_KEY, "{}")),
-        fingerprint=metadata.get(FINGERPRINT_KEY, ""),
-        figures=json.loads(metadata.get(FIGURES_KEY, "{}")),
-        rows=footer.num_rows,
-        schema=schema,
-    )
+    return _record(metadata, size, rows=footer.num_rows, schema=schema)
 
 
-def _header_record(path: Path) -> Record:
+def _header_record(stream: BinaryIO, size: int) -> Record:
     """Read the header of a safetensors file: eight bytes of length, then JSON (the format's specification).
 
     Its one metadata entry is JSON too: safetensors writes several in no fixed order, so bytes would differ.
     """
-    with path.open("rb") as stream:
-        (length,) = struct.unpack("<Q", stream.read(8))
-        entries = json.loads(stream.read(length)).get("__metadata__", {})
-    metadata = next((json.loads(entry).get("metadata", {}) for entry in entries.values()), {})
+    (length,) = struct.unpack("<Q", stream.read(8))
+    entries = json.loads(stream.read(length)).get("__metadata__", {})
+    return _record(next((json.loads(entry).get("metadata", {}) for entry in entries.values()), {}), size)
+
+
+def _record(metadata: Mapping[str, str], size: int, rows: int | None = None, schema: pa.Schema | None = None) -> Record:
     return Record(
         provenance=json.loads(metadata.get(PROVENANCE_KEY, "{}")),
         fingerprint=metadata.get(FINGERPRINT_KEY, ""),
         figures=json.loads(metadata.get(FIGURES_KEY, "{}")),
+        bytes=size,
+        rows=rows,
+        schema=schema,
     )
+
+
+_RECORDS = {"parquet": _footer_record, "safetensors": _header_record}
+"""How a record is read, by suffix."""

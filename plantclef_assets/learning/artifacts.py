@@ -36,7 +36,8 @@ class PredictedTiles:
         with write_shard(self.lake, shard, TILE_PREDICTIONS) as table:
             plots: set[str] = set()
             for feature_set in dict.fromkeys(feature_set for feature_set, _ in self.pairs):
-                classifier = read_classifier(self.lake.path(Artifact("classifier", feature_set, "safetensors")))
+                layer = self.lake.path(Artifact("classifier", feature_set, "safetensors"))
+                classifier = read_classifier(self.lake.local(layer))
                 _require_known(feature_set, classifier, known)
                 tilings = {tiling for name, tiling in self.pairs if name == feature_set}
                 backbone, column = split_feature_set(feature_set)

@@ -96,7 +96,8 @@ class CheckpointClassifier:
         from plantclef_assets.vision.backbones import read_saved_head
 
         backbone, column = split_feature_set(shard.artifact.partition or "")
-        head = read_saved_head(self.lake.path(Artifact(f"{backbone}_backbone", suffix="safetensors")))
+        weights = self.lake.path(Artifact(f"{backbone}_backbone", suffix="safetensors"))
+        head = read_saved_head(self.lake.local(weights))
         assert head is not None, "the feature set exists only where the backbone has a head"
         known = self.lake.read(Artifact("class_map"), ["species_id"]).column("species_id").to_numpy()
         species_ids = head.species_ids.numpy()

@@ -48,7 +48,7 @@ class FinetunedBackbone:
             ValueError: there are too few photographs.
         """
         images = [Artifact("resized_images", key) for key in self.shards]
-        base = self.lake.path(Artifact("base_backbone", suffix="safetensors"))
+        base = self.lake.local(self.lake.path(Artifact("base_backbone", suffix="safetensors")))
         with open_photographs(self.lake, images) as photographs:
             train, _ = split_rows(
                 photographs.learn_tag,
@@ -72,7 +72,7 @@ class FinetunedBackbone:
     def _run(self, training: Finetuning, shard: Shard) -> None:
         path, identity = self.lake.path(_state_of(shard)), json.dumps(shard.provenance, sort_keys=True)
         try:
-            saved = torch.load(path, map_location="cpu", weights_only=True)
+            saved = torch.load(self.lake.local(path), map_location="cpu", weights_only=True)
         except FileNotFoundError:
             saved = {}
         except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError) as error:

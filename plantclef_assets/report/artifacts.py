@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from plantclef_assets.engines.progress import Progress
 from plantclef_assets.lake.schemas import EMBEDDING_MAP
 from plantclef_assets.lake.shards import Shard
-from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.store import Artifact, Lake, LakePath
 from plantclef_assets.lake.tables import write_table
 from plantclef_assets.learning.maps import choose_photographs, lay_out, read_vectors, separation
 from plantclef_assets.report.maps import Panel, draw_map
@@ -75,7 +74,7 @@ class EmbeddingMap:
             return read_vectors(self.lake, artifacts, image_names, advance=progress.advance)
 
 
-def map_picture(lake: Lake, artifact: Artifact) -> Path:
+def map_picture(lake: Lake, artifact: Artifact) -> LakePath:
     """Give the picture of a map, which lies beside its table."""
     return lake.path(artifact).with_suffix(".png")
 

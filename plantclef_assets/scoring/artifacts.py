@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from plantclef_assets.lake.schemas import LEADERBOARD, RUN_AGREEMENT, SUBMISSION
 from plantclef_assets.lake.shards import Shard
-from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.store import Artifact, Lake, LakePath
 from plantclef_assets.lake.tables import write_table
 from plantclef_assets.learning.features import split_feature_set
 from plantclef_assets.scoring.aggregation import Answers
@@ -110,12 +110,13 @@ class Submissions:
         from plantclef_assets.learning.classifier_files import read_classifier
 
         backbone, column = split_feature_set(run.feature_set)
-        classifier = read_classifier(self.lake.path(Artifact("classifier", run.feature_set, "safetensors")))
+        layer = self.lake.path(Artifact("classifier", run.feature_set, "safetensors"))
+        classifier = read_classifier(self.lake.local(layer))
         shards = [Artifact(f"{backbone}_tile_embeddings", key) for key in self.plot_shards]
         return Distributions(self.lake, shards, run.tiling, column, classifier)
 
 
-def submission_files(lake: Lake, artifact: Artifact, dialect: str) -> dict[str, Path]:
+def submission_files(lake: Lake, artifact: Artifact, dialect: str) -> dict[str, LakePath]:
     """Give the CSV of each dialect: `<run>.csv` for the profile's own, `<run>.<dialect>.csv` for the other."""
     place = lake.path(artifact)
     return {

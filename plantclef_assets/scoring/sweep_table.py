@@ -84,7 +84,8 @@ class Sweep:
         from plantclef_assets.learning.classifier_files import read_classifier
 
         backbone, column = split_feature_set(feature_set)
-        classifier = read_classifier(self.lake.path(Artifact("classifier", feature_set, "safetensors")))
+        layer = self.lake.path(Artifact("classifier", feature_set, "safetensors"))
+        classifier = read_classifier(self.lake.local(layer))
         shards = [Artifact(f"{backbone}_{survey.embeddings}", key) for key in survey.shards]
         plots = Distributions(self.lake, shards, tiling, column, classifier)
         rules = self._rules(feature_set, tiling)

@@ -64,7 +64,7 @@ def write_backbone(
         _download(address, weights, log)
     head, names = None, {}
     if isinstance(weights, Path):
-        files = checkpoint_files(weights, Path(lake.root, "downloads", "checkpoints"))
+        files = checkpoint_files(weights, lake.folder / "downloads" / "checkpoints")
         read = read_weights(files.weights, source=address or weights.name, licence=licence_at(address))
         classes = class_mapping or files.class_mapping
         if with_head and classes:
@@ -100,7 +100,7 @@ def write_class_map_of_backbone(lake: Lake, shard: Shard, *, backbone: str) -> N
     Raises:
         WeightsError: the backbone has no classifier.
     """
-    path = lake.path(Artifact(f"{backbone}_backbone", suffix="safetensors"))
+    path = lake.local(lake.path(Artifact(f"{backbone}_backbone", suffix="safetensors")))
     head = read_saved_head(path)
     if head is None:
         raise WeightsError(f"{path} has no classifier, so there is no class list to make a class map from")

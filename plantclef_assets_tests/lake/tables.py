@@ -1,6 +1,7 @@
 """Small tables and lakes that several tests of this room use."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from plantclef_assets.lake.schemas import TableSpec
+from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.tables import write_table
 
@@ -40,3 +42,13 @@ def write_numbers(
 def vectors(*rows: list[float]) -> dict[str, Any]:
     """Give the columns of a table of vectors, named v0, v1, …"""
     return {"name": [f"v{index}" for index in range(len(rows))], "cls": np.array(rows, np.float32)}
+
+
+@dataclass(frozen=True)
+class WriteOneNumber:
+    """Makes a table of one row, its shard's own name; crosses process boundaries."""
+
+    lake: Lake
+
+    def __call__(self, shard: Shard) -> None:
+        write_numbers(self.lake, shard.artifact, [(shard.artifact.partition or "", 1)])

@@ -138,7 +138,7 @@ def test_a_wrong_question_is_one_message(tiny_lake: Settings, question: str, sai
 
 
 def test_wrong_settings_are_one_sentence_there_too(tiny_lake: Settings) -> None:
-    answer = ask(tiny_lake.model_copy(update={"lake": "gs://bucket/lake"}), "select 1")
+    answer = ask(tiny_lake.model_copy(update={"lake": "s3://bucket/lake"}), "select 1")
     assert answer.returncode == 1
     assert answer.stderr.startswith("PLANTCLEF_LAKE: ")
     assert len(answer.stderr.strip().splitlines()) == 1

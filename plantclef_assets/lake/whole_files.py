@@ -1,0 +1,53 @@
+"""Whole files: a local file that exists is whole, and what killed processes left is cleared away."""
+
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_TEMPORARY_SUFFIX = ".incomplete"
+
+
+@contextmanager
+def temporary_beside(path: Path) -> Iterator[Path]:
+    """Give a temporary file in the folder of `path`; it is gone when the block ends, unless it was moved."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
+    owner = f"{socket.gethostname()}-{os.getpid()}"
+    temporary = path.with_name(f".{path.name}.{owner}-{uuid.uuid4().hex[:8]}{_TEMPORARY_SUFFIX}")
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary file to write; when the block ends well it takes the place of `path` by one rename."""
+    with temporary_beside(path) as temporary:
+        yield temporary
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        # Some libraries write files for their owner alone; who may read the folder may read what is in it.
+        temporary.chmod(path.parent.stat().st_mode & 0o666)
+        temporary.replace(path)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Delete what killed processes of this host left of a file under temporary names."""
+    for leftover in path.parent.glob(f".{path.name}.{socket.gethostname()}-*{_TEMPORARY_SUFFIX}"):
+        owner = int(leftover.name.removesuffix(_TEMPORARY_SUFFIX).split("-")[-2])
+        if not _is_running(owner):
+            leftover.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
