@@ -18,6 +18,8 @@ from pydantic import (
 from plantclef_assets.scoring.aggregation import check_aggregation
 from plantclef_assets.vision.tiling import parse_tiling
 
+PUBLISHED = "published"
+"""In place of a source: where its organisers publish it."""
 _AGGREGATION_PARAMETERS = (
     "species_per_plot",
     "min_species",
@@ -65,6 +67,41 @@ class RunSettings(BaseModel):
         """The parameters of the aggregation that are set."""
         values = {name: getattr(self, name) for name in _AGGREGATION_PARAMETERS}
         return {name: value for name, value in values.items() if value is not None}
+
+
+class PublishedSettings(BaseModel):
+    """What the organisers publish: where it lies, and how much there has to be of it for a source to be complete.
+
+    The word `published` in place of a source stands for its location here; nothing is fetched unless it is said.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    training_metadata: str | None = None
+    training_images: str | None = None
+    plot_images: str | None = None
+    training_rows: PositiveInt | None = None
+    plots: PositiveInt | None = None
+
+    @staticmethod
+    def named_in(values: dict[str, Any]) -> dict[str, Any]:
+        """Put the locations into settings that say `published`.
+
+        Raises:
+            ValueError: a setting says so, but its profile knows no published location of it.
+        """
+        known = values.get("published")
+        known = known.model_dump() if isinstance(known, PublishedSettings) else known or {}
+        named = {}
+        for name in ("training_metadata", "training_images", "plot_images"):
+            if values.get(name) == PUBLISHED:
+                if not known.get(name):
+                    raise ValueError(
+                        f"PLANTCLEF_{name.upper()}: '{PUBLISHED}' is of no use here, since the profile knows no "
+                        "published location of it; give a path or an address"
+                    )
+                named[name] = known[name]
+        return values | named
 
 
 class ClassifierSettings(BaseModel):

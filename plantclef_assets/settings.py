@@ -33,12 +33,13 @@ from plantclef_assets.locations import (
     check_readable,
     check_weights,
     check_writable_folder,
+    default_cache,
     is_demo,
-    is_download,
+    is_remote,
     resolve_location,
     split_checksum,
 )
-from plantclef_assets.profile_tables import ClassifierSettings, FinetuningSettings, RunSettings
+from plantclef_assets.profile_tables import ClassifierSettings, FinetuningSettings, PublishedSettings, RunSettings
 
 PREFIX = "PLANTCLEF_"
 _PROFILES = PACKAGE_FOLDER / "profiles"
@@ -74,6 +75,8 @@ class Settings(BaseSettings):
 
     profile: str = "demo"
     lake: str = Field(default_factory=_default_lake)
+    cache: str = Field(default_factory=default_cache)
+    """A folder for what is fetched from elsewhere and for indexes of archives; may be deleted at any time."""
 
     training_metadata: str | None = None
     training_images: str | None = None
@@ -81,6 +84,9 @@ class Settings(BaseSettings):
     plot_truth: str | None = None
     class_mapping: str | None = None
     species_names: str | None = None
+    licenses: tuple[str, ...] = ()
+    """Licences whose photographs are used, as the metadata spells them; all where it is empty."""
+    published: PublishedSettings | None = None
 
     training_shards: int = Field(default=4, ge=1, le=99_999)
     plot_shards: int = Field(default=2, ge=1, le=99_999)
@@ -136,9 +142,14 @@ class Settings(BaseSettings):
             TomlConfigSettingsSource(settings_cls, toml_file=profile_file(profile)),
         )
 
-    @field_validator("lake")
+    @model_validator(mode="before")
     @classmethod
-    def _check_lake(cls, value: str) -> str:
+    def _name_published(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return PublishedSettings.named_in(values)
+
+    @field_validator("lake", "cache")
+    @classmethod
+    def _check_own_folder(cls, value: str) -> str:
         return check_writable_folder(value)
 
     @field_validator("training_metadata", "plot_truth", "class_mapping", "species_names")
@@ -148,8 +159,8 @@ class Settings(BaseSettings):
 
     @field_validator("training_images", "plot_images")
     @classmethod
-    def _check_folder(cls, value: str | None) -> str | None:
-        return check_readable(value, "folder")
+    def _check_images(cls, value: str | None) -> str | None:
+        return check_readable(value, "images")
 
     @field_validator("base_weights", "finetuned_weights")
     @classmethod
@@ -232,10 +243,10 @@ class Settings(BaseSettings):
             return False
         if self.trains_backbone:
             return True
-        if is_download(self.finetuned_weights):  # what is inside is only known later: the organisers' is a tar
+        if is_remote(self.finetuned_weights):  # what is inside is only known later: the organisers' is a tar
             return self.class_mapping is not None or split_checksum(self.finetuned_weights)[0].endswith(".tar")
         try:
-            return has_classifier(self.resolve(self.finetuned_weights), self.class_mapping is not None)
+            return has_classifier(Path(self.resolve(self.finetuned_weights)), self.class_mapping is not None)
         except CheckpointError as error:
             raise ValueError(f"{PREFIX}FINETUNED_WEIGHTS: {error}") from error
 
@@ -262,8 +273,8 @@ class Settings(BaseSettings):
         """The declared runs whose feature set exists."""
         return {name: run for name, run in self.runs.items() if run.feature_set in self.feature_sets}
 
-    def resolve(self, location: str) -> Path:
-        """Give the local path of a source."""
+    def resolve(self, location: str) -> str:
+        """Give the absolute path of a source, or its address where it lies elsewhere."""
         return resolve_location(location, self.lake)
 
     @property

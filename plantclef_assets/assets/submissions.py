@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, MaterializeResult
 
-from plantclef_assets.assets.common import platform_asset
+from plantclef_assets.assets.common import platform_asset, source_file
 from plantclef_assets.assets.pictures import leaderboard_table, submission_preview
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.provenance import Lineage, Recipe
@@ -54,7 +54,7 @@ def submission_assets(settings: Settings, families: Families, recipes: Mapping[s
     )
     def leaderboard(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
         """Every run scored over the plots whose species are known."""
-        truth = settings.resolve(settings.plot_truth) if settings.plot_truth else None
+        truth = source_file(settings, settings.plot_truth, context.log.info)
         make = Leaderboard(lake.lake, runs, truth, settings.transect_patterns)
         return materialize(context, Lineage(lake.lake, recipes), in_this_process(make), leaderboard_table(lake.lake))
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from plantclef_assets.ingest.manifests import list_files, listing_digest
 from plantclef_assets_tests.ingest.small_lake import SmallLake, csv_of
 
 
@@ -50,7 +49,7 @@ def test_the_same_files_give_the_same_shards_wherever_they_lie(small: SmallLake,
     other.root.mkdir()
     fill(other, dict(reversed(sizes.items())))
     assert small.list_photographs(shards=4) == other.list_photographs(shards=4)
-    assert listing_digest(small.images) == listing_digest(other.images)
+    assert small.source.digest() == other.source.digest()
 
 
 def test_with_more_shards_than_photographs_some_are_empty(small: SmallLake) -> None:
@@ -152,12 +151,12 @@ def test_a_plot_name_in_two_files_is_used_once(small: SmallLake) -> None:
 
 def test_the_digest_of_a_folder_knows_names_and_sizes(small: SmallLake) -> None:
     small.write_files({"7/a.jpg": b"one", "7/b.jpg": b"two"})
-    digests = [listing_digest(small.images)]
+    digests = [small.source.digest()]
     for change in ({"7/notes.txt": b"x"}, {"7/a.jpg": b"other"}, {"7/c.jpg": b""}):
         small.write_files(change)
-        digests.append(listing_digest(small.images))
+        digests.append(small.source.digest())
     (small.images / "7" / "c.jpg").rename(small.images / "7" / "d.jpg")
-    digests.append(listing_digest(small.images))
+    digests.append(small.source.digest())
     assert digests[0] == digests[1], "a foreign file is none of the photographs"
     assert all(one != other for one, other in pairwise(digests[1:]))
 
@@ -166,7 +165,7 @@ def test_a_link_that_leads_nowhere_stops_nothing(small: SmallLake) -> None:
     fill(small, {"7/a.jpg": 10})
     (small.images / "7" / "lost.jpg").symlink_to(small.root / "nowhere.jpg")
     assert [row["image_name"] for row in small.list_photographs() if row["bytes"]] == ["a.jpg"]
-    assert len(listing_digest(small.images)) == 32
+    assert len(small.source.digest()) == 32
 
 
 def test_a_name_that_is_no_unicode_stops_nothing(small: SmallLake) -> None:
@@ -177,7 +176,7 @@ def test_a_name_that_is_no_unicode_stops_nothing(small: SmallLake) -> None:
         pytest.skip("this file system takes Unicode names only")
     assert [row["image_name"] for row in small.list_photographs()] == ["a.jpg"]
     assert "not_in_metadata" in [reason for _, reason in small.findings("training_manifest")]
-    assert len(listing_digest(small.images)) == 32
+    assert len(small.source.digest()) == 32
 
 
 def test_folders_behind_links_are_looked_into(small: SmallLake) -> None:
@@ -185,4 +184,4 @@ def test_folders_behind_links_are_looked_into(small: SmallLake) -> None:
     real = small.root / "disk2"
     (small.images / "7").rename(real)
     (small.images / "7").symlink_to(real, target_is_directory=True)
-    assert [source for source, _ in list_files(small.images)] == ["7/a.jpg"]
+    assert [row["source"] for batch in small.source.listing() for row in batch.to_pylist()] == ["7/a.jpg"]
