@@ -327,7 +327,7 @@ def test_what_is_published_is_fetched_only_where_one_says_so(profile: str, with_
     assert settings.training_metadata == settings.published.training_metadata
     assert settings.training_images == settings.published.training_images
     assert str(settings.training_images).startswith("https://")
-    assert with_variables(TRAINING_IMAGES=files / "images", PUBLISHED="none", PLOT_SHARDS=2).published is None
+    assert with_sources(with_variables, files, PUBLISHED="none").published is None
 
 
 def test_there_is_a_test_for_every_packaged_profile() -> None:

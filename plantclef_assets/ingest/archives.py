@@ -45,7 +45,7 @@ INDEX = pa.schema(
 """A row for each photograph of an archive, and for what is refused in it, with a reason."""
 
 _INDEX_VERSION = "1"
-_DIGEST_KEY = b"plantclef.digest"
+_DIGEST_KEY = "plantclef.digest"
 _ROWS_AT_ONCE = 10_000
 _LONGEST_HEADER = 2**20
 _LONGEST_END = 2**20
@@ -132,7 +132,8 @@ def index_digest(archive: Archive, cache: Path) -> str:
     Raises:
         SourceError: the file is no tar archive.
     """
-    return read_index(archive, cache).schema_arrow.metadata[_DIGEST_KEY].decode()
+    with read_index(archive, cache) as index:
+        return index.metadata.metadata[_DIGEST_KEY.encode()].decode()
 
 
 def list_members(stream: IO[bytes], size: int, location: str) -> Iterator[Member]:
@@ -232,7 +233,7 @@ def _write_index(members: Iterator[Member], path: Path) -> None:
                 digest.update(f"{row.source}\0{row.offset}\0{row.bytes}\0{row.reason or ''}\n".encode())
             columns = {name: [getattr(row, name) for row in rows] for name in INDEX.names}
             writer.write_table(pa.table(columns, INDEX))
-        writer.add_key_value_metadata({_DIGEST_KEY.decode(): digest.hexdigest()})
+        writer.add_key_value_metadata({_DIGEST_KEY: digest.hexdigest()})
 
 
 def _archive_at(filesystem: Any, path: str, location: str) -> Archive:

@@ -61,8 +61,8 @@ select archive, files.source, "offset", files.bytes, file_name,
             when 'duplicate_name' then 'another folder has a photograph of this name; the first is used'
             when 'not_in_metadata' then 'no row of the metadata names this photograph'
             when 'label_mismatch' then 'lies in folder ' || folder || ', but is of species ' || metadata.species_id
-            when 'license' then coalesce('its licence, ' || metadata.license || ',', 'it has no licence that')
-                 || ' is not among those that are asked for'
+            when 'license' then coalesce('its licence is ' || metadata.license, 'it has no licence')
+                 || ', and photographs of others are asked for'
             else refused_for end as detail
 from (select *, {_COPY.format(key="file_name")} from work.files) files
      left join training_metadata metadata on metadata.image_name = files.file_name
