@@ -21,7 +21,7 @@ from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Lake
 from plantclef_assets.lake.tables import open_quarantine, write_findings, write_table
 
-BLOCK_BYTES = 32 * 2**20
+BLOCK_BYTES = 8 * 2**20
 """The CSV is read in blocks of this size; a row must fit into one."""
 
 _LONGEST_HEADER = 2**20

@@ -5,8 +5,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from plantclef_assets.ingest import manifests, sources
+from plantclef_assets.ingest.sources import LISTING, ImageSource
 from plantclef_assets_tests.ingest.small_lake import SmallLake, csv_of
 
 
@@ -40,6 +43,43 @@ def test_shards_have_equal_bytes_to_within_one_photograph(small: SmallLake, seed
     for shard in range(7):
         held = sum(row["bytes"] for row in rows if row["shard"] == f"{shard:02}")
         assert abs(held - sum(sizes.values()) / 7) <= max(sizes.values())
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 7, 64])
+def test_shards_do_not_depend_on_how_many_rows_come_at_once(
+    small: SmallLake, monkeypatch: pytest.MonkeyPatch, rows_at_once: int
+) -> None:
+    sizes = {f"7/{number:03}.jpg": number * number % 997 for number in range(150)}
+    fill(small, sizes)
+    small.write_files({f"8/{number:03}-unknown.jpg": b"x" for number in range(20)})
+    whole, findings = small.list_photographs(shards=5), small.findings("training_manifest")
+    monkeypatch.setattr(manifests, "_ROWS_AT_ONCE", rows_at_once)
+    monkeypatch.setattr(sources, "_ROWS_AT_ONCE", rows_at_once)
+    assert small.list_photographs(shards=5) == whole
+    assert small.findings("training_manifest") == findings
+    assert len(findings) == 20
+
+
+def test_sorting_and_joining_go_on_beyond_the_memory_that_is_allowed(
+    small: SmallLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [(f"{number:050}.jpg", 7) for number in range(60_000)]
+    small.read_csv(csv_of(rows))
+    monkeypatch.setattr(manifests, "MEMORY_LIMIT", "40MB")
+    monkeypatch.setattr(
+        ImageSource,
+        "listing",
+        lambda self: (
+            pa.RecordBatch.from_pylist(
+                [{"source": f"7/{name}", "bytes": 100} for name, _ in reversed(rows[start : start + 10_000])], LISTING
+            )
+            for start in range(0, len(rows), 10_000)
+        ),
+    )
+    small.images.mkdir()
+    listed = small.list_photographs(shards=3)
+    assert [row["image_name"] for row in listed] == [name for name, _ in rows]
+    assert [row["shard"] for row in listed].count("01") == 20_000
 
 
 def test_the_same_files_give_the_same_shards_wherever_they_lie(small: SmallLake, tmp_path: Path) -> None:
