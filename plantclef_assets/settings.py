@@ -10,8 +10,6 @@ below; `PLANTCLEF_PROFILE` names one of the package's own (`profiles/*.toml`) or
 import os
 import re
 import tomllib
-from collections.abc import Iterable
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -40,15 +38,10 @@ from plantclef_assets.locations import (
     split_checksum,
 )
 from plantclef_assets.profile_tables import ClassifierSettings, FinetuningSettings, PublishedSettings, RunSettings
+from plantclef_assets.refusals import PREFIX, SettingsError, refuse_unknown_variables, sentence_of
 
-PREFIX = "PLANTCLEF_"
 _PROFILES = PACKAGE_FOLDER / "profiles"
-_NOT_SETTINGS = {"PLANTCLEF_TEST_DATA"}  # read by the tests alone
 _TRAINED_FEATURE_SETS = ("base_dct", "base_cls", "finetuned_cls")
-
-
-class SettingsError(ValueError):
-    """A setting that cannot be used; the message names its variable, what is wrong and what to do."""
 
 
 def _default_lake() -> str:
@@ -306,36 +299,14 @@ def load_settings(**values: Any) -> Settings:
     Raises:
         SettingsError: a variable is unknown, a value impossible or a path unreadable; one sentence a finding.
     """
-    _refuse_unknown_variables(os.environ)
+    refuse_unknown_variables(os.environ, Settings.model_fields)
     try:
         return Settings(**values)
     except ValidationError as error:
-        raise SettingsError("\n".join(_sentence(finding) for finding in error.errors())) from None
+        raise SettingsError("\n".join(sentence_of(finding) for finding in error.errors())) from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{PREFIX}PROFILE: the file is no TOML: {error}.") from error
     except PydanticSettingsError as error:  # a variable that should hold JSON
         field = re.search('field "(\\w+)"', str(error))
         variable = PREFIX + (field[1].upper() if field else "PROFILE")
         raise SettingsError(f"{variable}: its value is no JSON, which this setting needs.") from error
-
-
-def _refuse_unknown_variables(names: Iterable[str]) -> None:
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
-    for name in sorted(names):
-        if name.startswith(PREFIX) and name not in _NOT_SETTINGS and name.split("__")[0] not in known:
-            close = get_close_matches(name.removeprefix(PREFIX), [one.removeprefix(PREFIX) for one in known], n=1)
-            hint = f"did you mean {PREFIX}{close[0]}?" if close else "the README lists the variables."
-            raise SettingsError(f"{name}: there is no such setting; {hint}")
-
-
-def _sentence(finding: Any) -> str:
-    """Turn one pydantic finding into a sentence that begins with the variable."""
-    message = str(finding["msg"]).removeprefix("Value error, ")
-    if not finding["loc"]:
-        return message + "."
-    variable = PREFIX + "__".join(str(part) for part in finding["loc"]).upper()
-    if finding["type"] == "extra_forbidden":
-        return f"{variable}: there is no such setting (in the profile or the arguments)."
-    value = finding["input"]
-    given = f", not '{value}'" if isinstance(value, str | int | float) and f"'{value}'" not in message else ""
-    return f"{variable}: {message[0].lower() + message[1:]}{given}."
