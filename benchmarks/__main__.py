@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m benchmarks [resizing] [embedding]`.
+"""Run the benchmarks: `python -m benchmarks [ingest] [resizing] [embedding]`.
 
 Every comparison alternates its candidates and takes the best of several rounds, since machines are noisy; only the
 ratios of one run mean anything.
@@ -8,9 +8,9 @@ import argparse
 import time
 from collections.abc import Callable, Mapping
 
-from benchmarks import embedding, resizing
+from benchmarks import embedding, ingest, resizing
 
-BENCHMARKS = {"resizing": resizing.candidates, "embedding": embedding.candidates}
+BENCHMARKS = {"ingest": ingest.candidates, "resizing": resizing.candidates, "embedding": embedding.candidates}
 ROUNDS = 3
 
 

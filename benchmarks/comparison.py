@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from plantclef_assets.ingest.fetching import fetch_file
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.learning.classifier_files import read_classifier
@@ -75,7 +76,8 @@ def score_plots(settings: Settings) -> tuple[Scores, list[str]]:
     """Give for each run the F1 of every plot with a known truth, and their transects."""
     if settings.plot_truth is None:
         return {}, []
-    truth = {row.plot_id: row.species_ids for row in read_submission(settings.resolve(settings.plot_truth))}
+    truth_file = fetch_file(settings.resolve(settings.plot_truth), Path(settings.cache))
+    truth = {row.plot_id: row.species_ids for row in read_submission(truth_file)}
     scores: Scores = {}
     for run in settings.active_runs:
         answers = {

@@ -3,9 +3,9 @@
 What belongs here: the schemes of addresses and what is wrong with one. What does not: reading what lies there.
 """
 
-import hashlib
 import os
 import re
+import tarfile
 from pathlib import Path
 from typing import Literal
 
@@ -16,12 +16,15 @@ DEMO = "demo:"
 PACKAGE = "package:"
 """Files that begin with this ship inside the package."""
 HUB = "hub"
+"""Weights that timm fetches for the model's name."""
 TRAIN = "train"
 """In place of weights: they are trained here."""
-"""Weights that timm fetches for the model's name."""
 
 PACKAGE_FOLDER = Path(__file__).resolve().parent
 _REMOTE = re.compile(r"^[a-z][a-z0-9+.-]*://")
+_OBJECT = re.compile(r"^gs://[^/]+(/.*)?$")
+_NAMED_FILE = re.compile(r"://[^/]+/(.*/)?[^/?#]+$")
+_ARCHIVE = re.compile(r"\.(tar|tgz|tar\.(gz|bz2|xz))$", re.IGNORECASE)
 
 
 def is_remote(location: str) -> bool:
@@ -45,55 +48,67 @@ def is_demo(location: str | None) -> bool:
     return location is not None and location.startswith(DEMO)
 
 
-def resolve_location(location: str, folder: Path) -> Path:
-    """Give the local path of a source; the demo's survey and downloads lie in the folder that belongs to the lake."""
+def resolve_location(location: str, folder: Path) -> str:
+    """Give the absolute path of a source, or its address where it lies elsewhere.
+
+    The demo's survey lies in the local folder that belongs to the lake.
+    """
     if location.startswith(DEMO):
-        return folder / "demo_survey" / location.removeprefix(DEMO)
+        return str(folder / "demo_survey" / location.removeprefix(DEMO))
     if location.startswith(PACKAGE):
-        return PACKAGE_FOLDER / location.removeprefix(PACKAGE)
-    if is_download(location):
-        address, _ = split_checksum(location)
-        mark = hashlib.sha256(address.encode()).hexdigest()[:12]
-        return folder / "downloads" / mark / address.rpartition("/")[2]
-    return Path(location).expanduser().absolute()
+        return str(PACKAGE_FOLDER / location.removeprefix(PACKAGE))
+    return location if is_remote(location) else str(Path(location).expanduser().absolute())
 
 
 def check_weights(location: str | None) -> str | None:
-    """Give where weights lie: `hub`, `train`, an address to download from, or a file with its path made absolute.
+    """Give where weights lie: `hub`, `train`, an address, or a file with its path made absolute.
 
     Raises:
         ValueError: there is no such file, its address has no file name, or its checksum is none.
     """
-    if location is None or location in (HUB, TRAIN):
-        return location
-    if not is_download(location):
-        return check_readable(location, "file")
-    address, checksum = split_checksum(location)
-    if not re.search(r"://[^/]+/(.*/)?[^/?#]+$", address):
-        raise ValueError(f"'{address}' does not end with the name of a file")
-    if checksum is not None and not re.fullmatch(r"[0-9a-f]{64}", checksum):
-        raise ValueError(f"'{checksum}' is no sha256, which has 64 hexadecimal digits")
-    return location
+    return location if location in (HUB, TRAIN) else check_readable(location, "file")
 
 
-def check_readable(location: str | None, kind: Literal["file", "folder"]) -> str | None:
+def check_readable(location: str | None, kind: Literal["file", "images"]) -> str | None:
     """Give a location with its path made absolute; what the package or the demo brings is there in time.
 
+    Addresses are looked at, not asked: settings are read before any work starts, often without a network. Images are a
+    folder or a tar archive.
+
     Raises:
-        ValueError: there is no such file or folder, it may not be read, or its kind is not supported.
+        ValueError: there is no such file or folder, it may not be read, or the address is none that can be read.
     """
     if location is None or location.startswith((DEMO, PACKAGE)):
         return location
     if is_remote(location):
-        raise ValueError(f"'{location}' is a remote address, and only local {kind}s can be read yet")
+        return _check_address(location, kind)
     path = Path(location).expanduser().absolute()
-    if kind == "folder" and path.is_file():
-        raise ValueError(f"'{path}' is a file, and an archive cannot be read yet; unpack it and give the folder")
-    if not (path.is_file() if kind == "file" else path.is_dir()):
-        raise ValueError(f"there is no {kind} '{path}'")
+    folder = kind == "images" and path.is_dir()
+    if not path.is_file() and not folder:
+        raise ValueError(f"there is no {'file' if kind == 'file' else 'folder or archive'} '{path}'")
     if not os.access(path, os.R_OK):
         raise ValueError(f"no permission to read '{path}'")
+    if kind == "images" and not folder and not tarfile.is_tarfile(path):
+        raise ValueError(f"'{path}' is a file, but no tar archive; give a tar, or the folder of photographs")
     return str(path)
+
+
+def _check_address(location: str, kind: Literal["file", "images"]) -> str:
+    if is_download(location):
+        address, checksum = split_checksum(location)
+        if not _NAMED_FILE.search(address):
+            raise ValueError(f"'{address}' does not end with the name of a file")
+        if kind == "images" and not _ARCHIVE.search(address):
+            raise ValueError(f"'{address}' does not end with the name of a tar archive, and folders have no address")
+        if checksum is not None and not re.fullmatch(r"[0-9a-f]{64}", checksum):
+            raise ValueError(f"'{checksum}' is no sha256, which has 64 hexadecimal digits")
+        return location
+    if not location.startswith("gs://"):
+        raise ValueError(f"'{location}' is an address of a kind that cannot be read; use a path, gs:// or https://")
+    if not _OBJECT.match(location) or (kind == "file" and not _NAMED_FILE.search(location)):
+        lacks = "bucket" if not _OBJECT.match(location) else "object"
+        raise ValueError(f"'{location}' names no {lacks}; gs://bucket/name is the form")
+    return location
 
 
 def check_root(location: str) -> str:

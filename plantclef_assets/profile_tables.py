@@ -27,6 +27,8 @@ from plantclef_assets.scoring.rules import Rule, check_rule
 from plantclef_assets.scoring.sweep import expand_grid
 from plantclef_assets.vision.tiling import parse_tiling
 
+PUBLISHED = "published"
+"""In place of a source: where its organisers publish it."""
 _AGGREGATION_PARAMETERS = (
     "species_per_plot",
     "min_species",
@@ -108,6 +110,41 @@ class RunSettings(BaseModel):
     def needs_all_classes(self) -> bool:
         """Whether it reads the probabilities of all classes, not the best species of each tile."""
         return self.species_list is not None or self.rule.needs_all_classes
+
+
+class PublishedSettings(BaseModel):
+    """What the organisers publish: where it lies, and how much there has to be of it for a source to be complete.
+
+    The word `published` in place of a source stands for its location here; nothing is fetched unless it is said.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    training_metadata: str | None = None
+    training_images: str | None = None
+    plot_images: str | None = None
+    training_rows: PositiveInt | None = None
+    plots: PositiveInt | None = None
+
+    @staticmethod
+    def named_in(values: dict[str, Any]) -> dict[str, Any]:
+        """Put the locations into settings that say `published`.
+
+        Raises:
+            ValueError: a setting says so, but its profile knows no published location of it.
+        """
+        known = values.get("published")
+        known = known.model_dump() if isinstance(known, PublishedSettings) else known or {}
+        named = {}
+        for name in ("training_metadata", "training_images", "plot_images"):
+            if values.get(name) == PUBLISHED:
+                if not known.get(name):
+                    raise ValueError(
+                        f"PLANTCLEF_{name.upper()}: '{PUBLISHED}' is of no use here, since the profile knows no "
+                        "published location of it; give a path or an address"
+                    )
+                named[name] = known[name]
+        return values | named
 
 
 _SWEEP_GRID: dict[str, Any] = {

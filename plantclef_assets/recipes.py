@@ -4,13 +4,13 @@ What belongs here: for each asset its code version (bump it by hand when the sam
 that matter, and the artifacts that go in. What does not: how anything is computed.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from plantclef_assets.computation import computation, precision
-from plantclef_assets.ingest.manifests import listing_digest
+from plantclef_assets.ingest.fetching import file_identity
+from plantclef_assets.ingest.sources import open_source
 from plantclef_assets.lake.keys import is_checkpoint_head, shard_keys
 from plantclef_assets.lake.provenance import Recipe
 from plantclef_assets.lake.store import Artifact
@@ -50,6 +50,7 @@ def _class_map_of_checkpoint() -> Recipe:
 def _training_recipes(settings: Settings) -> Iterable[Recipe]:
     shards = tuple(shard_keys(settings.training_shards))
     metadata, images = settings.training_metadata or "", settings.training_images or ""
+    licenses = {"licenses": sorted(settings.licenses)} if settings.licenses else {}
     yield Recipe(
         "training_metadata",
         "1",
@@ -67,21 +68,21 @@ def _training_recipes(settings: Settings) -> Iterable[Recipe]:
     )
     yield Recipe(
         "training_manifest",
-        "1",
+        "2",
         inputs=_only(Artifact("training_metadata"), Artifact("class_map"), *_demo(settings, images)),
-        config=lambda _: {"shards": len(shards)},
-        sources=lambda: {"training_images": listing_digest(settings.resolve(images))},
+        config=lambda _: {"shards": len(shards)} | licenses,
+        sources=lambda: {"training_images": _images_identity(settings, images)},
     )
     yield Recipe(
         "raw_images",
-        "1",
+        "2",
         inputs=_only(Artifact("training_manifest")),
         config=lambda _: {"max_pixels": settings.max_pixels},
         partitions=shards,
     )
     yield Recipe(
         "resized_images",
-        "1",
+        "2",
         inputs=_same_shard("raw_images"),
         config=lambda _: {"image_size": settings.image_size, "max_pixels": settings.max_pixels},
         partitions=shards,
@@ -196,10 +197,10 @@ def _plot_recipes(settings: Settings) -> Iterable[Recipe]:
     classifiers = sorted({run.feature_set for run in runs.values()})
     yield Recipe(
         "plot_manifest",
-        "1",
+        "2",
         inputs=_only(*_demo(settings, images)),
         config=lambda _: {"shards": len(shards)},
-        sources=lambda: {"plot_images": listing_digest(settings.resolve(images))},
+        sources=lambda: {"plot_images": _images_identity(settings, images)},
     )
     yield Recipe(
         "plot_images",
@@ -387,13 +388,17 @@ def _demo(settings: Settings, source: str) -> tuple[Artifact, ...]:
 
 
 def _weights_identity(settings: Settings, source: str) -> str | None:
-    """Give the sha256 of a weights file; what is fetched from elsewhere is known by its name or address."""
-    return source if source == HUB or is_download(source) else _file_digest(settings, source)
+    """Give what weights are known by: those of timm's hub by their name."""
+    return source if source == HUB else _file_digest(settings, source)
 
 
 def _file_digest(settings: Settings, location: str | None) -> str | None:
-    """Give the sha256 of a source file; None where the setting is not used."""
-    if location is None:
-        return None
-    with Path(settings.resolve(location)).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    """Give what a source file is known by; None where the setting is not used."""
+    return None if location is None else file_identity(settings.resolve(location))
+
+
+def _images_identity(settings: Settings, location: str) -> str:
+    """Give the digest of what lies at a source of photographs; what is downloaded is known by its address."""
+    if is_download(location):
+        return location
+    return open_source(settings.resolve(location), Path(settings.cache)).digest()

@@ -10,8 +10,6 @@ below; `PLANTCLEF_PROFILE` names one of the package's own (`profiles/*.toml`) or
 import os
 import re
 import tomllib
-from collections.abc import Iterable
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -37,7 +35,7 @@ from plantclef_assets.locations import (
     check_weights,
     check_writable_folder,
     is_demo,
-    is_download,
+    is_remote,
     resolve_location,
     split_checksum,
 )
@@ -46,20 +44,16 @@ from plantclef_assets.profile_tables import (
     ClassifierSettings,
     CoverSettings,
     FinetuningSettings,
+    PublishedSettings,
     RunSettings,
     SweepSettings,
     ValidationSettings,
     check_classifiers,
     check_runs,
 )
+from plantclef_assets.refusals import PREFIX, SettingsError, refuse_unknown_variables, sentence_of
 
-PREFIX = "PLANTCLEF_"
 _PROFILES = PACKAGE_FOLDER / "profiles"
-_NOT_SETTINGS = {"PLANTCLEF_TEST_DATA"}  # read by the tests alone
-
-
-class SettingsError(ValueError):
-    """A setting that cannot be used; the message names its variable, what is wrong and what to do."""
 
 
 def _default_lake() -> str:
@@ -87,7 +81,8 @@ class Settings(BaseSettings):
     profile: str = "demo"
     lake: str = Field(default_factory=_default_lake)
     cache: str = Field(default_factory=lambda: str(default_cache()))
-    """Where a lake in a bucket keeps what has to be local; may be deleted whenever no run is going on."""
+    """A folder for what is fetched from elsewhere, indexes of archives, and what has to be local of a lake in a bucket;
+    may be deleted whenever no run is going on."""
 
     training_metadata: str | None = None
     training_images: str | None = None
@@ -95,6 +90,9 @@ class Settings(BaseSettings):
     plot_truth: str | None = None
     class_mapping: str | None = None
     species_names: str | None = None
+    licenses: tuple[str, ...] = ()
+    """Licences whose photographs are used, as the metadata spells them; all where it is empty."""
+    published: PublishedSettings | None = None
 
     training_shards: int = Field(default=4, ge=1, le=99_999)
     plot_shards: int = Field(default=2, ge=1, le=99_999)
@@ -159,6 +157,11 @@ class Settings(BaseSettings):
             TomlConfigSettingsSource(settings_cls, toml_file=profile_file(profile)),
         )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _name_published(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return PublishedSettings.named_in(values)
+
     @field_validator("lake")
     @classmethod
     def _check_lake(cls, value: str) -> str:
@@ -176,8 +179,8 @@ class Settings(BaseSettings):
 
     @field_validator("training_images", "plot_images")
     @classmethod
-    def _check_folder(cls, value: str | None) -> str | None:
-        return check_readable(value, "folder")
+    def _check_images(cls, value: str | None) -> str | None:
+        return check_readable(value, "images")
 
     @field_validator("base_weights", "finetuned_weights")
     @classmethod
@@ -290,10 +293,10 @@ class Settings(BaseSettings):
             return False
         if self.trains_backbone:
             return True
-        if is_download(self.finetuned_weights):  # what is inside is only known later: the organisers' is a tar
+        if is_remote(self.finetuned_weights):  # what is inside is only known later: the organisers' is a tar
             return self.class_mapping is not None or split_checksum(self.finetuned_weights)[0].endswith(".tar")
         try:
-            return has_classifier(self.resolve(self.finetuned_weights), self.class_mapping is not None)
+            return has_classifier(Path(self.resolve(self.finetuned_weights)), self.class_mapping is not None)
         except CheckpointError as error:
             raise ValueError(f"{PREFIX}FINETUNED_WEIGHTS: {error}") from error
 
@@ -337,8 +340,8 @@ class Settings(BaseSettings):
         cutting = [run for run in runs.values() if run.cuts_plots]
         return runs[self.cover.run] if self.cover.run else (cutting or [*runs.values()])[-1]
 
-    def resolve(self, location: str) -> Path:
-        """Give the local path of a source."""
+    def resolve(self, location: str) -> str:
+        """Give the absolute path of a source, or its address where it lies elsewhere."""
         return resolve_location(location, local_folder(self.lake, self.cache))
 
     @property
@@ -370,36 +373,14 @@ def load_settings(**values: Any) -> Settings:
     Raises:
         SettingsError: a variable is unknown, a value impossible or a path unreadable; one sentence a finding.
     """
-    _refuse_unknown_variables(os.environ)
+    refuse_unknown_variables(os.environ, Settings.model_fields)
     try:
         return Settings(**values)
     except ValidationError as error:
-        raise SettingsError("\n".join(_sentence(finding) for finding in error.errors())) from None
+        raise SettingsError("\n".join(sentence_of(finding) for finding in error.errors())) from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{PREFIX}PROFILE: the file is no TOML: {error}.") from error
     except PydanticSettingsError as error:  # a variable that should hold JSON
         field = re.search('field "(\\w+)"', str(error))
         variable = PREFIX + (field[1].upper() if field else "PROFILE")
         raise SettingsError(f"{variable}: its value is no JSON, which this setting needs.") from error
-
-
-def _refuse_unknown_variables(names: Iterable[str]) -> None:
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
-    for name in sorted(names):
-        if name.startswith(PREFIX) and name not in _NOT_SETTINGS and name.split("__")[0] not in known:
-            close = get_close_matches(name.removeprefix(PREFIX), [one.removeprefix(PREFIX) for one in known], n=1)
-            hint = f"did you mean {PREFIX}{close[0]}?" if close else "the README lists the variables."
-            raise SettingsError(f"{name}: there is no such setting; {hint}")
-
-
-def _sentence(finding: Any) -> str:
-    """Turn one pydantic finding into a sentence that begins with the variable."""
-    message = str(finding["msg"]).removeprefix("Value error, ")
-    if not finding["loc"]:
-        return message + "."
-    variable = PREFIX + "__".join(str(part) for part in finding["loc"]).upper()
-    if finding["type"] == "extra_forbidden":
-        return f"{variable}: there is no such setting (in the profile or the arguments)."
-    value = finding["input"]
-    given = f", not '{value}'" if isinstance(value, str | int | float) and f"'{value}'" not in message else ""
-    return f"{variable}: {message[0].lower() + message[1:]}{given}."

@@ -2,6 +2,7 @@
 
 import os
 import re
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,13 +14,16 @@ from plantclef_assets.settings import Settings, SettingsError, load_settings
 from plantclef_assets_tests.tiny import PROFILE
 
 PACKAGED = ("demo", "plantclef2024", "plantclef2025")
+PLOTS = {"plantclef2024": 1695, "plantclef2025": 2105}
 
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a file and a folder of each kind that settings can name; the lake goes there too."""
-    for name in ("metadata.csv", "truth.csv", "classes.txt", "names.txt", "weights.safetensors", "images.tar"):
+    for name in ("metadata.csv", "truth.csv", "classes.txt", "names.txt", "weights.safetensors"):
         (tmp_path / name).write_text("x")
+    for name, mode in (("images.tar", "w"), ("images.tar.gz", "w:gz")):
+        tarfile.open(tmp_path / name, mode).close()
     for name in ("images", "plots"):
         (tmp_path / name).mkdir()
     (tmp_path / "own.toml").write_text(PROFILE + "base_dct_full = { feature_set = 'base_dct' }\n")
@@ -73,7 +77,14 @@ def test_nothing_needs_to_be_set_for_the_demo(files: Path, monkeypatch: pytest.M
         ("PROFILE", "own.toml", "own.toml"),
         ("LAKE", "{here}/other", "{here}/other"),
         ("TRAINING_METADATA", "{here}/metadata.csv", "{here}/metadata.csv"),
+        ("TRAINING_METADATA", "gs://bucket/metadata.csv", "gs://bucket/metadata.csv"),
+        ("TRAINING_METADATA", "https://example.org/metadata.csv", "https://example.org/metadata.csv"),
         ("TRAINING_IMAGES", "{here}/images", "{here}/images"),
+        ("TRAINING_IMAGES", "{here}/images.tar", "{here}/images.tar"),
+        ("TRAINING_IMAGES", "{here}/images.tar.gz", "{here}/images.tar.gz"),
+        ("TRAINING_IMAGES", "gs://bucket/images", "gs://bucket/images"),
+        ("TRAINING_IMAGES", "https://example.org/images.TGZ", "https://example.org/images.TGZ"),
+        ("PLOT_IMAGES", "gs://bucket", "gs://bucket"),
         ("PLOT_IMAGES", "{here}/plots", "{here}/plots"),
         ("PLOT_TRUTH", "{here}/truth.csv", "{here}/truth.csv"),
         ("CLASS_MAPPING", "{here}/classes.txt", "{here}/classes.txt"),
@@ -84,6 +95,7 @@ def test_nothing_needs_to_be_set_for_the_demo(files: Path, monkeypatch: pytest.M
         ("BASE_MODEL", "vit_small_patch14_dinov2", "vit_small_patch14_dinov2"),
         ("BASE_WEIGHTS", "hub", "hub"),
         ("BASE_WEIGHTS", "{here}/weights.safetensors", "{here}/weights.safetensors"),
+        ("BASE_WEIGHTS", "gs://bucket/weights.pth", "gs://bucket/weights.pth"),
         ("BASE_INPUT_SIZE", "224", 224),
         ("FINETUNED_MODEL", "vit_base_patch14_reg4_dinov2", "vit_base_patch14_reg4_dinov2"),
         ("FINETUNED_INPUT_SIZE", "518", 518),
@@ -94,6 +106,8 @@ def test_nothing_needs_to_be_set_for_the_demo(files: Path, monkeypatch: pytest.M
         ("SPARK_MASTER", "spark://host:7077", "spark://host:7077"),
         ("SPARK_REMOTE", "sc://host:15002", "sc://host:15002"),
         ("SHARDS_PER_RUN", "8", 8),
+        ("CACHE", "{here}/kept", "{here}/kept"),
+        ("LICENSES", '["cc-by", "cc0"]', ("cc-by", "cc0")),
     ],
 )
 def test_every_variable_of_the_contract_is_taken(
@@ -150,11 +164,6 @@ def test_an_empty_variable_is_as_good_as_none(with_variables: Set) -> None:
         ("LAKE", "gs://bucket/a/../lake", "'gs://bucket/a/../lake' is neither a folder nor"),
         ("LAKE", "gs://bucket//lake", "'gs://bucket//lake' is neither a folder nor"),
         ("CACHE", "gs://bucket/cache", "a local folder is needed"),
-        ("TRAINING_METADATA", "https://example.org/metadata.csv", "is a remote address, and only local files"),
-        ("TRAINING_IMAGES", "gs://bucket/images", "is a remote address, and only local folders"),
-        ("PLOT_IMAGES", "gs://bucket/plots", "is a remote address, and only local folders"),
-        ("TRAINING_IMAGES", "{here}/images.tar", "archive"),
-        ("BASE_WEIGHTS", "gs://bucket/weights.pth", "is a remote address"),
         ("BASE_WEIGHTS", "train", "'train' is for PLANTCLEF_FINETUNED_WEIGHTS"),
         ("ENGINE", "spark", "'spark' is not available yet"),
     ],
@@ -174,8 +183,19 @@ def test_what_is_not_available_yet_is_said_in_one_sentence(
         ("PROFILE", "{here}/absent.toml", "no profile '"),
         ("TRAINING_METADATA", "{here}/absent.csv", "there is no file '"),
         ("TRAINING_METADATA", "{here}/images", "there is no file '"),
-        ("TRAINING_IMAGES", "{here}/absent", "there is no folder '"),
-        ("PLOT_IMAGES", "{here}/absent", "there is no folder '"),
+        ("TRAINING_IMAGES", "{here}/absent", "there is no folder or archive '"),
+        ("TRAINING_IMAGES", "{here}/metadata.csv", "is a file, but no tar archive; give a tar, or the folder"),
+        ("TRAINING_IMAGES", "https://example.org/images/", "does not end with the name of a file"),
+        ("TRAINING_IMAGES", "https://example.org/images", "does not end with the name of a tar archive"),
+        ("TRAINING_IMAGES", "https://example.org/images.tar#sha256=12", "'12' is no sha256"),
+        ("TRAINING_IMAGES", "s3://bucket/images", "is an address of a kind that cannot be read; use a path, gs://"),
+        ("TRAINING_IMAGES", "gs://", "names no bucket"),
+        ("TRAINING_IMAGES", "published", "'published' is of no use here, since the profile knows no published"),
+        ("TRAINING_METADATA", "https://example.org", "does not end with the name of a file"),
+        ("TRAINING_METADATA", "gs://bucket/", "names no object; gs://bucket/name is the form"),
+        ("PLOT_IMAGES", "{here}/absent", "there is no folder or archive '"),
+        ("CACHE", "{here}/metadata.csv", "cannot write to '"),
+        ("LICENSES", "cc-by", "its value is no JSON"),
         ("PLOT_TRUTH", "{here}/absent.csv", "there is no file '"),
         ("CLASS_MAPPING", "{here}/absent.txt", "there is no file '"),
         ("SPECIES_NAMES", "{here}/absent.txt", "there is no file '"),
@@ -326,6 +346,18 @@ def test_every_packaged_profile_loads(profile: str, with_variables: Set, files: 
         assert settings.dialect == profile.removeprefix("plantclef")
         assert (settings.training_shards, settings.plot_shards) == (512, 16)
         assert not settings.uses_demo_survey
+
+
+@pytest.mark.parametrize("profile", ["plantclef2024", "plantclef2025"])
+def test_what_is_published_is_fetched_only_where_one_says_so(profile: str, with_variables: Set, files: Path) -> None:
+    settings = with_sources(with_variables, files, PROFILE=profile)
+    assert settings.published is not None
+    assert (settings.published.training_rows, settings.published.plots) == (1408033, PLOTS[profile])
+    settings = with_variables(TRAINING_METADATA="published", TRAINING_IMAGES="published")
+    assert settings.training_metadata == settings.published.training_metadata
+    assert settings.training_images == settings.published.training_images
+    assert str(settings.training_images).startswith("https://")
+    assert with_sources(with_variables, files, PUBLISHED="none").published is None
 
 
 def test_there_is_a_test_for_every_packaged_profile() -> None:

@@ -5,16 +5,17 @@ What belongs here: assets that are a model's weights.
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, MaterializeResult
 
 from plantclef_assets.assets import pictures
-from plantclef_assets.assets.common import platform_asset
+from plantclef_assets.assets.common import platform_asset, source_file
 from plantclef_assets.engines.local import Outcome, run_shards
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.provenance import Lineage, Recipe
 from plantclef_assets.lake.shards import Shard
-from plantclef_assets.locations import HUB, is_download
+from plantclef_assets.locations import HUB
 from plantclef_assets.materialization import in_this_process, materialize
 from plantclef_assets.partitions import every_partition
 from plantclef_assets.recipes import backbone_settings, brings_head
@@ -48,10 +49,10 @@ def _backbone_asset(backbone: str, settings: Settings, recipes: Mapping[str, Rec
             lake.lake,
             model=model,
             weights=settings.resolve(weights) if weights != HUB else HUB,
+            cache=Path(settings.cache),
             input_size=input_size,
             with_head=brings_head(backbone, settings),
-            class_mapping=settings.resolve(settings.class_mapping) if settings.class_mapping else None,
-            address=weights if is_download(weights) else None,
+            class_mapping=source_file(settings, settings.class_mapping, context.log.info),
             log=context.log.info,
         )
         return materialize(context, Lineage(lake.lake, recipes), in_this_process(make))

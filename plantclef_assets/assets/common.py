@@ -1,10 +1,12 @@
 """What all assets of the platform share: owners, code versions, backfill policy, and how they are grouped."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from dagster import AssetDep, AssetsDefinition, BackfillPolicy, PartitionsDefinition, asset
 
+from plantclef_assets.ingest.fetching import Log, fetch_file
 from plantclef_assets.lake.provenance import Recipe
 from plantclef_assets.settings import Settings
 
@@ -43,3 +45,8 @@ def platform_asset(
         backfill_policy=policy,
         pool=ACCELERATOR_POOL if accelerated else None,
     )
+
+
+def source_file(settings: Settings, location: str | None, log: Log) -> Path | None:
+    """Give the local file of a source, fetched where it lies elsewhere; None where the setting is not used."""
+    return fetch_file(settings.resolve(location), Path(settings.cache), log) if location else None

@@ -37,7 +37,7 @@ def _photographs(settings: Settings, families: Families, recipes: Mapping[str, R
     )
     def raw_images(context: AssetExecutionContext, lake: LakeResource, engine: EngineResource) -> MaterializeResult:
         """The photographs of a shard, their bytes as published; what is no image goes to quarantine."""
-        make = RawImages(lake.lake, images, settings.max_pixels)
+        make = RawImages(lake.lake, images, settings.cache, settings.max_pixels)
         return materialize(context, Lineage(lake.lake, recipes), lambda shards: engine.run(make, shards))
 
     @platform_asset(
@@ -62,6 +62,8 @@ def _photographs(settings: Settings, families: Families, recipes: Mapping[str, R
 
 
 def _plot_images(settings: Settings, families: Families, recipes: Mapping[str, Recipe]) -> AssetsDefinition:
+    plots = settings.resolve(settings.plot_images or "")
+
     @platform_asset(
         "plot_images",
         "images",
@@ -73,7 +75,7 @@ def _plot_images(settings: Settings, families: Families, recipes: Mapping[str, R
     )
     def plot_images(context: AssetExecutionContext, lake: LakeResource, engine: EngineResource) -> MaterializeResult:
         """The plots of a shard, their bytes as published, with their upright sizes."""
-        make = PlotImages(lake.lake, settings.resolve(settings.plot_images or ""), settings.max_pixels)
+        make = PlotImages(lake.lake, plots, settings.cache, settings.max_pixels)
         return materialize(
             context, Lineage(lake.lake, recipes), lambda shards: engine.run(make, shards), contact_sheet(lake.lake)
         )

@@ -127,6 +127,12 @@ def sweep_table(lake: Lake) -> Describe:
     return describe
 
 
+def licence_table(artifact: Artifact, record: Record) -> Mapping[str, Any]:
+    """Show how many photographs and authors there are under each licence."""
+    rows = record.figures["licences"]
+    return {"licences": MetadataValue.md(markdown_table(pa.Table.from_pylist(rows)))} if rows else {}
+
+
 def embedding_map(lake: Lake) -> Describe:
     """Show the picture that lies beside the map."""
 

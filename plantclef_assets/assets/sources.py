@@ -6,14 +6,18 @@ What belongs here: assets that look at files outside the lake and list what is i
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 
-from plantclef_assets.assets.common import platform_asset
+from plantclef_assets.assets.common import platform_asset, source_file
+from plantclef_assets.assets.pictures import licence_table
 from plantclef_assets.ingest.classes import write_class_map
 from plantclef_assets.ingest.manifests import write_plot_manifest, write_training_manifest
 from plantclef_assets.ingest.metadata import write_training_metadata
+from plantclef_assets.ingest.sources import open_source
 from plantclef_assets.lake.provenance import Lineage, Recipe
+from plantclef_assets.lake.shards import Shard
 from plantclef_assets.locations import is_demo
 from plantclef_assets.materialization import in_this_process, materialize
 from plantclef_assets.resources import LakeResource
@@ -33,7 +37,6 @@ def source_assets(settings: Settings, recipes: Mapping[str, Recipe]) -> list[Ass
 
 
 def _training_sources(settings: Settings, recipes: Mapping[str, Recipe]) -> list[AssetsDefinition]:
-    metadata_file = settings.resolve(settings.training_metadata or "")
     images = settings.resolve(settings.training_images or "")
 
     @platform_asset(
@@ -46,18 +49,22 @@ def _training_sources(settings: Settings, recipes: Mapping[str, Recipe]) -> list
     )
     def training_metadata(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
         """One row for each training photograph, as the organisers' CSV has it, with types."""
-        make = partial(write_training_metadata, lake.lake, file=metadata_file)
+
+        def make(shard: Shard) -> None:
+            file = source_file(settings, settings.training_metadata, context.log.info)
+            write_training_metadata(lake.lake, shard, file or Path())
+
         return materialize(context, Lineage(lake.lake, recipes), in_this_process(make))
 
     @platform_asset("class_map", "sources", settings, recipes, kinds={"duckdb", "parquet"}, deps=["training_metadata"])
     def class_map(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
         """The species, each with its contiguous class index; every head, mask and prior goes through it."""
-        make = partial(
-            write_class_map,
-            lake.lake,
-            class_mapping=settings.resolve(settings.class_mapping) if settings.class_mapping else None,
-            species_names=settings.resolve(settings.species_names) if settings.species_names else None,
-        )
+
+        def make(shard: Shard) -> None:
+            class_mapping = source_file(settings, settings.class_mapping, context.log.info)
+            species_names = source_file(settings, settings.species_names, context.log.info)
+            write_class_map(lake.lake, shard, class_mapping=class_mapping, species_names=species_names)
+
         return materialize(context, Lineage(lake.lake, recipes), in_this_process(make))
 
     @platform_asset(
@@ -69,9 +76,15 @@ def _training_sources(settings: Settings, recipes: Mapping[str, Recipe]) -> list
         deps=["training_metadata", "class_map", *_demo_survey_of(settings, settings.training_images)],
     )
     def training_manifest(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
-        """The photographs that have both a file and a metadata row, ordered by path, cut into shards of equal bytes."""
-        make = partial(write_training_manifest, lake.lake, folder=images, shards=settings.training_shards)
-        return materialize(context, Lineage(lake.lake, recipes), in_this_process(make))
+        """The photographs that have both a file and a metadata row, in their order, cut into shards of equal bytes."""
+
+        def make(shard: Shard) -> None:
+            source = open_source(images, Path(settings.cache), context.log.info)
+            write_training_manifest(
+                lake.lake, shard, source=source, shards=settings.training_shards, licenses=settings.licenses
+            )
+
+        return materialize(context, Lineage(lake.lake, recipes), in_this_process(make), licence_table)
 
     return [training_metadata, class_map, training_manifest]
 
@@ -101,7 +114,11 @@ def _plot_manifest(settings: Settings, recipes: Mapping[str, Recipe]) -> AssetsD
     )
     def plot_manifest(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
         """The plot photographs of the survey, cut into shards of equal bytes."""
-        make = partial(write_plot_manifest, lake.lake, folder=plots, shards=settings.plot_shards)
+
+        def make(shard: Shard) -> None:
+            source = open_source(plots, Path(settings.cache), context.log.info)
+            write_plot_manifest(lake.lake, shard, source=source, shards=settings.plot_shards)
+
         return materialize(context, Lineage(lake.lake, recipes), in_this_process(make))
 
     return plot_manifest

@@ -3,12 +3,12 @@
 What belongs here: assets that aggregate what was seen in tiles, and that score and compare the results.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, MaterializeResult
 
 from plantclef_assets.assets import pictures
-from plantclef_assets.assets.common import platform_asset
+from plantclef_assets.assets.common import platform_asset, source_file
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.provenance import Lineage, Recipe
 from plantclef_assets.learning.features import split_feature_set
@@ -26,7 +26,6 @@ def submission_assets(settings: Settings, families: Families, recipes: Mapping[s
     """Make the assets of this module; there are none without plots."""
     if not settings.has_plots:
         return []
-    runs = scored_runs(settings)
 
     @platform_asset(
         "submission",
@@ -40,7 +39,9 @@ def submission_assets(settings: Settings, families: Families, recipes: Mapping[s
     def submission(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
         """The species of every plot by one run, as the challenge wants them, in both dialects."""
         shards = shard_keys(settings.plot_shards)
-        make = Submissions(lake.lake, runs, shards, settings.dialect, settings.region_patterns)
+        make = Submissions(
+            lake.lake, scored_runs(settings, context.log.info), shards, settings.dialect, settings.region_patterns
+        )
         return materialize(
             context,
             Lineage(lake.lake, recipes),
@@ -58,8 +59,8 @@ def submission_assets(settings: Settings, families: Families, recipes: Mapping[s
     )
     def leaderboard(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
         """Every run scored over the plots whose species are known."""
-        truth = settings.resolve(settings.plot_truth) if settings.plot_truth else None
-        make = Leaderboard(lake.lake, runs, truth, settings.transect_patterns)
+        truth = source_file(settings, settings.plot_truth, context.log.info)
+        make = Leaderboard(lake.lake, scored_runs(settings, context.log.info), truth, settings.transect_patterns)
         return materialize(
             context, Lineage(lake.lake, recipes), in_this_process(make), pictures.leaderboard_table(lake.lake)
         )
@@ -67,22 +68,23 @@ def submission_assets(settings: Settings, families: Families, recipes: Mapping[s
     @platform_asset("run_agreement", "submissions", settings, recipes, kinds={"parquet"}, deps=["submission"])
     def run_agreement(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
         """How alike every two runs answer: the mean Jaccard index of their lists, and how long these are."""
-        make = RunAgreement(lake.lake, list(runs))
+        make = RunAgreement(lake.lake, list(settings.active_runs))
         return materialize(
-            context, Lineage(lake.lake, recipes), in_this_process(make), pictures.run_agreement(lake.lake, list(runs))
+            context,
+            Lineage(lake.lake, recipes),
+            in_this_process(make),
+            pictures.run_agreement(lake.lake, list(settings.active_runs)),
         )
 
     return [submission, leaderboard, run_agreement]
 
 
-def scored_runs(settings: Settings) -> dict[str, Run]:
-    """Give the runs of the settings as the scoring knows them."""
-    return {name: _run(run, settings) for name, run in settings.active_runs.items()}
-
-
-def _run(run: RunSettings, settings: Settings) -> Run:
-    species_list = None if run.species_list is None else settings.resolve(run.species_list)
-    return Run(run.feature_set, run.tiling, run.rule, species_list)
+def scored_runs(settings: Settings, log: Callable[[str], None]) -> dict[str, Run]:
+    """Give the runs of the settings as the scoring knows them, with their lists of species as local files."""
+    return {
+        name: Run(run.feature_set, run.tiling, run.rule, source_file(settings, run.species_list, log))
+        for name, run in settings.active_runs.items()
+    }
 
 
 def _seen_in_tiles(settings: Settings) -> list[AssetDep]:

@@ -3,12 +3,12 @@
 What belongs here: assets that try settings beside each other. What does not: what a run answers (`submissions.py`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, MaterializeResult
 
-from plantclef_assets.assets.common import platform_asset
+from plantclef_assets.assets.common import platform_asset, source_file
 from plantclef_assets.assets.pictures import sweep_table
 from plantclef_assets.assets.submissions import scored_runs
 from plantclef_assets.ingest.validation_plots import read_truth
@@ -52,8 +52,8 @@ def sweep_assets(settings: Settings, recipes: Mapping[str, Recipe]) -> list[Asse
         """
         make = Sweep(
             lake.lake,
-            _labelled_plots(settings, lake.lake),
-            scored_runs(settings),
+            _labelled_plots(settings, lake.lake, context.log.info),
+            scored_runs(settings, context.log.info),
             settings.sweep.rules,
             settings.transect_patterns,
             settings.region_patterns,
@@ -64,11 +64,12 @@ def sweep_assets(settings: Settings, recipes: Mapping[str, Recipe]) -> list[Asse
     return [sweep]
 
 
-def _labelled_plots(settings: Settings, lake: Lake) -> list[LabelledPlots]:
+def _labelled_plots(settings: Settings, lake: Lake, log: Callable[[str], None]) -> list[LabelledPlots]:
     """Give the plots that are scored; only the first of them choose."""
     truth_of = {"validation_plots": partial(read_truth, lake, settings.validation.shard_keys)}
-    if settings.plot_truth:
-        truth_of["plot_images"] = partial(read_answers, settings.resolve(settings.plot_truth))
+    truth = source_file(settings, settings.plot_truth, log)
+    if truth is not None:
+        truth_of["plot_images"] = partial(read_answers, truth)
     return [
         LabelledPlots(
             embeddings=tile_embeddings_of(source, "").lstrip("_"),

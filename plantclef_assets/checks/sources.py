@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from plantclef_assets.checks.judging import Check, Evidence, Finding
 from plantclef_assets.checks.tables import table_checks
 from plantclef_assets.lake.catalog import open_catalog
+from plantclef_assets.profile_tables import PublishedSettings
 from plantclef_assets.settings import Settings
 
 _SHARED_OBSERVATIONS = """
@@ -15,11 +16,13 @@ group by obs_id having count(distinct learn_tag) > 1 order by obs_id
 
 def checks(settings: Settings) -> dict[str, list[Check]]:
     """Give the checks by asset."""
+    published = settings.published or PublishedSettings()
     return {
         "demo_survey": table_checks("demo_survey"),
         "training_metadata": [
             *table_checks("training_metadata"),
             Check("readable_numbers", "Every number of the CSV could be read.", _readable_numbers),
+            complete(published.training_rows, "rows"),
         ],
         "class_map": [
             *table_checks("class_map"),
@@ -37,9 +40,26 @@ def checks(settings: Settings) -> dict[str, list[Check]]:
             ),
             Check("photographs_found", "Every metadata row has its photograph.", _photographs_found),
             Check("balanced_shards", "No shard is more than 10 % larger than the mean.", _balanced_shards),
+            complete(published.training_rows, "photographs"),
         ],
-        "plot_manifest": table_checks("plot_manifest"),
+        "plot_manifest": [*table_checks("plot_manifest"), complete(published.plots, "plots")],
     }
+
+
+def complete(expected: int | None, what: str) -> Check:
+    """Make the check that a source has as many rows as its organisers publish; without such a number it passes."""
+
+    def judge(evidence: Evidence) -> Iterable[Finding]:
+        for artifact, record in evidence.records.items():
+            found = record.figures.get("rows_in", 0)
+            if expected is not None and found < expected:
+                yield Finding(
+                    artifact,
+                    f"{found:,} of {expected:,} published {what} are there; complete the source, or set "
+                    "PLANTCLEF_PUBLISHED=none where it is your own",
+                )
+
+    return Check("complete", "The source has as many rows as its organisers publish.", judge)
 
 
 def _readable_numbers(evidence: Evidence) -> Iterable[Finding]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from plantclef_assets.demo.survey import write_survey
 from plantclef_assets.engines.progress import Progress
-from plantclef_assets.ingest.manifests import list_files
+from plantclef_assets.ingest.sources import list_files
 from plantclef_assets.lake.schemas import DEMO_SURVEY
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Lake

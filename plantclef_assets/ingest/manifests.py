@@ -1,143 +1,200 @@
 """Manifests: which photographs there are, and which shard each belongs to.
 
-A manifest is ordered by the photograph's path and cut at equal bytes: the same files give the same shards, and each
-shard reads only its part. What cannot be used is set aside here, before a byte of a photograph is read.
+A manifest is ordered by archive and by offset or path, and cut at equal bytes: the same source gives the same shards,
+and each shard reads only its part, from front to back. What cannot be used is set aside here, before a byte of a
+photograph is read. Memory does not grow with the number of photographs: the listing goes through a file, and DuckDB
+sorts and joins within a limit.
 """
 
-import hashlib
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from plantclef_assets.ingest.sources import LISTING, ImageSource
 from plantclef_assets.lake.catalog import open_catalog
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.schemas import PLOT_MANIFEST, TRAINING_MANIFEST, TableSpec
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Lake
-from plantclef_assets.lake.tables import write_quarantine, write_table
+from plantclef_assets.lake.tables import open_quarantine, write_table
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
-"""Files with other endings are not photographs, and are left alone."""
+if TYPE_CHECKING:
+    import duckdb
 
-# Cut where the middle of a photograph falls: shards of equal bytes to within one photograph.
-_SHARD = """
-lpad(
-    least(
-        floor({shards} * (coalesce(sum(bytes) over before, 0) + bytes / 2) / greatest(sum(bytes) over (), 1)),
-        {shards} - 1
-    )::bigint::varchar,
-    {digits}, '0'
-) as shard
+LARGEST_BYTES = 2**28
+"""A file of more bytes is no photograph of a plant; it is set aside unread."""
+MEMORY_LIMIT = "512MB"
+"""What DuckDB may use; it goes on in a temporary folder beyond that."""
+
+_THREADS = 4
+"""Each thread of DuckDB needs its part of the memory."""
+_ROWS_AT_ONCE = 10_000
+_ORDER = 'archive nulls first, "offset", source'
+
+_FILES = """
+create table work.files as
+select * exclude (reason, detail), reason as refusal, detail as refused_for,
+       string_split(source, '/')[-1] as file_name, string_split(source, '/')[-2] as folder
+from read_parquet(?)
 """
-_WINDOW = "window before as (order by source rows between unbounded preceding and 1 preceding)"
-_FIRST = "row_number() over (partition by {key} order by source) as copy"
-
+# What is refused does not take the place of a photograph of its name.
+_COPY = f"row_number() over (partition by {{key}}, refusal is null order by {_ORDER}) as copy"
 _JUDGED_PHOTOGRAPHS = f"""
-create table judged as
-select files.source, files.bytes, metadata.image_name, metadata.species_id, metadata.obs_id, metadata.organ,
-       metadata.learn_tag, files.image_name as file_name,
-       case when copy > 1 then 'duplicate_name'
+create table work.judged as
+select archive, files.source, "offset", files.bytes, file_name,
+       metadata.image_name, metadata.species_id, metadata.obs_id, metadata.organ, metadata.learn_tag,
+       metadata.license, metadata.author,
+       case when refusal is not null then refusal
+            when files.bytes > {LARGEST_BYTES} then 'oversized'
+            when copy > 1 then 'duplicate_name'
             when metadata.image_name is null then 'not_in_metadata'
-            when folder_species != metadata.species_id then 'label_mismatch' end as reason,
-       case reason when 'duplicate_name' then 'another folder has a photograph of this name; the first is used'
+            when folder_species != metadata.species_id then 'label_mismatch'
+            when len($licenses) > 0 and not coalesce(list_contains($licenses, lower(trim(metadata.license))), false)
+            then 'license' end as reason,
+       case reason when 'oversized' then 'has ' || files.bytes || ' bytes, more than any photograph'
+            when 'duplicate_name' then 'another folder has a photograph of this name; the first is used'
             when 'not_in_metadata' then 'no row of the metadata names this photograph'
             when 'label_mismatch' then 'lies in folder ' || folder || ', but is of species ' || metadata.species_id
-            end as detail
-from (select *, {_FIRST.format(key="image_name")} from files) files
-     left join training_metadata metadata on metadata.image_name = files.image_name
+            when 'license' then coalesce('its licence is ' || metadata.license, 'it has no licence')
+                 || ', and photographs of others are asked for'
+            else refused_for end as detail
+from (select *, {_COPY.format(key="file_name")} from work.files) files
+     left join training_metadata metadata on metadata.image_name = files.file_name
      left join (select distinct species_id as folder_species from training_metadata)
             on folder_species = try_cast(folder as bigint)
 """
 _JUDGED_PLOTS = f"""
-create table judged as
-select source, bytes, plot_id, plot_id as file_name,
-       case when copy > 1 then 'duplicate_name' end as reason,
-       case when copy > 1 then 'another file has this plot name; the first is used' end as detail
-from (select *, parse_filename(source, true) as plot_id, {_FIRST.format(key="parse_filename(source, true)")} from files)
+create table work.judged as
+select archive, source, "offset", bytes, plot_id, plot_id as file_name,
+       case when refusal is not null then refusal
+            when bytes > {LARGEST_BYTES} then 'oversized'
+            when copy > 1 then 'duplicate_name' end as reason,
+       case reason when 'oversized' then 'has ' || bytes || ' bytes, more than any photograph'
+            when 'duplicate_name' then 'another file has this plot name; the first is used'
+            else refused_for end as detail
+from (select *, {_COPY.format(key="plot_id")}
+      from (select *, parse_filename(source, true) as plot_id from work.files))
+"""
+_SET_ASIDE = f"""
+select coalesce(archive || ':', '') || source as source, nullif(file_name, '') as image_name, reason, detail
+from work.judged where reason is not null order by {_ORDER}
 """
 _UNPHOTOGRAPHED = """
 select image_name as source, image_name, 'no_image' as reason, 'a metadata row without a file' as detail
-from training_metadata where image_name not in (select image_name from files) order by image_name
+from training_metadata anti join work.files on file_name = image_name order by image_name
+"""
+_LICENCES = """
+select license, count(*) as images, count(distinct author) as authors from work.judged where reason is null
+group by license order by images desc, license
 """
 
 
-def list_files(folder: Path) -> Iterator[tuple[str, int]]:
-    """Give path below the folder and size in bytes of each photograph; hidden files and other endings are left out."""
-    seen: set[str] = set()
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in seen:  # a link that leads back
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                path = Path(parent, name)
-                source = path.relative_to(folder).as_posix()
-                # A name that is no Unicode is of no row of the metadata, but has to be told.
-                readable = source.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-                yield readable, path.stat().st_size if path.exists() else 0
+def write_training_manifest(
+    lake: Lake, shard: Shard, *, source: ImageSource, shards: int, licenses: Sequence[str] = ()
+) -> None:
+    """Join the photographs of a source with the metadata and cut them into shards.
 
+    Set aside are photographs that the source refuses (see `archives.list_members`), that have more bytes than any
+    (`oversized`), whose name an earlier one has (`duplicate_name`), that no metadata row names (`not_in_metadata`),
+    that lie in the folder of another species (`label_mismatch`), or that have none of the licences (`license`); and
+    metadata rows without a photograph (`no_image`).
 
-def listing_digest(folder: Path) -> str:
-    """Give a digest of the photographs' paths and sizes: what the identity of a folder is, without reading them."""
-    digest = hashlib.blake2b(digest_size=16)
-    for source, size in list_files(folder):
-        digest.update(f"{source}\0{size}\n".encode())
-    return digest.hexdigest()
+    Args:
+        lake: where to write, and where training_metadata is.
+        shard: what to write.
+        source: the photographs.
+        shards: how many shards they are cut into.
+        licenses: licences that are wanted, in any case of letters; all if empty.
 
-
-def write_training_manifest(lake: Lake, shard: Shard, *, folder: Path, shards: int) -> None:
-    """Join the photographs of a folder tree with the metadata and cut them into shards.
-
-    Set aside are photographs whose name an earlier one has (`duplicate_name`), that no metadata row names
-    (`not_in_metadata`), or that lie in the folder of another species (`label_mismatch`); and metadata rows without a
-    photograph (`no_image`).
+    Raises:
+        SourceError: an archive of the source cannot be read.
     """
-    _write_manifest(lake, shard, TRAINING_MANIFEST, _JUDGED_PHOTOGRAPHS, folder, shards)
+    with _judged(lake, source, _JUDGED_PHOTOGRAPHS, {"licenses": [one.strip().lower() for one in licenses]}) as catalog:
+        licences = catalog.sql(_LICENCES).to_arrow_table().to_pylist()
+        figures = {"licences": licences}
+        _write_manifest(lake, shard, TRAINING_MANIFEST, catalog, shards, figures, unphotographed=_UNPHOTOGRAPHED)
 
 
-def write_plot_manifest(lake: Lake, shard: Shard, *, folder: Path, shards: int) -> None:
-    """List the plots of a folder, named by their files without extension, and cut them into shards.
+def write_plot_manifest(lake: Lake, shard: Shard, *, source: ImageSource, shards: int) -> None:
+    """List the plots of a source, named by their files without extension, and cut them into shards.
 
-    Set aside are files whose plot name an earlier one has (`duplicate_name`).
+    Set aside are files that the source refuses, that have more bytes than any photograph (`oversized`), or whose plot
+    name an earlier one has (`duplicate_name`).
+
+    Raises:
+        SourceError: an archive of the source cannot be read.
     """
-    _write_manifest(lake, shard, PLOT_MANIFEST, _JUDGED_PLOTS, folder, shards)
+    with _judged(lake, source, _JUDGED_PLOTS, {}) as catalog:
+        _write_manifest(lake, shard, PLOT_MANIFEST, catalog, shards, {})
 
 
-def _write_manifest(lake: Lake, made: Shard, spec: TableSpec, judgement: str, folder: Path, shards: int) -> None:
-    listed = list(list_files(folder))
-    files = pa.table(  # read by name in the queries
-        {
-            "source": pa.array([source for source, _ in listed], pa.string()),
-            "image_name": pa.array([Path(source).name for source, _ in listed], pa.string()),
-            "folder": pa.array([Path(source).parent.name for source, _ in listed], pa.string()),
-            "bytes": pa.array([size for _, size in listed], pa.int64()),
-        }
-    )
-    with open_catalog(lake, ["training_metadata"]) as catalog:
-        catalog.register("files", files)
-        catalog.execute(judgement)
-        shard = _SHARD.format(shards=shards, digits=len(shard_keys(shards)[-1]))
-        kept = catalog.sql(f"select *, {shard} from judged where reason is null {_WINDOW} order by source")
-        unusable = "select source, file_name as image_name, reason, detail from judged where reason is not null"
-        findings = _rows(catalog.sql(f"{unusable} order by source"))
-        absent = _rows(catalog.sql(_UNPHOTOGRAPHED)) if spec is TRAINING_MANIFEST else []
-        rows = kept.to_arrow_table()
+@contextmanager
+def _judged(
+    lake: Lake, source: ImageSource, judgement: str, parameters: dict[str, Any]
+) -> Iterator["duckdb.DuckDBPyConnection"]:
+    """List a source into a table `work.judged` of a catalog that lives on disk as long as the block lasts."""
+    with TemporaryDirectory(prefix="plantclef-manifest-") as folder:
+        listed = Path(folder, "listing.parquet")
+        with pq.ParquetWriter(listed, LISTING) as writer:
+            for batch in source.listing():
+                writer.write_batch(batch)
+        with open_catalog(lake, ["training_metadata"]) as catalog:
+            catalog.execute(f"set memory_limit = '{MEMORY_LIMIT}'; set temp_directory = '{folder}/spilled'")
+            catalog.execute(f"set threads = least(current_setting('threads'), {_THREADS})")
+            catalog.execute(f"attach '{folder}/work.duckdb' as work")
+            catalog.execute(_FILES, [str(listed)])
+            catalog.execute(judgement, parameters)
+            yield catalog
+
+
+def _write_manifest(
+    lake: Lake,
+    made: Shard,
+    spec: TableSpec,
+    catalog: "duckdb.DuckDBPyConnection",
+    shards: int,
+    figures: dict[str, Any],
+    unphotographed: str | None = None,
+) -> None:
+    kept, size = _count(catalog, "reason is null")
+    listed, listed_size = _count(catalog, "true")
     with write_table(lake, made.artifact, spec, made.provenance) as table:
-        table.write_rows(**{name: rows.column(name) for name in spec.columns.names})
+        columns = ", ".join(f'"{name}"' for name in spec.columns.names if name != "shard")
+        rows = catalog.sql(f"select {columns} from work.judged where reason is null order by {_ORDER}")
+        before = 0
+        keys = np.array(shard_keys(shards))
+        for batch in rows.to_arrow_reader(_ROWS_AT_ONCE):
+            sizes = np.asarray(batch.column("bytes"))
+            ends = before + np.cumsum(sizes)
+            # Cut where the middle of a photograph falls: shards of equal bytes to within one photograph.
+            places = np.floor(shards * (ends - sizes + sizes / 2) / max(size, 1)).astype(np.int64)
+            shard = pa.array(keys[np.minimum(places, shards - 1)].tolist(), pa.string())
+            table.write_rows(**dict(zip(batch.schema.names, batch.columns, strict=True)), shard=shard)
+            before = int(ends[-1])
+        with open_quarantine(lake, made.artifact) as quarantine:
+            absent = 0
+            for batch in catalog.sql(_SET_ASIDE).to_arrow_reader(_ROWS_AT_ONCE):
+                quarantine.write(batch)
+            if unphotographed:
+                for batch in catalog.sql(unphotographed).to_arrow_reader(_ROWS_AT_ONCE):
+                    absent += batch.num_rows
+                    quarantine.write(batch)
         table.figures = {
-            "rows_in": len(listed),
-            "quarantined": len(findings),
-            "without_image": len(absent),
-            "bytes": sum(size for _, size in listed),
+            "rows_in": listed,
+            "quarantined": listed - kept,
+            "without_image": absent,
+            "bytes": listed_size,
+            **figures,
         }
-        write_quarantine(lake, made.artifact, findings + absent)
 
 
-def _rows(relation: Any) -> list[dict[str, str | None]]:
-    return relation.to_arrow_table().to_pylist()
+def _count(catalog: "duckdb.DuckDBPyConnection", where: str) -> tuple[int, int]:
+    """Count photographs and their bytes."""
+    photographs, size = catalog.sql(f"select count(*), sum(bytes) from work.judged where {where}").fetchall()[0]
+    return photographs, int(size or 0)

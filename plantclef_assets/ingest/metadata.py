@@ -2,12 +2,16 @@
 
 The dialect is the organisers': `;` between fields, double quotes, half-empty columns, fields of any length. A CSV of
 one's own may use `,` or tabs and needs no more than the columns `image_name` and `species_id`.
+
+Blocks of the file come and go; of each row no more stays in memory than a mark of its name.
 """
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as csv
@@ -15,11 +19,13 @@ import pyarrow.csv as csv
 from plantclef_assets.lake.schemas import TRAINING_METADATA
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Lake
-from plantclef_assets.lake.tables import write_quarantine, write_table
+from plantclef_assets.lake.tables import open_quarantine, write_findings, write_table
 
-BLOCK_BYTES = 32 * 2**20
+BLOCK_BYTES = 8 * 2**20
 """The CSV is read in blocks of this size; a row must fit into one."""
 
+_LONGEST_HEADER = 2**20
+_MARK_BYTES = 16
 _NEEDED = ("image_name", "species_id")
 _NUMBER = r"^\s*[-+]?\d+(\.\d*)?([eE][-+]?\d+)?\s*$"
 
@@ -38,25 +44,32 @@ def write_training_metadata(lake: Lake, shard: Shard, file: Path) -> None:
     Raises:
         MetadataError: the file is no CSV in UTF-8, has no row, or lacks a needed column.
     """
-    findings: list[dict[str, str | None]] = []
+    waiting: list[dict[str, str | None]] = []
     unreadable: dict[str, int] = {}
-    seen: set[str] = set()
-    rows_in = 0
-    with write_table(lake, shard.artifact, TRAINING_METADATA, shard.provenance) as table:
-        for batch in _read_batches(file, findings):
-            rows_in += batch.num_rows
+    names = _Names()
+    rows_out = quarantined = 0
+    with (
+        write_table(lake, shard.artifact, TRAINING_METADATA, shard.provenance) as table,
+        open_quarantine(lake, shard.artifact) as quarantine,
+    ):
+        for batch in _read_batches(file, waiting):
             rows, counts = _typed(batch)
             unreadable = {name: unreadable.get(name, 0) + count for name, count in counts.items()}
-            table.write(_without_unusable(rows, batch, file, seen, findings))
-        if not rows_in and not findings:
+            usable = _without_unusable(rows, batch, file, names, waiting)
+            table.write(usable)
+            rows_out += usable.num_rows
+            findings, waiting[:] = list(waiting), []
+            quarantined += len(findings)
+            write_findings(quarantine, findings)
+        quarantined += len(waiting)
+        write_findings(quarantine, waiting)
+        if not rows_out + quarantined:
             raise MetadataError(f"{file} has a header, but no row")
-        malformed = sum(finding["reason"] == "malformed_row" for finding in findings)
         table.figures = {
-            "rows_in": rows_in + malformed,
-            "quarantined": len(findings),
+            "rows_in": rows_out + quarantined,
+            "quarantined": quarantined,
             "unreadable": {name: count for name, count in unreadable.items() if count},
         }
-        write_quarantine(lake, shard.artifact, findings)
 
 
 def _read_batches(file: Path, findings: list[dict[str, str | None]]) -> Iterator[pa.RecordBatch]:
@@ -96,7 +109,7 @@ def _rows(file: Path, names: list[str], delimiter: str, set_aside: Any) -> csv.C
 
 def _header(file: Path) -> str:
     with file.open("rb") as stream:
-        line = stream.readline()
+        line = stream.readline(_LONGEST_HEADER)
     try:
         header = line.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError as error:
@@ -135,11 +148,12 @@ def _without_unusable(
     rows: pa.RecordBatch,
     published: pa.RecordBatch,
     file: Path,
-    seen: set[str],
+    names: "_Names",
     findings: list[dict[str, str | None]],
 ) -> pa.RecordBatch:
     """Leave out the rows that cannot be used, each with a finding."""
     kept: list[bool] = []
+    repeated = names.add(rows.column("image_name").to_pylist(), rows.column("species_id").is_valid().to_pylist())
     species = published.column("species_id")
     for index, (name, species_id) in enumerate(
         zip(rows.column("image_name").to_pylist(), rows.column("species_id").to_pylist(), strict=True)
@@ -148,12 +162,36 @@ def _without_unusable(
             reason, detail = "no_image_name", f"species_id {species_id}"
         elif species_id is None:
             reason, detail = "bad_species_id", f"species_id is '{species[index].as_py() or ''}'"
-        elif name in seen:
+        elif repeated[index]:
             reason, detail = "duplicate_name", "an earlier row has this image name; that one is used"
         else:
             reason, detail = None, None
-            seen.add(name)
         kept.append(reason is None)
         if reason:
             findings.append({"source": file.name, "image_name": name, "reason": reason, "detail": detail})
     return rows.filter(pa.array(kept))
+
+
+class _Names:
+    """The image names so far, as marks of 16 bytes: 23 MB for all of PlantCLEF, where the names would be 200."""
+
+    def __init__(self) -> None:
+        self._marks = np.empty(0, f"S{_MARK_BYTES}")
+
+    def add(self, names: list[str | None], usable: list[bool]) -> list[bool]:
+        """Add the names of usable rows, and say of each row whether an earlier usable one has its name."""
+        marks = np.array(
+            [hashlib.blake2b((name or "").encode(), digest_size=_MARK_BYTES).digest() for name in names],
+            self._marks.dtype,
+        )
+        added = np.flatnonzero(np.array(usable, bool) & np.array([bool(name) for name in names], bool))
+        places = np.searchsorted(self._marks, marks[added])
+        known = np.zeros(len(names), bool)
+        if len(self._marks):
+            known[added] = self._marks[np.minimum(places, len(self._marks) - 1)] == marks[added]
+        _, firsts = np.unique(marks[added], return_index=True)
+        first = np.zeros(len(names), bool)
+        first[added[firsts]] = True
+        repeated = known | ~first
+        self._marks = np.sort(np.concatenate([self._marks, marks[~repeated]]))
+        return repeated.tolist()

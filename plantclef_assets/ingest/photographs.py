@@ -8,71 +8,106 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from plantclef_assets.ingest.sources import Read, open_source
 from plantclef_assets.lake.schemas import PLOT_IMAGES, RAW_IMAGES
-from plantclef_assets.lake.shards import Shard, write_shard
+from plantclef_assets.lake.shards import Shard, ShardWriter, write_shard
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.vision.decoding import UndecodableImage, read_size
 
-_ROWS_AT_ONCE = 64
+_ROWS_AT_ONCE, _BYTES_AT_ONCE = 64, 32 * 2**20
 
 
 @dataclass(frozen=True)
 class RawImages:
-    """Makes shards of raw_images: the files of a shard's part of the manifest."""
+    """Makes shards of raw_images: the photographs of a shard's part of the manifest.
+
+    Attributes:
+        lake: where to write, and where the manifest is.
+        location: the source that the manifest lists (see `sources.open_source`).
+        cache: the folder for what belongs to archives.
+        max_pixels: photographs with more pixels are set aside.
+    """
 
     lake: Lake
-    folder: Path
+    location: str
+    cache: str
     max_pixels: int
 
     def __call__(self, shard: Shard) -> None:
         """Write one shard; unreadable, empty, foreign or oversized files go to quarantine."""
-        columns = ("image_name", "species_id", "obs_id", "organ", "learn_tag")
-        with write_shard(self.lake, shard, RAW_IMAGES) as table:
+        columns = [name for name in RAW_IMAGES.columns.names if name != "data"]
+        with (
+            open_source(self.location, Path(self.cache)).reading() as read,
+            write_shard(self.lake, shard, RAW_IMAGES) as table,
+        ):
             for rows in _manifest_rows(self.lake, "training_manifest", shard):
-                kept = []
-                for row in rows:
-                    data = _read_photograph(self.folder, row, row["image_name"], self.max_pixels, table)
-                    if data is not None:
-                        kept.append({name: row[name] for name in columns} | {"data": data[0]})
-                table.add(kept)
+                usable = _read_photographs(read, rows, "image_name", self.max_pixels, table)
+                table.add([{name: row[name] for name in columns} | {"data": data} for row, data, _ in usable])
 
 
 @dataclass(frozen=True)
 class PlotImages:
-    """Makes shards of plot_images: the files of a shard's part of the plot manifest, with their upright sizes."""
+    """Makes shards of plot_images: the files of a shard's part of the plot manifest, with their upright sizes.
+
+    Attributes:
+        lake: where to write, and where the manifest is.
+        location: the source that the manifest lists (see `sources.open_source`).
+        cache: the folder for what belongs to archives.
+        max_pixels: plots with more pixels are set aside.
+    """
 
     lake: Lake
-    folder: Path
+    location: str
+    cache: str
     max_pixels: int
 
     def __call__(self, shard: Shard) -> None:
         """Write one shard; unreadable, empty, foreign or oversized files go to quarantine."""
-        with write_shard(self.lake, shard, PLOT_IMAGES) as table:
+        with (
+            open_source(self.location, Path(self.cache)).reading() as read,
+            write_shard(self.lake, shard, PLOT_IMAGES) as table,
+        ):
             for rows in _manifest_rows(self.lake, "plot_manifest", shard):
-                kept = []
-                for row in rows:
-                    data = _read_photograph(self.folder, row, row["plot_id"], self.max_pixels, table)
-                    if data is not None:
-                        content, (width, height) = data
-                        kept.append({"plot_id": row["plot_id"], "width": width, "height": height, "data": content})
-                table.add(kept)
+                usable = _read_photographs(read, rows, "plot_id", self.max_pixels, table)
+                table.add(
+                    [
+                        {"plot_id": row["plot_id"], "width": width, "height": height, "data": data}
+                        for row, data, (width, height) in usable
+                    ]
+                )
 
 
 def _manifest_rows(lake: Lake, manifest: str, shard: Shard) -> Iterator[list[dict[str, Any]]]:
-    rows = lake.read(Artifact(manifest), filters=[("shard", "=", shard.artifact.partition)])
-    for batch in rows.to_batches(max_chunksize=_ROWS_AT_ONCE):
-        yield batch.to_pylist()
+    """Give the rows of a shard's part, as many at once as fit into memory."""
+    rows: list[dict[str, Any]] = []
+    size = 0
+    for batch in lake.read(Artifact(manifest), filters=[("shard", "=", shard.artifact.partition)]).to_batches(
+        max_chunksize=_ROWS_AT_ONCE
+    ):
+        for row in batch.to_pylist():
+            if rows and (len(rows) == _ROWS_AT_ONCE or size + row["bytes"] > _BYTES_AT_ONCE):
+                yield rows
+                rows, size = [], 0
+            rows.append(row)
+            size += row["bytes"]
+    if rows:
+        yield rows
 
 
-def _read_photograph(
-    folder: Path, row: dict[str, Any], name: str, max_pixels: int, table: Any
-) -> tuple[bytes, tuple[int, int]] | None:
-    table.rows_in += 1
-    try:
-        data = (folder / row["source"]).read_bytes()
-        return data, read_size(data, max_pixels=max_pixels)
-    except OSError as error:
-        table.set_aside(row["source"], name, "unreadable", str(error.strerror or error))
-    except UndecodableImage as error:
-        table.set_aside(row["source"], name, error.reason, error.detail)
-    return None
+def _read_photographs(
+    read: Read, rows: list[dict[str, Any]], name: str, max_pixels: int, table: ShardWriter
+) -> Iterator[tuple[dict[str, Any], bytes, tuple[int, int]]]:
+    """Give row, bytes and upright size of what is a picture; the rest is set aside."""
+    for row, data in zip(rows, read(rows), strict=True):
+        table.rows_in += 1
+        place = f"{row['archive']}:{row['source']}" if row["archive"] else row["source"]
+        try:
+            if isinstance(data, OSError):
+                raise data
+            size = read_size(data, max_pixels=max_pixels)
+        except OSError as error:
+            table.set_aside(place, row[name], "unreadable", str(error.strerror or error))
+        except UndecodableImage as error:
+            table.set_aside(place, row[name], error.reason, error.detail)
+        else:
+            yield row, data, size

@@ -91,15 +91,28 @@ _OBJECT = (
     _column("visible_share", pa.float32(), "share of its area that is seen, through its mask and those above it"),
 )
 _PHOTOGRAPH = (_IMAGE_NAME, _SPECIES_ID, _OBS_ID, _ORGAN, _LEARN_TAG)
+_LICENSE = _column("license", pa.string(), "licence of the photograph", null=True)
+_AUTHOR = _column("author", pa.string(), "author of the photograph", null=True)
+_PLACE = (
+    _column(
+        "archive",
+        pa.string(),
+        "tar archive that the photograph lies in, below the source; null: a plain file",
+        null=True,
+    ),
+    _column("source", pa.string(), "path of the photograph below the source, or in its archive"),
+    _column("offset", pa.int64(), "first byte of the photograph in its archive", null=True),
+    _column("bytes", pa.int64(), "size of the file"),
+)
 _EMBEDDED = (_IMAGE_NAME, _SPECIES_ID, _OBS_ID, _LEARN_TAG, _CLS)
 
 TRAINING_METADATA = TableSpec(
     pa.schema(
         [
             *_PHOTOGRAPH,
-            _column("license", pa.string(), "licence of the photograph", null=True),
+            _LICENSE,
             _column("partner", pa.string(), "partner that gave the photograph", null=True),
-            _column("author", pa.string(), "author of the photograph", null=True),
+            _AUTHOR,
             _column("altitude", pa.float64(), "metres above sea level", null=True),
             _column("latitude", pa.float64(), "degrees north", null=True),
             _column("longitude", pa.float64(), "degrees east", null=True),
@@ -143,8 +156,9 @@ TRAINING_MANIFEST = TableSpec(
     pa.schema(
         [
             *_PHOTOGRAPH,
-            _column("source", pa.string(), "path of the photograph below the source folder"),
-            _column("bytes", pa.int64(), "size of the file"),
+            _LICENSE,
+            _AUTHOR,
+            *_PLACE,
             _column("shard", pa.string(), "shard that the photograph belongs to"),
         ]
     ),
@@ -154,18 +168,18 @@ PLOT_MANIFEST = TableSpec(
     pa.schema(
         [
             _PLOT_ID,
-            _column("source", pa.string(), "path of the photograph below the source folder"),
-            _column("bytes", pa.int64(), "size of the file"),
+            *_PLACE,
             _column("shard", pa.string(), "shard that the plot belongs to"),
         ]
     ),
     key=("plot_id",),
 )
 RAW_IMAGES = TableSpec(
-    pa.schema([*_PHOTOGRAPH, _column("data", pa.binary(), "the file as published")]), key=("image_name",)
+    pa.schema([*_PHOTOGRAPH, _LICENSE, _AUTHOR, _column("data", pa.binary(), "the file as published")]),
+    key=("image_name",),
 )
 RESIZED_IMAGES = TableSpec(
-    pa.schema([*_PHOTOGRAPH, _column("data", pa.binary(), "JPEG of the resized centre square")]),
+    pa.schema([*_PHOTOGRAPH, _LICENSE, _AUTHOR, _column("data", pa.binary(), "JPEG of the resized centre square")]),
     key=("image_name",),
 )
 PLOT_IMAGES = TableSpec(pa.schema([*_PLOT, _column("data", pa.binary(), "the file as published")]), key=("plot_id",))

@@ -123,14 +123,24 @@ def write_table(
             writer.close(artifact, provenance, enforced=enforced)
 
 
-def write_quarantine(lake: Lake, artifact: Artifact, findings: list[dict[str, str | None]]) -> None:
-    """Publish what was set aside while an artifact was made, as `quarantine/<asset>[/<partition>].parquet`.
+@contextmanager
+def open_quarantine(lake: Lake, artifact: Artifact) -> Iterator[TableWriter]:
+    """Take what is set aside while an artifact is made, for `quarantine/<asset>[/<partition>].parquet`.
 
-    It is written before the artifact itself, and also where nothing was set aside, so that it is never older.
+    It is published before the artifact itself, and also where nothing was set aside, so that it is never older.
     """
     place = Artifact(f"quarantine/{artifact.asset}", artifact.partition)
-    provenance = {"asset": str(place)}
-    columns = {name: [finding[name] for finding in findings] for name in QUARANTINE.columns.names}
-    with write_table(lake, place, QUARANTINE, provenance) as writer:
-        if findings:
-            writer.write_rows(**columns)
+    with write_table(lake, place, QUARANTINE, {"asset": str(place)}) as writer:
+        yield writer
+
+
+def write_findings(quarantine: TableWriter, findings: list[dict[str, str | None]]) -> None:
+    """Add what was set aside to a quarantine table."""
+    if findings:
+        quarantine.write_rows(**{name: [one[name] for one in findings] for name in QUARANTINE.columns.names})
+
+
+def write_quarantine(lake: Lake, artifact: Artifact, findings: list[dict[str, str | None]]) -> None:
+    """Publish all that was set aside while an artifact was made."""
+    with open_quarantine(lake, artifact) as quarantine:
+        write_findings(quarantine, findings)

@@ -6,7 +6,6 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import pyarrow as pa
 
 from plantclef_assets.lake.schemas import SPECIES_COVER
 from plantclef_assets.lake.shards import Shard
-from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.store import Artifact, Lake, LakePath
 from plantclef_assets.lake.tables import write_table
 from plantclef_assets.scoring.cover import CoveredSpecies, Hits, PlotCover, cover_plot
 from plantclef_assets.scoring.scientific_names import genus_in, without_authorship
@@ -98,7 +97,7 @@ class SpeciesCover:
         }
 
 
-def cover_files(lake: Lake, artifact: Artifact) -> tuple[Path, Path]:
+def cover_files(lake: Lake, artifact: Artifact) -> tuple[LakePath, LakePath]:
     """Give the CSV and the JSON that lie beside a table."""
     place = lake.path(artifact)
     return place.with_suffix(".csv"), place.with_suffix(".json")

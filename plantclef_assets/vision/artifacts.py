@@ -5,16 +5,15 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
-from plantclef_assets.engines.progress import Progress
 from plantclef_assets.ingest.checkpoints import checkpoint_files, licence_at
 from plantclef_assets.ingest.class_lists import read_class_mapping, read_species_names
 from plantclef_assets.ingest.classes import write_class_map_of
-from plantclef_assets.ingest.downloads import download_file
+from plantclef_assets.ingest.fetching import fetch_file
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake, record_metadata
-from plantclef_assets.locations import split_checksum
+from plantclef_assets.locations import is_remote
 from plantclef_assets.vision.backbones import (
     Backbone,
     load_backbone,
@@ -33,11 +32,11 @@ def write_backbone(
     shard: Shard,
     *,
     model: str,
-    weights: Path | Literal["hub"],
+    weights: str,
+    cache: Path,
     input_size: int | None,
     with_head: bool = False,
     class_mapping: Path | None = None,
-    address: str | None = None,
     log: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Check weights against their model, tensor by tensor, and publish them with their data config.
@@ -46,32 +45,34 @@ def write_backbone(
         lake: where to write.
         shard: what to write.
         model: timm name.
-        weights: a file of weights or an archive of them, or `hub`.
+        weights: where a file of weights or an archive of them lies, with `#sha256=…` where it is an address whose bytes
+            are known; or `hub`.
+        cache: the folder for what is fetched, or taken out of an archive.
         input_size: side of the model's input, px; its own if None.
         with_head: whether the checkpoint's own classifier is kept.
         class_mapping: the class list of that classifier; the one that comes with the checkpoint if None.
-        address: where the file is downloaded from if it is not there yet, with `#sha256=…` where that is known.
         log: told how far a download is.
 
     Raises:
         CheckpointError: an archive of weights is damaged, or not what the organisers publish.
         ClassListError: the class list cannot be read.
         DownloadError: the weights cannot be downloaded.
+        SourceError: there is no such object in a bucket.
         ValueError: the model is unknown, or its patches do not divide the input size.
         WeightsError: the weights cannot be read, or do not fit; every misfit is named.
     """
-    if address and isinstance(weights, Path):
-        _download(address, weights, log)
     head, names = None, {}
-    if isinstance(weights, Path):
-        files = checkpoint_files(weights, lake.folder / "downloads" / "checkpoints")
-        read = read_weights(files.weights, source=address or weights.name, licence=licence_at(address))
+    if weights == HUB:
+        read = HUB
+    else:
+        file = fetch_file(weights, cache, log)
+        files = checkpoint_files(file, cache / "checkpoints")
+        source = weights if is_remote(weights) else file.name
+        read = read_weights(files.weights, source=source, licence=licence_at(weights))
         classes = class_mapping or files.class_mapping
         if with_head and classes:
             head = read_head(read, read_class_mapping(classes))
             names = read_species_names(files.species_names) if files.species_names else {}
-    else:
-        read = HUB
     backbone = load_backbone(model, read, input_size=input_size)
     publish_backbone(lake, shard, backbone, head, {"classes": len(head.species_ids)} if head else {}, names)
 
@@ -106,9 +107,3 @@ def write_class_map_of_backbone(lake: Lake, shard: Shard, *, backbone: str) -> N
         raise WeightsError(f"{path} has no classifier, so there is no class list to make a class map from")
     names = json.loads(read_backbone_metadata(path)[SPECIES_NAMES_KEY])
     write_class_map_of(lake, shard, head.species_ids.tolist(), {int(one): name for one, name in names.items()})
-
-
-def _download(address: str, target: Path, log: Callable[[str], None]) -> None:
-    url, checksum = split_checksum(address)
-    with Progress(target.name, 0, "bytes", log) as progress:
-        download_file(url, target, sha256=checksum, progress=progress.reach)

@@ -130,6 +130,10 @@ def _official_list(species: list[int], own_lake: OwnLake, survey: Path) -> Setti
     return own_lake(class_mapping=str(file))
 
 
+def _published(numbers: dict[str, int], own_lake: OwnLake, survey: Path) -> Settings:
+    return own_lake(published=numbers)
+
+
 def _one_observation_on_both_sides(table: pa.Table) -> pa.Table:
     tags = table.column("learn_tag").to_pylist()
     shared = table.column("obs_id")[tags.index("train")].as_py()
@@ -305,6 +309,9 @@ DAMAGES |= {
     ),
     ("training_manifest", "photographs_found"): Damage(_photograph_without_file),
     ("training_manifest", "balanced_shards"): Damage(_rows("training_manifest", _heavy_shard)),
+    ("training_metadata", "complete"): Damage(partial(_published, {"training_rows": 49})),
+    ("training_manifest", "complete"): Damage(partial(_published, {"training_rows": 49})),
+    ("plot_manifest", "complete"): Damage(partial(_published, {"plots": 5})),
     ("classifier", "better_than_majority"): Damage(_classifier(accuracy=0.2, majority_rate=0.33), blocking=True),
     ("classifier", "no_shared_observation"): Damage(
         _classifier(shared_observations=2, first_shared=["17", "18"]), blocking=True

@@ -8,6 +8,7 @@ from typing import Any
 from plantclef_assets.ingest.classes import write_class_map
 from plantclef_assets.ingest.manifests import write_plot_manifest, write_training_manifest
 from plantclef_assets.ingest.metadata import write_training_metadata
+from plantclef_assets.ingest.sources import ImageSource, open_source
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
 
@@ -52,16 +53,26 @@ class SmallLake:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
 
-    def list_photographs(self, shards: int = 2) -> list[dict[str, Any]]:
+    @property
+    def cache(self) -> Path:
+        """The folder for what belongs to archives."""
+        return self.root / "cache"
+
+    @property
+    def source(self) -> ImageSource:
+        """The photographs."""
+        return open_source(str(self.images), self.cache)
+
+    def list_photographs(self, shards: int = 2, **more: Any) -> list[dict[str, Any]]:
         """Make training_manifest and give its rows."""
         made = Shard(Artifact("training_manifest"), {})
-        write_training_manifest(self.lake, made, folder=self.images, shards=shards)
+        write_training_manifest(self.lake, made, source=self.source, shards=shards, **more)
         return self.lake.read(made.artifact).to_pylist()
 
     def list_plots(self, shards: int = 2) -> list[dict[str, Any]]:
         """Make plot_manifest and give its rows."""
         made = Shard(Artifact("plot_manifest"), {})
-        write_plot_manifest(self.lake, made, folder=self.images, shards=shards)
+        write_plot_manifest(self.lake, made, source=self.source, shards=shards)
         return self.lake.read(made.artifact).to_pylist()
 
     def findings(self, asset: str, partition: str | None = None) -> list[tuple[str | None, str]]:

@@ -5,9 +5,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from plantclef_assets.ingest.manifests import list_files, listing_digest
+from plantclef_assets.ingest import manifests, sources
+from plantclef_assets.ingest.sources import LISTING, ImageSource
 from plantclef_assets_tests.ingest.small_lake import SmallLake, csv_of
 
 
@@ -43,6 +45,43 @@ def test_shards_have_equal_bytes_to_within_one_photograph(small: SmallLake, seed
         assert abs(held - sum(sizes.values()) / 7) <= max(sizes.values())
 
 
+@pytest.mark.parametrize("rows_at_once", [1, 7, 64])
+def test_shards_do_not_depend_on_how_many_rows_come_at_once(
+    small: SmallLake, monkeypatch: pytest.MonkeyPatch, rows_at_once: int
+) -> None:
+    sizes = {f"7/{number:03}.jpg": number * number % 997 for number in range(150)}
+    fill(small, sizes)
+    small.write_files({f"8/{number:03}-unknown.jpg": b"x" for number in range(20)})
+    whole, findings = small.list_photographs(shards=5), small.findings("training_manifest")
+    monkeypatch.setattr(manifests, "_ROWS_AT_ONCE", rows_at_once)
+    monkeypatch.setattr(sources, "_ROWS_AT_ONCE", rows_at_once)
+    assert small.list_photographs(shards=5) == whole
+    assert small.findings("training_manifest") == findings
+    assert len(findings) == 20
+
+
+def test_sorting_and_joining_go_on_beyond_the_memory_that_is_allowed(
+    small: SmallLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [(f"{number:050}.jpg", 7) for number in range(60_000)]
+    small.read_csv(csv_of(rows))
+    monkeypatch.setattr(manifests, "MEMORY_LIMIT", "40MB")
+    monkeypatch.setattr(
+        ImageSource,
+        "listing",
+        lambda self: (
+            pa.RecordBatch.from_pylist(
+                [{"source": f"7/{name}", "bytes": 100} for name, _ in reversed(rows[start : start + 10_000])], LISTING
+            )
+            for start in range(0, len(rows), 10_000)
+        ),
+    )
+    small.images.mkdir()
+    listed = small.list_photographs(shards=3)
+    assert [row["image_name"] for row in listed] == [name for name, _ in rows]
+    assert [row["shard"] for row in listed].count("01") == 20_000
+
+
 def test_the_same_files_give_the_same_shards_wherever_they_lie(small: SmallLake, tmp_path: Path) -> None:
     sizes = {f"7/{number}.jpg": 100 + number * 7 for number in range(30)}
     fill(small, sizes)
@@ -50,7 +89,7 @@ def test_the_same_files_give_the_same_shards_wherever_they_lie(small: SmallLake,
     other.root.mkdir()
     fill(other, dict(reversed(sizes.items())))
     assert small.list_photographs(shards=4) == other.list_photographs(shards=4)
-    assert listing_digest(small.images) == listing_digest(other.images)
+    assert small.source.digest() == other.source.digest()
 
 
 def test_with_more_shards_than_photographs_some_are_empty(small: SmallLake) -> None:
@@ -152,12 +191,12 @@ def test_a_plot_name_in_two_files_is_used_once(small: SmallLake) -> None:
 
 def test_the_digest_of_a_folder_knows_names_and_sizes(small: SmallLake) -> None:
     small.write_files({"7/a.jpg": b"one", "7/b.jpg": b"two"})
-    digests = [listing_digest(small.images)]
+    digests = [small.source.digest()]
     for change in ({"7/notes.txt": b"x"}, {"7/a.jpg": b"other"}, {"7/c.jpg": b""}):
         small.write_files(change)
-        digests.append(listing_digest(small.images))
+        digests.append(small.source.digest())
     (small.images / "7" / "c.jpg").rename(small.images / "7" / "d.jpg")
-    digests.append(listing_digest(small.images))
+    digests.append(small.source.digest())
     assert digests[0] == digests[1], "a foreign file is none of the photographs"
     assert all(one != other for one, other in pairwise(digests[1:]))
 
@@ -166,7 +205,7 @@ def test_a_link_that_leads_nowhere_stops_nothing(small: SmallLake) -> None:
     fill(small, {"7/a.jpg": 10})
     (small.images / "7" / "lost.jpg").symlink_to(small.root / "nowhere.jpg")
     assert [row["image_name"] for row in small.list_photographs() if row["bytes"]] == ["a.jpg"]
-    assert len(listing_digest(small.images)) == 32
+    assert len(small.source.digest()) == 32
 
 
 def test_a_name_that_is_no_unicode_stops_nothing(small: SmallLake) -> None:
@@ -177,7 +216,7 @@ def test_a_name_that_is_no_unicode_stops_nothing(small: SmallLake) -> None:
         pytest.skip("this file system takes Unicode names only")
     assert [row["image_name"] for row in small.list_photographs()] == ["a.jpg"]
     assert "not_in_metadata" in [reason for _, reason in small.findings("training_manifest")]
-    assert len(listing_digest(small.images)) == 32
+    assert len(small.source.digest()) == 32
 
 
 def test_folders_behind_links_are_looked_into(small: SmallLake) -> None:
@@ -185,4 +224,4 @@ def test_folders_behind_links_are_looked_into(small: SmallLake) -> None:
     real = small.root / "disk2"
     (small.images / "7").rename(real)
     (small.images / "7").symlink_to(real, target_is_directory=True)
-    assert [source for source, _ in list_files(small.images)] == ["7/a.jpg"]
+    assert [row["source"] for batch in small.source.listing() for row in batch.to_pylist()] == ["7/a.jpg"]

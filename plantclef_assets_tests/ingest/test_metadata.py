@@ -100,6 +100,18 @@ def test_the_rows_do_not_depend_on_the_size_of_blocks(small: SmallLake, monkeypa
     assert small.figures("training_metadata")["unreadable"] == {"altitude": 200}
 
 
+def test_a_name_is_known_again_in_a_later_block(small: SmallLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "BLOCK_BYTES", 4096)
+    lines = [published_row(image_name=f"{number % 70}.jpg", author=str(number)) for number in range(140)]
+    unusable = published_row(image_name="first-unusable.jpg", species_id="x")
+    lines = [unusable, *lines, published_row(image_name="first-unusable.jpg"), lines[3]]
+    rows = small.read_csv(published(*lines))
+    assert [row["author"] for row in rows] == [*map(str, range(70)), None]
+    findings = small.findings("training_metadata")
+    assert findings[0] == ("first-unusable.jpg", "bad_species_id")
+    assert findings[1:] == [(f"{number}.jpg", "duplicate_name") for number in [*range(70), 3]]
+
+
 @pytest.mark.parametrize(
     ("values", "reason", "said"),
     [

@@ -1,0 +1,90 @@
+"""Files of sources: a CSV, a class list, weights or an archive, wherever it lies, as a file of this machine.
+
+What comes from elsewhere is kept in the cache (`PLANTCLEF_CACHE`): an https address once, a gs:// object once for each
+of its versions. Nothing in the cache is needed for what is already in the lake; it may be deleted at any time.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from plantclef_assets.engines.progress import Progress
+from plantclef_assets.ingest.downloads import download_file
+from plantclef_assets.lake.filesystems import open_filesystem
+from plantclef_assets.lake.store import Lake
+from plantclef_assets.locations import is_download, is_remote, split_checksum
+
+Log = Callable[[str], None]
+
+
+class SourceError(ValueError):
+    """A source that is not there, or is not what it should be; the message says where it lies and what to do."""
+
+
+def fetch_file(location: str, cache: Path, log: Log = lambda line: None) -> Path:
+    """Give a local file with the bytes of a location, fetching it into the cache where it lies elsewhere.
+
+    Args:
+        location: a path, `gs://bucket/object`, or an http(s) address, with `#sha256=…` where that is known.
+        cache: the folder for what is fetched.
+        log: told how far a download is.
+
+    Raises:
+        DownloadError: the address cannot be downloaded, or gives bytes with another checksum.
+        SourceError: there is no such object.
+    """
+    if is_download(location):
+        address, checksum = split_checksum(location)
+        target = _place(cache, address, address)
+        if not target.exists():  # what is there has been compared with its checksum
+            with Progress(target.name, 0, "bytes", log) as progress:
+                download_file(address, target, sha256=checksum, progress=progress.reach)
+        return target
+    if not is_remote(location):
+        return Path(location)
+    filesystem, path = open_filesystem(location)
+    target = _place(cache, location, f"{location}\0{_version_at(location)}")
+    if not target.exists():
+        log(f"Fetching {location}.")
+        with Lake(str(cache)).publish(target) as temporary:
+            filesystem.get_file(path, str(temporary))
+    return target
+
+
+def file_identity(location: str) -> str:
+    """Give what a file is known by in a provenance, without fetching it.
+
+    It is the sha256 of a local file's bytes, size and version of an object in a bucket, and the address of what is
+    downloaded, since that happens once.
+
+    Raises:
+        SourceError: there is no such object.
+    """
+    if is_download(location):
+        return location
+    if is_remote(location):
+        return _version_at(location)
+    with Path(location).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def object_version(info: Mapping[str, Any]) -> str:
+    """Give the version of an object as its bucket names it (generation or ETag); empty where it names none."""
+    return str(info.get("generation") or info.get("etag") or "")
+
+
+def _version_at(location: str) -> str:
+    filesystem, path = open_filesystem(location)
+    try:
+        info = filesystem.info(path)
+    except FileNotFoundError:
+        raise SourceError(f"there is no object '{location}'; give the address of one that can be read") from None
+    if info["type"] != "file":
+        raise SourceError(f"'{location}' is a prefix with objects below it, and one object is needed")
+    return f"{info['size']}:{object_version(info)}"
+
+
+def _place(cache: Path, location: str, identity: str) -> Path:
+    mark = hashlib.sha256(identity.encode()).hexdigest()[:12]
+    return cache / "downloads" / mark / location.rpartition("/")[2]

@@ -1,0 +1,279 @@
+"""Sources of photographs: a folder tree, tar archives, or both, on this machine, in a bucket, or behind an address.
+
+A source is listed without reading a photograph and read by what its listing says: a plain file by its path, a member of
+an archive by its offset. Listings come in batches, so that memory does not grow with the number of photographs.
+"""
+
+import hashlib
+import os
+import tarfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+from plantclef_assets.ingest.archives import (
+    SUFFIXES,
+    Archive,
+    index_digest,
+    is_photograph,
+    open_archive,
+    read_index,
+)
+from plantclef_assets.ingest.fetching import Log, SourceError, fetch_file, object_version
+from plantclef_assets.lake.filesystems import open_filesystem
+from plantclef_assets.locations import is_download
+
+LISTING = pa.schema(
+    [
+        ("archive", pa.string()),
+        ("source", pa.string()),
+        ("offset", pa.int64()),
+        ("bytes", pa.int64()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+    ]
+)
+"""A row for each photograph: the archive that it lies in (null: a plain file), its path below the source or in the
+archive, the offset of its first byte in the archive, its size in bytes; and why it is refused, where it is."""
+
+Read = Callable[[Sequence[Mapping[str, Any]]], list["bytes | OSError"]]
+"""Reads rows of a listing; gives the bytes of each, or why it cannot be read."""
+
+_ROWS_AT_ONCE = 10_000
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """Photographs below one place.
+
+    Attributes:
+        location: what was asked for, for sentences.
+        filesystem: what reads it.
+        root: the folder or prefix that paths are below.
+        cache: the folder for indexes and repacked archives.
+        archive: the one archive below `root` that is the source; None where it is all that lies there.
+    """
+
+    location: str
+    filesystem: Any
+    root: str
+    cache: Path
+    archive: str | None = None
+
+    def listing(self) -> Iterator[pa.RecordBatch]:
+        """Give what is there, rows of `LISTING`: plain files by path, and the members of each archive by offset.
+
+        Raises:
+            SourceError: an archive is none, or is empty.
+        """
+        archives: list[str] = []
+
+        def plain_files() -> Iterator[tuple[str, int]]:
+            for path, size, _ in self._files():
+                if self._is_archive(path):
+                    archives.append(path)
+                else:
+                    yield path, size
+
+        plain = plain_files()
+        while rows := list(islice(plain, _ROWS_AT_ONCE)):
+            paths, sizes = zip(*rows, strict=True)
+            yield _batch(len(rows), source=pa.array(paths, pa.string()), bytes=pa.array(sizes, pa.int64()))
+        for name in archives:
+            with read_index(self._open_archive(name), self.cache) as index:
+                for batch in index.iter_batches(_ROWS_AT_ONCE):
+                    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+                    yield _batch(batch.num_rows, archive=pa.array([name] * batch.num_rows, pa.string()), **columns)
+
+    def digest(self) -> str:
+        """Give the identity of all that is there, 32 hexadecimal digits, without reading a photograph.
+
+        It knows paths and sizes of local files, versions of objects, and the index of a local archive; no times.
+
+        Raises:
+            SourceError: an archive is none, or is empty.
+        """
+        digest = hashlib.blake2b(digest_size=16)
+        for path, size, version in self._files():
+            if not version and self._is_archive(path):
+                version = index_digest(self._open_archive(path), self.cache)
+            line = (path, str(size), version) if version else (path, str(size))
+            digest.update(("\0".join(line) + "\n").encode())
+        return digest.hexdigest()
+
+    @contextmanager
+    def reading(self) -> Iterator[Read]:
+        """Give what reads rows of the listing; archives stay open until the block ends.
+
+        Rows are best given in the order of the listing. Reading raises a SourceError where an archive is no longer the
+        one that was listed.
+        """
+        with ExitStack() as stack:
+            opened: dict[str, tuple[Archive, IO[bytes]]] = {}
+
+            def stream_of(name: str) -> tuple[Archive, IO[bytes]]:
+                if name not in opened:
+                    archive = self._open_archive(name)
+                    opened[name] = archive, stack.enter_context(archive.open())
+                return opened[name]
+
+            yield partial(self._read, stream_of)
+
+    def _read(
+        self, stream_of: Callable[[str], tuple[Archive, IO[bytes]]], rows: Sequence[Mapping[str, Any]]
+    ) -> list[bytes | OSError]:
+        plain = iter(self._read_files([row for row in rows if row["archive"] is None]))
+        return [
+            next(plain) if row["archive"] is None else _read_member(*stream_of(row["archive"]), row) for row in rows
+        ]
+
+    def _read_files(self, rows: Sequence[Mapping[str, Any]]) -> list[bytes | OSError]:
+        paths = [f"{self.root}/{row['source']}" for row in rows]
+        if _is_local(self.filesystem):
+            return [_read_file(Path(path)) for path in paths]
+        # Objects are fetched side by side: one alone waits for the network most of the time.
+        ends = [row["bytes"] for row in rows]
+        contents = self.filesystem.cat_ranges(paths, [0] * len(rows), ends, on_error="return") if rows else []
+        for content in contents:
+            if isinstance(content, Exception) and not isinstance(content, FileNotFoundError | PermissionError):
+                raise content  # a failing network says nothing about a photograph
+        return contents
+
+    def _files(self) -> Iterator[tuple[str, int, str]]:
+        """Give path below the root, size and version of each photograph and archive; local files have no version."""
+        if self.archive is not None:
+            info = self.filesystem.info(f"{self.root}/{self.archive}")
+            yield self.archive, info["size"], object_version(info)
+        elif _is_local(self.filesystem):
+            for path, size in list_files(Path(self.root)):
+                yield path, size, ""
+        else:
+            yield from _walk_objects(self.filesystem, self.root, "")
+
+    def _is_archive(self, path: str) -> bool:
+        return path == self.archive or path.lower().endswith(SUFFIXES)
+
+    def _open_archive(self, name: str) -> Archive:
+        location = self.location if self.archive is not None else f"{self.location.rstrip('/')}/{name}"
+        return open_archive(self.filesystem, f"{self.root}/{name}", location, self.cache)
+
+
+def open_source(location: str, cache: Path, log: Log = lambda line: None) -> ImageSource:
+    """Open the photographs at a location.
+
+    Args:
+        location: a folder tree, a tar archive (or compressed one), a folder with several of them; a `gs://` prefix or
+            object of the same kinds; or the http(s) address of an archive, which is downloaded into the cache once.
+        cache: the folder for downloads, indexes and repacked archives.
+        log: told how far a download is.
+
+    Raises:
+        DownloadError: the address cannot be downloaded.
+        SourceError: there is no such folder, archive or prefix.
+    """
+    place = str(fetch_file(location, cache, log)) if is_download(location) else location
+    filesystem, path = open_filesystem(place)
+    return source_in(filesystem, path, location, cache)
+
+
+def source_in(filesystem: Any, path: str, location: str, cache: Path) -> ImageSource:
+    """Open the photographs at a path of a file system; see `open_source`.
+
+    Raises:
+        SourceError: there is no such folder, archive or prefix.
+    """
+    path = path.rstrip("/")
+    if filesystem.isfile(path):
+        root, _, name = path.rpartition("/")
+        return ImageSource(location, filesystem, root, cache, name)
+    if not filesystem.isdir(path):
+        kinds = "folder" if _is_local(filesystem) else "object, and there are none below such a prefix"
+        raise SourceError(f"there is no {kinds}: '{location}'")
+    return ImageSource(location, filesystem, path, cache)
+
+
+def list_files(folder: Path) -> Iterator[tuple[str, int]]:
+    """Give path below the folder and size in bytes of each photograph and archive; hidden files are left out."""
+    seen: set[str] = set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = "" if parent == str(folder) else Path(parent).relative_to(folder).as_posix() + "/"
+        for name in sorted(names):
+            if _is_listed(name):
+                # A name that is no Unicode is of no row of the metadata, but has to be told.
+                readable = (below + name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+                yield readable, _size(f"{parent}/{name}")
+
+
+def _walk_objects(filesystem: Any, root: str, below: str) -> Iterator[tuple[str, int, str]]:
+    """Give path below a prefix, size and version of each photograph and archive, prefix by prefix."""
+    prefix = f"{root}/{below}".rstrip("/")
+    found = sorted(filesystem.ls(prefix, detail=True), key=lambda one: one["name"])
+    filesystem.invalidate_cache(prefix)  # else the listing of a whole bucket stays in memory
+    deeper = []
+    for info in found:
+        name = info["name"].rstrip("/").rpartition("/")[2]
+        if info["type"] == "directory":
+            deeper += [] if name.startswith(".") or info["name"].rstrip("/") == prefix else [name]
+        elif _is_listed(name):
+            yield f"{below}{name}", info["size"], object_version(info)
+    for name in deeper:
+        yield from _walk_objects(filesystem, root, f"{below}{name}/")
+
+
+def _is_listed(name: str) -> bool:
+    return is_photograph(name) or (name.lower().endswith(SUFFIXES) and not name.startswith("."))
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 — a path object for each of a million files takes longer
+    except FileNotFoundError:  # a link that leads nowhere
+        return 0
+
+
+def _read_file(path: Path) -> bytes | OSError:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        return error
+
+
+def _read_member(archive: Archive, stream: IO[bytes], row: Mapping[str, Any]) -> bytes:
+    """Read a member, after a look at its header: bytes of another photograph would go under its label."""
+    stream.seek(row["offset"] - tarfile.BLOCKSIZE)
+    header = stream.read(tarfile.BLOCKSIZE)
+    data = stream.read(row["bytes"])
+    if len(data) < row["bytes"] or not _is_header_of(header, row):
+        raise SourceError(f"{archive.location} is not the archive that was listed; materialize its manifest again")
+    return data
+
+
+def _is_header_of(header: bytes, row: Mapping[str, Any]) -> bool:
+    try:
+        member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+    except tarfile.TarError:
+        return False
+    name, source = member.name, row["source"]
+    whole = len(source) < tarfile.LENGTH_NAME - 2 and source.isascii()  # others stand in a header before this one
+    return member.size == row["bytes"] and (not whole or name.endswith(source))
+
+
+def _is_local(filesystem: Any) -> bool:
+    return "file" in filesystem.protocol
+
+
+def _batch(rows: int, **columns: pa.Array) -> pa.RecordBatch:
+    arrays = [columns.get(column.name, pa.nulls(rows, column.type)) for column in LISTING]
+    return pa.RecordBatch.from_arrays(arrays, schema=LISTING)
