@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, PositiveInt, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
@@ -38,7 +38,7 @@ from plantclef_assets.locations import (
     resolve_location,
     split_checksum,
 )
-from plantclef_assets.profile_tables import ClassifierSettings, FinetuningSettings, RunSettings
+from plantclef_assets.profile_tables import ClassifierSettings, DownloadSettings, FinetuningSettings, RunSettings
 
 PREFIX = "PLANTCLEF_"
 _PROFILES = PACKAGE_FOLDER / "profiles"
@@ -60,8 +60,8 @@ def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Settings(BaseSettings):
-    """All settings of the platform. The field names, upper-cased behind `PLANTCLEF_`, are the variables."""
+class _FromProfile(BaseSettings):
+    """Where settings come from."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -71,6 +71,27 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments beat variables, variables beat the profile."""
+        profile = init_settings().get("profile") or os.environ.get(PREFIX + "PROFILE") or "demo"
+        return (
+            init_settings,
+            env_settings,
+            TomlConfigSettingsSource(settings_cls, toml_file=profile_file(profile)),
+        )
+
+
+class Settings(_FromProfile):
+    """All settings of the platform. The field names, upper-cased behind `PLANTCLEF_`, are the variables."""
 
     profile: str = "demo"
     lake: str = Field(default_factory=_default_lake)
@@ -115,26 +136,10 @@ class Settings(BaseSettings):
     """The submission format of `<run>.csv`; the other one is written beside it."""
     classifier: ClassifierSettings = ClassifierSettings()
     finetuning: FinetuningSettings = FinetuningSettings()
+    download: DownloadSettings = DownloadSettings()
     runs: dict[str, RunSettings] = {}
     transect_patterns: tuple[str, ...] = ()
     """Expressions whose first group names the transect of a plot; else its name without the last `-…` part."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments beat variables, variables beat the profile."""
-        profile = init_settings().get("profile") or os.environ.get(PREFIX + "PROFILE") or "demo"
-        return (
-            init_settings,
-            env_settings,
-            TomlConfigSettingsSource(settings_cls, toml_file=profile_file(profile)),
-        )
 
     @field_validator("lake")
     @classmethod
@@ -273,6 +278,17 @@ class Settings(BaseSettings):
         return any(is_demo(source) for source in sources)
 
 
+class _DownloadTable(_FromProfile):
+    """The one table of the settings that a download needs."""
+
+    model_config = SettingsConfigDict(extra="ignore")
+
+    download: DownloadSettings = DownloadSettings()
+
+
+_AnySettings = TypeVar("_AnySettings", Settings, _DownloadTable)
+
+
 def profile_file(profile: str) -> Path:
     """Find the TOML file of a profile; a name is one of the package's, anything else a path.
 
@@ -295,9 +311,22 @@ def load_settings(**values: Any) -> Settings:
     Raises:
         SettingsError: a variable is unknown, a value impossible or a path unreadable; one sentence a finding.
     """
+    return _load(Settings, values)
+
+
+def load_download_settings() -> DownloadSettings:
+    """Read the table `download` alone: sources are fetched before the settings that name them can be read.
+
+    Raises:
+        SettingsError: as for all settings.
+    """
+    return _load(_DownloadTable, {}).download
+
+
+def _load(kind: type[_AnySettings], values: dict[str, Any]) -> _AnySettings:
     _refuse_unknown_variables(os.environ)
     try:
-        return Settings(**values)
+        return kind(**values)
     except ValidationError as error:
         raise SettingsError("\n".join(_sentence(finding) for finding in error.errors())) from None
     except tomllib.TOMLDecodeError as error:

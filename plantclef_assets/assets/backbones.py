@@ -11,6 +11,7 @@ from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, Materiali
 from plantclef_assets.assets import pictures
 from plantclef_assets.assets.common import platform_asset
 from plantclef_assets.engines.local import Outcome, run_shards
+from plantclef_assets.ingest.limits import Limits
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.provenance import Lineage, Recipe
 from plantclef_assets.lake.shards import Shard
@@ -52,6 +53,7 @@ def _backbone_asset(backbone: str, settings: Settings, recipes: Mapping[str, Rec
             with_head=brings_head(backbone, settings),
             class_mapping=settings.resolve(settings.class_mapping) if settings.class_mapping else None,
             address=weights if is_download(weights) else None,
+            limits=Limits(**settings.download.model_dump()),
             log=context.log.info,
         )
         return materialize(context, Lineage(lake.lake, recipes), in_this_process(make))

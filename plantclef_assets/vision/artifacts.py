@@ -7,11 +7,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from plantclef_assets.engines.progress import Progress
+from plantclef_assets.engines.progress import BYTES, Progress
 from plantclef_assets.ingest.checkpoints import checkpoint_files, licence_at
 from plantclef_assets.ingest.class_lists import read_class_mapping, read_species_names
 from plantclef_assets.ingest.classes import write_class_map_of
 from plantclef_assets.ingest.downloads import download_file
+from plantclef_assets.ingest.limits import Limits
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake, record_metadata
 from plantclef_assets.locations import split_checksum
@@ -38,6 +39,7 @@ def write_backbone(
     with_head: bool = False,
     class_mapping: Path | None = None,
     address: str | None = None,
+    limits: Limits | None = None,
     log: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Check weights against their model, tensor by tensor, and publish them with their data config.
@@ -51,6 +53,7 @@ def write_backbone(
         with_head: whether the checkpoint's own classifier is kept.
         class_mapping: the class list of that classifier; the one that comes with the checkpoint if None.
         address: where the file is downloaded from if it is not there yet, with `#sha256=…` where that is known.
+        limits: what its download may take.
         log: told how far a download is.
 
     Raises:
@@ -61,7 +64,7 @@ def write_backbone(
         WeightsError: the weights cannot be read, or do not fit; every misfit is named.
     """
     if address and isinstance(weights, Path):
-        _download(address, weights, log)
+        _download(address, weights, limits, log)
     head, names = None, {}
     if isinstance(weights, Path):
         files = checkpoint_files(weights, Path(lake.root, "downloads", "checkpoints"))
@@ -108,7 +111,7 @@ def write_class_map_of_backbone(lake: Lake, shard: Shard, *, backbone: str) -> N
     write_class_map_of(lake, shard, head.species_ids.tolist(), {int(one): name for one, name in names.items()})
 
 
-def _download(address: str, target: Path, log: Callable[[str], None]) -> None:
+def _download(address: str, target: Path, limits: Limits | None, log: Callable[[str], None]) -> None:
     url, checksum = split_checksum(address)
-    with Progress(target.name, 0, "bytes", log) as progress:
-        download_file(url, target, sha256=checksum, progress=progress.reach)
+    with Progress(target.name, 0, BYTES, log) as progress:
+        download_file(url, target, sha256=checksum, progress=progress.reach, limits=limits, log=log)
