@@ -198,6 +198,7 @@ def _download(
             arriving.forget()
         raise
     for algorithm, expected in wanted.checksums.items():
+        log(f"{wanted.target.name}: all bytes are there, and their {algorithm} is looked at")
         found = _digest(arriving.path, algorithm)
         if found != expected:
             arriving.forget()
