@@ -1,8 +1,8 @@
 """An inbox: a place that others put files into, looked at now and then, and what has been delivered there for good.
 
 What belongs here: which files are complete and new. What does not: taking them, and how often is looked. A file is
-complete when two looks that are far enough apart found it the same and, if it is a photograph, it decodes to its end. It
-is new when nothing like it has been taken. What a look has found goes into the next one as plain data.
+complete when two looks that are far enough apart found it the same and, if it is a photograph, it decodes to its end.
+It is new when nothing like it has been taken. What a look has found goes into the next one as plain data.
 """
 
 import hashlib
@@ -11,23 +11,14 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from plantclef_assets.ingest.manifests import SUFFIXES
 from plantclef_assets.vision.decoding import EMPTY, TRUNCATED, UndecodableImage, decode_image
 
-_TEMPORARY = (
-    ".part",
-    ".partial",
-    ".filepart",
-    ".tmp",
-    ".temp",
-    ".incomplete",
-    ".crdownload",
-    ".download",
-    ".lock",
-    "~",
-)
+_TEMPORARY = (".part", ".partial", ".filepart", ".tmp", ".temp", ".incomplete", ".crdownload", ".download", "~")
 """How names end while browsers, copying programs and this platform's downloads still write."""
+_BLOCK_BYTES = 2**20
 _UNFINISHED = (EMPTY, TRUNCATED)
 """Why a photograph is waited for; any other fault is the quarantine's."""
 
@@ -106,7 +97,7 @@ def judge_inbox(
     stamps: Mapping[str, Stamp],
     last: Mapping[str, Sighting],
     taken: Collection[Delivery],
-    read: Callable[[str], bytes],
+    open_file: Callable[[str], BinaryIO],
     *,
     now: float,
     settle_seconds: float,
@@ -117,7 +108,7 @@ def judge_inbox(
         stamps: what is there now.
         last: the sightings of the look before; empty at first.
         taken: what was taken before. A file with the name and the size of one is not read at all.
-        read: gives the bytes of a file by its name; asked once for each state of a file that has settled.
+        open_file: opens a file by its name; asked once for each state of a file that has settled.
         now: s since 1970.
         settle_seconds: for how long a file has to look the same.
     """
@@ -131,8 +122,8 @@ def judge_inbox(
         sighting = before if before and before.stamp == stamp and before.since <= now else Sighting(stamp, now)
         if (name, stamp.size) in sizes:
             repeated[name] = name
-        elif sighting is before and now - before.since >= settle_seconds:
-            sighting = sighting if sighting.digest or sighting.fault else _examine(name, sighting, read)
+        elif sighting is before and now - sighting.since >= settle_seconds:
+            sighting = sighting if sighting.digest or sighting.fault else _examine(name, sighting, open_file)
             if sighting.digest in digests:
                 repeated[name] = digests[sighting.digest]
             elif sighting.digest:
@@ -162,18 +153,30 @@ def _is_temporary(name: str) -> bool:
     return name.startswith((".", "~")) or name.lower().endswith(_TEMPORARY) or ".incomplete." in name
 
 
-def _examine(name: str, sighting: Sighting, read: Callable[[str], bytes]) -> Sighting:
+def _examine(name: str, sighting: Sighting, open_file: Callable[[str], BinaryIO]) -> Sighting:
     """Read a file that no longer changes; one that cannot be read now, or has changed after all, is seen anew later."""
     try:
-        content = read(name)
+        with open_file(name) as stream:
+            digest, size = _digest(stream)
+            stream.seek(0)
+            content = stream.read() if PurePosixPath(name).suffix.lower() in SUFFIXES else None
     except OSError:
         return sighting
-    if len(content) != sighting.stamp.size:
+    if size != sighting.stamp.size:
         return sighting
-    if PurePosixPath(name).suffix.lower() in SUFFIXES:
-        try:
+    try:
+        if content is not None:
             decode_image(content)
-        except UndecodableImage as error:
-            if error.reason in _UNFINISHED:
-                return replace(sighting, fault=str(error))
-    return replace(sighting, digest=hashlib.blake2b(content, digest_size=16).hexdigest())
+    except UndecodableImage as error:
+        if error.reason in _UNFINISHED:
+            return replace(sighting, fault=str(error))
+    return replace(sighting, digest=digest)
+
+
+def _digest(stream: BinaryIO) -> tuple[str, int]:
+    """Give the blake2b and the number of bytes of what may be larger than memory."""
+    digest, size = hashlib.blake2b(digest_size=16), 0
+    while block := stream.read(_BLOCK_BYTES):
+        digest.update(block)
+        size += len(block)
+    return digest.hexdigest(), size

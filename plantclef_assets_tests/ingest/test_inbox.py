@@ -2,8 +2,8 @@
 
 import io
 import os
-from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ class Inbox:
             list_inbox(self.folder),
             load_sightings(self.cursor),
             self.taken,
-            self._read,
+            self._open,
             now=self.now,
             settle_seconds=60,
         )
@@ -61,9 +61,9 @@ class Inbox:
     def ready(self, after: float = 60.0) -> list[str]:
         return [one.name for one in self.look(after).ready]
 
-    def _read(self, name: str) -> bytes:
+    def _open(self, name: str) -> BinaryIO:
         self.read.append(name)
-        return (self.folder / name).read_bytes()
+        return (self.folder / name).open("rb")
 
 
 @pytest.fixture
@@ -81,13 +81,11 @@ def test_a_file_is_ready_when_two_looks_have_found_it_the_same(inbox: Inbox) -> 
     assert inbox.read == ["b/plot.jpg", "list.csv"], "once"
 
 
-@pytest.mark.parametrize(
-    "change", [lambda inbox: inbox.put("a.csv", b"longer"), lambda inbox: inbox.put("a.csv", b"on")]
-)
-def test_a_file_that_changes_in_size_or_time_has_to_settle_again(change: Callable[[Inbox], None], inbox: Inbox) -> None:
+@pytest.mark.parametrize("content", [b"longer", b"on"], ids=["size", "time"])
+def test_a_file_that_changes_in_size_or_time_has_to_settle_again(content: bytes, inbox: Inbox) -> None:
     inbox.put("a.csv", b"no")
     assert inbox.ready() == []
-    change(inbox)
+    inbox.put("a.csv", content)
     assert inbox.ready() == []
     assert inbox.ready() == ["a.csv"]
 
@@ -168,13 +166,13 @@ def test_what_is_gone_is_forgotten(inbox: Inbox) -> None:
 
 
 def test_a_file_that_cannot_be_read_or_has_grown_meanwhile_waits_for_the_next_look() -> None:
-    def refuse(name: str) -> bytes:
+    def refuse(name: str) -> BinaryIO:
         raise OSError(name)
 
     stamps = {"a.csv": Stamp(3, 0)}
     seen = {"a.csv": Sighting(Stamp(3, 0), since=0.0)}
-    for read in (refuse, lambda name: b"four"):
-        look = judge_inbox(stamps, seen, (), read, now=60.0, settle_seconds=60)
+    for opens in (refuse, lambda name: io.BytesIO(b"four")):
+        look = judge_inbox(stamps, seen, (), opens, now=60.0, settle_seconds=60)
         assert (look.ready, look.sightings) == ((), seen)
 
 
