@@ -19,11 +19,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from plantclef_assets.ingest.limits import Allowance, Clock, DownloadError, Limits, Retries
+from plantclef_assets.ingest.limits import Allowance, DownloadError, Limits, Retries
 from plantclef_assets.ingest.partial import PartialFile
 from plantclef_assets.ingest.transfers import Transfer
 
-__all__ = ["Clock", "Download", "DownloadError", "Limits", "Retries", "download_file", "download_files"]
+__all__ = ["Download", "DownloadError", "Limits", "Retries", "download_file", "download_files"]
 
 ProgressCallback = Callable[[int, int | None], None]
 

@@ -71,7 +71,8 @@ class Transfer:
         while True:
             try:
                 self._run_connections()
-                return
+                if not self.partial.unfinished:  # else one gave its piece back just when the others had found none
+                    return
             except _BeginAnew as reason:
                 fresh_starts += 1
                 self._in_one_go = self._in_one_go or fresh_starts >= _FRESH_STARTS

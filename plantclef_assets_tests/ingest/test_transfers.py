@@ -134,9 +134,16 @@ def shorten_content(server: FailingServer) -> None:
         (change_content, CHANGED, "the file at the server has changed"),
         (shorten_content, CONTENT[: CHUNK // 2], "has no such bytes"),
         (lambda server: setattr(server, "ranges", False), CONTENT, "no longer gives ranges"),
+        (lambda server: setattr(server, "said_total", len(CONTENT) + 5), CONTENT, "has changed its length"),
         (lambda server: setattr(server, "etag", None), CONTENT, "no longer gives ranges"),
     ],
-    ids=["the file has changed", "the file is shorter", "the server ignores ranges", "the file lost its version"],
+    ids=[
+        "the file has changed",
+        "the file is shorter",
+        "the server ignores ranges",
+        "the length differs",
+        "the file lost its version",
+    ],
 )
 @pytest.mark.parametrize("limits", [ONE_BY_ONE, PARALLEL], ids=["one by one", "parallel"])
 def test_what_cannot_be_continued_is_begun_anew(
