@@ -1,4 +1,4 @@
-"""The tables of a profile: runs, sweeps, cover, validation plots, and how classifiers and backbones learn.
+"""The tables of a profile: runs, sweeps, cover, validation plots, downloads, and how classifiers and backbones learn.
 
 What belongs here: what one row of such a table may say. What does not: settings of a single value (`settings.py`).
 """
@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import (
     BaseModel,
+    ByteSize,
     ConfigDict,
     Field,
     NonNegativeInt,
@@ -269,6 +270,18 @@ class FinetuningSettings(BaseModel):
     logit_adjustment: float = Field(default=0.5, ge=0)
     average: float = Field(default=0.97, ge=0, lt=1)
     holdout_share: float = Field(default=0.1, gt=0, lt=1)
+
+
+class DownloadSettings(BaseModel):
+    """What downloads may take together (see `ingest/limits.py`); sizes may be said as `20M` or `16MiB`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    connections: int = Field(default=4, ge=1, le=32)
+    bytes_per_second: ByteSize | None = Field(default=None, ge=1)
+    chunk_bytes: ByteSize = Field(default=ByteSize(2**24), ge=2**16)
+    max_bytes: ByteSize | None = Field(default=None, ge=1)
+    timeout_seconds: float = Field(default=60, gt=0, allow_inf_nan=False)
 
 
 class ValidationSettings(BaseModel):

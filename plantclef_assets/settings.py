@@ -12,7 +12,7 @@ import re
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, PositiveInt, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
@@ -43,6 +43,7 @@ from plantclef_assets.presets import check_presets, preset_runs
 from plantclef_assets.profile_tables import (
     ClassifierSettings,
     CoverSettings,
+    DownloadSettings,
     FinetuningSettings,
     PublishedSettings,
     RunSettings,
@@ -66,8 +67,8 @@ def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Settings(BaseSettings):
-    """All settings of the platform. The field names, upper-cased behind `PLANTCLEF_`, are the variables."""
+class _FromProfile(BaseSettings):
+    """Where settings come from."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -77,6 +78,27 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments beat variables, variables beat the profile."""
+        profile = init_settings().get("profile") or os.environ.get(PREFIX + "PROFILE") or "demo"
+        return (
+            init_settings,
+            env_settings,
+            TomlConfigSettingsSource(settings_cls, toml_file=profile_file(profile)),
+        )
+
+
+class Settings(_FromProfile):
+    """All settings of the platform. The field names, upper-cased behind `PLANTCLEF_`, are the variables."""
 
     profile: str = "demo"
     lake: str = Field(default_factory=_default_lake)
@@ -130,6 +152,7 @@ class Settings(BaseSettings):
     """More classifiers beside it: `<feature set>_<name>` → how it is trained; `classifier` has no say in them."""
     finetuning: FinetuningSettings = FinetuningSettings()
     validation: ValidationSettings = ValidationSettings()
+    download: DownloadSettings = DownloadSettings()
     runs: dict[str, RunSettings] = {}
     sweep: SweepSettings = SweepSettings()
     cover: CoverSettings = CoverSettings()
@@ -139,23 +162,6 @@ class Settings(BaseSettings):
     """Expressions whose first group names the transect of a plot; else its name without the last `-…` part."""
     region_patterns: tuple[str, ...] = ()
     """Expressions whose first group names the region of a plot; else the first `-…` part of its name."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments beat variables, variables beat the profile."""
-        profile = init_settings().get("profile") or os.environ.get(PREFIX + "PROFILE") or "demo"
-        return (
-            init_settings,
-            env_settings,
-            TomlConfigSettingsSource(settings_cls, toml_file=profile_file(profile)),
-        )
 
     @model_validator(mode="before")
     @classmethod
@@ -351,6 +357,17 @@ class Settings(BaseSettings):
         return any(is_demo(source) for source in sources)
 
 
+class _DownloadTable(_FromProfile):
+    """The one table of the settings that a download needs."""
+
+    model_config = SettingsConfigDict(extra="ignore")
+
+    download: DownloadSettings = DownloadSettings()
+
+
+_AnySettings = TypeVar("_AnySettings", Settings, _DownloadTable)
+
+
 def profile_file(profile: str) -> Path:
     """Find the TOML file of a profile; a name is one of the package's, anything else a path.
 
@@ -373,9 +390,22 @@ def load_settings(**values: Any) -> Settings:
     Raises:
         SettingsError: a variable is unknown, a value impossible or a path unreadable; one sentence a finding.
     """
+    return _load(Settings, values)
+
+
+def load_download_settings() -> DownloadSettings:
+    """Read the table `download` alone: sources are fetched before the settings that name them can be read.
+
+    Raises:
+        SettingsError: as for all settings.
+    """
+    return _load(_DownloadTable, {}).download
+
+
+def _load(kind: type[_AnySettings], values: dict[str, Any]) -> _AnySettings:
     refuse_unknown_variables(os.environ, Settings.model_fields)
     try:
-        return Settings(**values)
+        return kind(**values)
     except ValidationError as error:
         raise SettingsError("\n".join(sentence_of(finding) for finding in error.errors())) from None
     except tomllib.TOMLDecodeError as error:

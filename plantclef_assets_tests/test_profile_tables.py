@@ -1,4 +1,4 @@
-"""The tables of a profile: runs as documented, and fine-tuning as configured."""
+"""The tables of a profile: runs as documented, fine-tuning as configured, downloads as limited."""
 
 import dataclasses
 import re
@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from plantclef_assets.ingest.limits import Limits
 from plantclef_assets.learning.finetuning_config import FinetuningConfig
 from plantclef_assets.learning.training_config import TrainingConfig
 from plantclef_assets.locations import PACKAGE_FOLDER
 from plantclef_assets.presets import PRESETS
 from plantclef_assets.profile_tables import (
     ClassifierSettings,
+    DownloadSettings,
     FinetuningSettings,
     RunSettings,
     check_classifiers,
@@ -42,6 +44,10 @@ def _first_cells(text: str, header: str) -> list[str]:
     """Give the names in the first column of a Markdown table."""
     rows = text.partition(header)[2].partition("\n\n")[0].splitlines()[2:]
     return [name.strip(" `") for row in rows for name in row.split("|")[1].split(",")]
+
+
+def test_the_settings_of_downloads_are_their_limits() -> None:
+    assert DownloadSettings().model_dump() == dataclasses.asdict(Limits())
 
 
 def test_the_settings_of_fine_tuning_are_those_of_its_configuration() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from plantclef_assets.profile_tables import ClassifierSettings, RunSettings
 from plantclef_assets.recipes import backbone_settings, build_recipes, tile_size, tilings_of
-from plantclef_assets.settings import Settings, SettingsError, load_settings
+from plantclef_assets.settings import Settings, SettingsError, load_download_settings, load_settings
 from plantclef_assets_tests.tiny import PROFILE
 
 PACKAGED = ("demo", "plantclef2024", "plantclef2025")
@@ -507,3 +507,17 @@ def test_a_survey_is_not_needed(with_variables: Set, files: Path) -> None:
     )
     assert not settings.has_plots
     assert settings.plot_truth is None
+
+
+def test_the_table_of_downloads_is_read_before_the_sources_are_there(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (files / "own.toml").write_text("training_images = '/nowhere'\n[download]\nconnections = 8\nchunk_bytes = '1MiB'\n")
+    monkeypatch.setenv("PLANTCLEF_PROFILE", "own.toml")
+    monkeypatch.setenv("PLANTCLEF_DOWNLOAD__BYTES_PER_SECOND", "20M")
+    monkeypatch.setenv("PLANTCLEF_PLOT_IMAGES", "/nowhere/either")
+    download = load_download_settings()
+    assert (download.connections, download.chunk_bytes, download.bytes_per_second) == (8, 2**20, 20_000_000)
+    monkeypatch.setenv("PLANTCLEF_DOWNLOAD__CONNECTIONS", "0")
+    (sentence,) = refusal(load_download_settings)
+    assert sentence.startswith("PLANTCLEF_DOWNLOAD__CONNECTIONS: ")

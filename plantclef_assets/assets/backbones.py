@@ -10,7 +10,7 @@ from pathlib import Path
 from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, MaterializeResult
 
 from plantclef_assets.assets import pictures
-from plantclef_assets.assets.common import platform_asset, source_file
+from plantclef_assets.assets.common import download_limits, platform_asset, source_file
 from plantclef_assets.engines.local import Outcome, run_shards
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.provenance import Lineage, Recipe
@@ -53,6 +53,7 @@ def _backbone_asset(backbone: str, settings: Settings, recipes: Mapping[str, Rec
             input_size=input_size,
             with_head=brings_head(backbone, settings),
             class_mapping=source_file(settings, settings.class_mapping, context.log.info),
+            limits=download_limits(settings),
             log=context.log.info,
         )
         return materialize(context, Lineage(lake.lake, recipes), in_this_process(make))

@@ -7,6 +7,7 @@ from typing import Any
 from dagster import AssetDep, AssetsDefinition, BackfillPolicy, PartitionsDefinition, asset
 
 from plantclef_assets.ingest.fetching import Log, fetch_file
+from plantclef_assets.ingest.limits import Limits
 from plantclef_assets.lake.provenance import Recipe
 from plantclef_assets.settings import Settings
 
@@ -49,4 +50,11 @@ def platform_asset(
 
 def source_file(settings: Settings, location: str | None, log: Log) -> Path | None:
     """Give the local file of a source, fetched where it lies elsewhere; None where the setting is not used."""
-    return fetch_file(settings.resolve(location), Path(settings.cache), log) if location else None
+    if location is None:
+        return None
+    return fetch_file(settings.resolve(location), Path(settings.cache), log, download_limits(settings))
+
+
+def download_limits(settings: Settings) -> Limits:
+    """Give what the downloads of a run may take together."""
+    return Limits(**settings.download.model_dump())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 
-from plantclef_assets.assets.common import platform_asset, source_file
+from plantclef_assets.assets.common import download_limits, platform_asset, source_file
 from plantclef_assets.assets.pictures import licence_table
 from plantclef_assets.ingest.classes import write_class_map
 from plantclef_assets.ingest.manifests import write_plot_manifest, write_training_manifest
@@ -79,7 +79,7 @@ def _training_sources(settings: Settings, recipes: Mapping[str, Recipe]) -> list
         """The photographs that have both a file and a metadata row, in their order, cut into shards of equal bytes."""
 
         def make(shard: Shard) -> None:
-            source = open_source(images, Path(settings.cache), context.log.info)
+            source = open_source(images, Path(settings.cache), context.log.info, download_limits(settings))
             write_training_manifest(
                 lake.lake, shard, source=source, shards=settings.training_shards, licenses=settings.licenses
             )
@@ -116,7 +116,7 @@ def _plot_manifest(settings: Settings, recipes: Mapping[str, Recipe]) -> AssetsD
         """The plot photographs of the survey, cut into shards of equal bytes."""
 
         def make(shard: Shard) -> None:
-            source = open_source(plots, Path(settings.cache), context.log.info)
+            source = open_source(plots, Path(settings.cache), context.log.info, download_limits(settings))
             write_plot_manifest(lake.lake, shard, source=source, shards=settings.plot_shards)
 
         return materialize(context, Lineage(lake.lake, recipes), in_this_process(make))

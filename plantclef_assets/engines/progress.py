@@ -1,5 +1,6 @@
 """Progress of long work: a bar on a terminal, lines with rate and remaining time in a log."""
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -8,6 +9,9 @@ from typing import Self
 
 from tqdm import tqdm
 
+BYTES = "bytes"
+"""The unit that is told in kB, MB and so on."""
+_SIZES = ("bytes", "kB", "MB", "GB", "TB")
 LOG_EVERY_SECONDS = 15.0
 """A log line at most this often; a run of hours stays readable."""
 
@@ -17,9 +21,17 @@ class Progress:
 
     def __init__(self, label: str, total: int, unit: str, log: Callable[[str], None]) -> None:
         self._label, self._total, self._unit, self._log = label, total, unit, log
-        self._done = 0
+        self._done = self._before = 0
+        self._reached = False
         self._started = self._logged = time.monotonic()
-        self._bar = tqdm(total=total, desc=label, unit=unit, disable=not sys.stderr.isatty(), leave=False)
+        self._bar = tqdm(
+            total=total,
+            desc=label,
+            unit="B" if unit == BYTES else unit,
+            unit_scale=unit == BYTES,
+            disable=not sys.stderr.isatty(),
+            leave=False,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -39,19 +51,39 @@ class Progress:
             self._log(self.line(now - self._started))
 
     def reach(self, done: int, total: int | None) -> None:
-        """Say how many units are done by now, and of how many, where that is only known on the way."""
+        """Say how many units are done by now, and of how many, where that is only known on the way.
+
+        What is done when work begins, or begins anew, tells nothing of its rate.
+        """
         if total and total != self._total:
             self._total = self._bar.total = total
+        if not self._reached or done < self._done:
+            self._reached = True
+            self._started = time.monotonic()
+            self._done = self._before = self._bar.n = self._bar.initial = done
+            self._bar.refresh()
         self.advance(done - self._done)
 
     def line(self, seconds: float) -> str:
         """Say how far the work is after so many seconds."""
-        rate = self._done / max(seconds, 1e-9)
+        rate = (self._done - self._before) / max(seconds, 1e-9)
         if not self._total:
-            return f"{self._label}: {self._done:,} {self._unit}, {rate:,.3g} {self._unit}/s"
+            return f"{self._label}: {self._said(self._done)}, {self._said(rate)}/s"
         remaining = (self._total - self._done) / rate if rate else float("inf")
         left = f"{_duration(remaining)} left" if remaining != float("inf") else "time left unknown"
-        return f"{self._label}: {self._done:,} of {self._total:,} {self._unit}, {rate:,.3g} {self._unit}/s, {left}"
+        done = _size(self._done) if self._unit == BYTES else f"{self._done:,}"
+        return f"{self._label}: {done} of {self._said(self._total)}, {self._said(rate)}/s, {left}"
+
+    def _said(self, count: float) -> str:
+        if self._unit == BYTES:
+            return _size(count)
+        return f"{count:,} {self._unit}" if isinstance(count, int) else f"{count:,.3g} {self._unit}"
+
+
+def _size(count: float) -> str:
+    """Say a number of bytes in the unit that leaves up to three digits before the point."""
+    power = min(int(math.log10(max(count, 1))) // 3, len(_SIZES) - 1)
+    return f"{count / 1000**power:,.{1 if power else 0}f} {_SIZES[power]}"
 
 
 def _duration(seconds: float) -> str:

@@ -1,49 +1,54 @@
-"""Downloads: one file from an http(s) address, resumed where it broke off, checked, and visible only when whole.
+"""Downloads: files from http(s) addresses, resumed where they broke off, checked, and visible only when whole.
 
-The bytes so far lie beside the target as `<name>.part`, with the server's mark of the file's version (ETag or
-Last-Modified) in `<name>.part.json`: a part of another version is never continued.
+What belongs here: one file, or many. Limits are in `limits.py`, the transfer and its patience in `transfers.py`, what a
+server says in `answers.py`, the bytes on their way and their journal in `partial.py`, where lists of addresses come
+from in `addresses.py`.
+
+The library is requests, over urllib3: it comes with Dagster, follows redirects, proxies and certificates of the
+environment, and gives a body as it arrives. With a few connections, each waiting for the network, threads are all
+that is needed: httpx and aiohttp would bring an event loop, fsspec and pooch know no resuming, aria2 is no package.
 """
 
 import hashlib
-import json
-import random
-import time
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import requests
+from filelock import FileLock, Timeout
 
-_CHUNK_BYTES = 2**16
-"""Bytes that a broken connection may cost: what came of a chunk is lost with it."""
-_TIMEOUT_SECONDS = (10, 60)
-_RETRIED_STATUS = {408, 425, 429, 500, 502, 503, 504}
-_LONGEST_WAIT_SECONDS = 120.0
+from plantclef_assets.ingest.limits import Allowance, DownloadError, Limits, Retries
+from plantclef_assets.ingest.partial import PartialFile
+from plantclef_assets.ingest.transfers import Transfer
 
+__all__ = ["Download", "DownloadError", "Limits", "Retries", "download_file", "download_files"]
 
-class DownloadError(OSError):
-    """A file that could not be had; the message says from where and why."""
-
-
-class _Interrupted(Exception):
-    """The transfer broke off in a way that another try may mend; carries how long the server wants to be left alone."""
-
-    def __init__(self, reason: str, wait: float | None = None) -> None:
-        super().__init__(reason)
-        self.wait = wait
+ProgressCallback = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True)
-class Retries:
-    """How often a transfer that makes no progress is tried, and how long is waited in between.
+class Download:
+    """A file to be downloaded.
 
     Attributes:
-        attempts: tries without a new byte before giving up; a try that brought some starts the count anew.
-        first_wait: seconds before the second try; doubled each time, with some chance added.
+        url: http or https address.
+        target: the file to write.
+        sha256: expected checksum, 64 hexadecimal digits.
+        md5: expected checksum, 32 hexadecimal digits.
     """
 
-    attempts: int = 6
-    first_wait: float = 1.0
+    url: str
+    target: Path
+    sha256: str | None = None
+    md5: str | None = None
+
+    @property
+    def checksums(self) -> dict[str, str]:
+        """The expected checksums, by the name of their algorithm."""
+        given = {"sha256": self.sha256, "md5": self.md5}
+        return {algorithm: digest.lower() for algorithm, digest in given.items() if digest}
 
 
 def download_file(
@@ -51,142 +56,184 @@ def download_file(
     target: Path,
     *,
     sha256: str | None = None,
-    progress: Callable[[int, int | None], None] | None = None,
+    md5: str | None = None,
+    progress: ProgressCallback | None = None,
     retries: Retries | None = None,
+    limits: Limits | None = None,
+    allowance: Allowance | None = None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """Download one file; does nothing where the target exists (and has the checksum, if one is given).
+
+    Where another process downloads the same target, it is waited for. What a download that ended early has brought is
+    kept beside the target, and the next call goes on from there.
 
     Args:
         url: http or https address.
         target: the file to write; appears in one step, when all its bytes are there and the checksum is right.
         sha256: expected checksum, 64 hexadecimal digits.
-        progress: told (bytes so far, all bytes or None where the server does not say) after each chunk.
+        md5: expected checksum, 32 hexadecimal digits, where only that is published.
+        progress: told (bytes so far, all bytes or None where the server does not say) first of what is there already,
+            then as bytes come; from any thread, one at a time.
         retries: how patient to be.
+        limits: how many connections, bytes a second and bytes of disk it may take.
+        allowance: what is left of limits that are shared with other downloads; in place of `limits`.
+        log: told in a sentence what takes another course than expected.
 
     Returns:
         the target.
 
     Raises:
-        DownloadError: the server refuses, keeps failing, or gives bytes with another checksum.
+        DownloadError: the server refuses, keeps failing, or gives bytes with another checksum; or the disk has no room.
     """
-    retries = retries or Retries()
-    if target.exists():
-        if sha256 is None or _digest(target) == sha256.lower():
-            return target
-        target.unlink()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
-    failures = 0
-    while True:
-        before = _size(part)
-        try:
-            _transfer(url, part, progress)
-            break
-        except _Interrupted as interruption:
-            failures = 1 if _size(part) > before else failures + 1
-            if failures >= retries.attempts:
-                raise DownloadError(
-                    f"{url} could not be downloaded: {interruption} ({failures} tries in a row without a new byte; "
-                    f"{_size(part):,} bytes are kept in {part.name} and are continued when it is asked for again)"
-                ) from interruption
-            backoff = retries.first_wait * 2 ** (failures - 1) * random.uniform(1, 1.5)
-            time.sleep(min(max(backoff, interruption.wait or 0), _LONGEST_WAIT_SECONDS))
-    found = _digest(part) if sha256 else None
-    if sha256 and found != sha256.lower():
-        _forget(part)
-        raise DownloadError(f"{url} has sha256 {found}, not {sha256.lower()}: it is not the file that was meant")
-    part.replace(target)
-    _forget(part)
+    wanted = Download(url, target, sha256, md5)
+    if _is_there(wanted):
+        return target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(target, log):
+            if not _is_there(wanted):
+                _download(
+                    wanted,
+                    allowance or Allowance(limits or Limits()),
+                    retries or Retries(),
+                    progress or (lambda done, total: None),
+                    log,
+                )
+            _lock_path(target).unlink(missing_ok=True)
+    except DownloadError:
+        raise
+    except OSError as error:
+        raise DownloadError(f"{url} could not be downloaded: {target} cannot be written ({error.strerror})") from error
     return target
 
 
-def _transfer(url: str, part: Path, progress: Callable[[int, int | None], None] | None) -> None:
-    """Fetch what is missing of a file into its part.
+def download_files(
+    downloads: Sequence[Download],
+    *,
+    progress: ProgressCallback | None = None,
+    retries: Retries | None = None,
+    limits: Limits | None = None,
+    log: Callable[[str], None] = lambda line: None,
+) -> dict[Download, DownloadError]:
+    """Download many files under common limits; one that fails does not keep the others from coming.
 
-    Raises:
-        _Interrupted: it broke off; what came is kept.
-        DownloadError: the server refuses for good.
+    Args:
+        downloads: the files, with targets that are all different.
+        progress: told (bytes so far, bytes of the files whose length is known or None) of all files together.
+        retries: how patient to be, for each file.
+        limits: how many connections, bytes a second and bytes of disk all may take together.
+        log: told in a sentence what takes another course than expected.
+
+    Returns:
+        those that failed, and why.
     """
-    have, version = _size(part), _version(part)
-    headers = {"Accept-Encoding": "identity"}
-    if have and version:
-        headers |= {"Range": f"bytes={have}-", "If-Range": version}
+    allowance = Allowance(limits or Limits())
+    sums = _Sum(progress or (lambda done, total: None))
+    waiting = list(enumerate(downloads))
+    failed: dict[Download, DownloadError] = {}
+    broken: list[BaseException] = []
+
+    def fetch_all() -> None:
+        with suppress(IndexError):
+            while not broken:
+                fetch(*waiting.pop(0))
+
+    def fetch(number: int, one: Download) -> None:
+        try:
+            download_file(
+                one.url,
+                one.target,
+                sha256=one.sha256,
+                md5=one.md5,
+                progress=partial(sums.tell, number),
+                retries=retries,
+                allowance=allowance,
+                log=log,
+            )
+        except DownloadError as error:
+            failed[one] = error
+        except BaseException as error:
+            broken.append(error)
+
+    files = min(allowance.limits.connections, len(downloads))
+    # As daemons, so that an interrupted command need not wait for servers that have gone silent.
+    threads = [threading.Thread(target=fetch_all, daemon=True) for _ in range(files)]
     try:
-        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS) as response:
-            if response.status_code in _RETRIED_STATUS:
-                raise _Interrupted(f"the server answers {response.status_code}", _retry_after(response))
-            if response.status_code == 416 and _total_of_range(response) == have:
-                return  # all of it is there already
-            if response.status_code == 416:
-                _forget(part)
-                raise _Interrupted("the server has fewer bytes than were kept; starting anew")
-            if not response.ok:
-                raise DownloadError(f"{url} could not be downloaded: the server answers {response.status_code}")
-            continued = response.status_code == 206
-            if continued and _start_of_range(response) != have:
-                raise _Interrupted("the server sent another range than was asked for")
-            start = have if continued else 0
-            length = response.headers.get("Content-Length")
-            total = start + int(length) if length and length.isdigit() else None
-            _remember(part, response)
-            with part.open("ab" if continued else "wb") as stream:
-                for chunk in response.iter_content(_CHUNK_BYTES):
-                    stream.write(chunk)
-                    start += len(chunk)
-                    if progress:
-                        progress(start, total)
-            if total is not None and start < total:
-                raise _Interrupted(f"the connection ended after {start:,} of {total:,} bytes")
-    except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-        raise _Interrupted(f"the connection failed ({type(error).__name__})") from error
-    except requests.RequestException as error:
-        raise DownloadError(f"{url} could not be downloaded: {error}") from error
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        allowance.end()
+    if broken:
+        raise broken[0]
+    return {one: failed[one] for one in downloads if one in failed}
 
 
-def _remember(part: Path, response: requests.Response) -> None:
-    """Keep the version that the server names; a weak ETag does not promise equal bytes, so it does not count."""
-    etag = response.headers.get("ETag", "")
-    version = etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
-    _note(part).write_text(json.dumps({"version": version}))
+class _Sum:
+    """The progress of many files as that of one."""
+
+    def __init__(self, tell: ProgressCallback) -> None:
+        self._tell, self._lock = tell, threading.Lock()
+        self._files: dict[int, tuple[int, int | None]] = {}
+
+    def tell(self, number: int, done: int, total: int | None) -> None:
+        with self._lock:
+            self._files[number] = (done, total)
+            known = sum(total or done for done, total in self._files.values())
+            self._tell(sum(done for done, _ in self._files.values()), known or None)
 
 
-def _version(part: Path) -> str | None:
+def _download(
+    wanted: Download, allowance: Allowance, retries: Retries, progress: ProgressCallback, log: Callable[[str], None]
+) -> None:
+    """Fetch, check and publish a file that is not there; what came stays if that can be continued."""
+    arriving = PartialFile(wanted.target)
     try:
-        return json.loads(_note(part).read_text())["version"]
-    except (OSError, ValueError, KeyError):
-        return None
+        Transfer(wanted.url, arriving, bool(wanted.checksums), allowance, retries, progress, log).run()
+    except BaseException:
+        arriving.close()
+        if arriving.plan is None:  # nothing of it can be continued
+            arriving.forget()
+        raise
+    for algorithm, expected in wanted.checksums.items():
+        log(f"{wanted.target.name}: all bytes are there, and their {algorithm} is looked at")
+        found = _digest(arriving.path, algorithm)
+        if found != expected:
+            arriving.forget()
+            _lock_path(wanted.target).unlink(missing_ok=True)
+            raise DownloadError(
+                f"{wanted.url} has {algorithm} {found}, not {expected}: it is not the file that was meant"
+            )
+    arriving.publish()
 
 
-def _note(part: Path) -> Path:
-    return part.with_name(part.name + ".json")
+def _is_there(wanted: Download) -> bool:
+    return wanted.target.exists() and all(
+        _digest(wanted.target, algorithm) == expected for algorithm, expected in wanted.checksums.items()
+    )
 
 
-def _forget(part: Path) -> None:
-    part.unlink(missing_ok=True)
-    _note(part).unlink(missing_ok=True)
+@contextmanager
+def _alone(target: Path, log: Callable[[str], None]) -> Iterator[None]:
+    """Keep other processes from fetching the same target; the kernel frees the lock of one that dies."""
+    lock = FileLock(_lock_path(target))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log(f"{target.name} is being downloaded by another process, which is waited for")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+def _lock_path(target: Path) -> Path:
+    return target.with_name(target.name + ".incomplete.lock")
 
 
-def _retry_after(response: requests.Response) -> float | None:
-    value = response.headers.get("Retry-After", "")
-    return float(value) if value.isdigit() else None
-
-
-def _start_of_range(response: requests.Response) -> int | None:
-    """Read the 12 of `Content-Range: bytes 12-99/100`."""
-    start = response.headers.get("Content-Range", "").removeprefix("bytes ").split("-")[0]
-    return int(start) if start.isdigit() else None
-
-
-def _total_of_range(response: requests.Response) -> int | None:
-    """Read the 100 of `Content-Range: bytes */100`."""
-    total = response.headers.get("Content-Range", "").rpartition("/")[2]
-    return int(total) if total.isdigit() else None
-
-
-def _digest(path: Path) -> str:
+def _digest(path: Path, algorithm: str) -> str:
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        return hashlib.file_digest(stream, algorithm).hexdigest()

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from plantclef_assets.engines.progress import Progress
+from plantclef_assets.engines.progress import BYTES, Progress
 from plantclef_assets.ingest.downloads import download_file
+from plantclef_assets.ingest.limits import Limits
 from plantclef_assets.lake.filesystems import open_filesystem
 from plantclef_assets.lake.store import Lake
 from plantclef_assets.locations import is_download, is_remote, split_checksum
@@ -22,13 +23,14 @@ class SourceError(ValueError):
     """A source that is not there, or is not what it should be; the message says where it lies and what to do."""
 
 
-def fetch_file(location: str, cache: Path, log: Log = lambda line: None) -> Path:
+def fetch_file(location: str, cache: Path, log: Log = lambda line: None, limits: Limits | None = None) -> Path:
     """Give a local file with the bytes of a location, fetching it into the cache where it lies elsewhere.
 
     Args:
         location: a path, `gs://bucket/object`, or an http(s) address, with `#sha256=…` where that is known.
         cache: the folder for what is fetched.
         log: told how far a download is.
+        limits: what a download may take.
 
     Raises:
         DownloadError: the address cannot be downloaded, or gives bytes with another checksum.
@@ -38,8 +40,8 @@ def fetch_file(location: str, cache: Path, log: Log = lambda line: None) -> Path
         address, checksum = split_checksum(location)
         target = _place(cache, address, address)
         if not target.exists():  # what is there has been compared with its checksum
-            with Progress(target.name, 0, "bytes", log) as progress:
-                download_file(address, target, sha256=checksum, progress=progress.reach)
+            with Progress(target.name, 0, BYTES, log) as progress:
+                download_file(address, target, sha256=checksum, progress=progress.reach, limits=limits, log=log)
         return target
     if not is_remote(location):
         return Path(location)

@@ -26,6 +26,7 @@ from plantclef_assets.ingest.archives import (
     read_index,
 )
 from plantclef_assets.ingest.fetching import Log, SourceError, fetch_file, object_version
+from plantclef_assets.ingest.limits import Limits
 from plantclef_assets.lake.filesystems import open_filesystem
 from plantclef_assets.locations import is_download
 
@@ -164,7 +165,7 @@ class ImageSource:
         return open_archive(self.filesystem, f"{self.root}/{name}", location, self.cache)
 
 
-def open_source(location: str, cache: Path, log: Log = lambda line: None) -> ImageSource:
+def open_source(location: str, cache: Path, log: Log = lambda line: None, limits: Limits | None = None) -> ImageSource:
     """Open the photographs at a location.
 
     Args:
@@ -172,12 +173,13 @@ def open_source(location: str, cache: Path, log: Log = lambda line: None) -> Ima
             object of the same kinds; or the http(s) address of an archive, which is downloaded into the cache once.
         cache: the folder for downloads, indexes and repacked archives.
         log: told how far a download is.
+        limits: what a download may take.
 
     Raises:
         DownloadError: the address cannot be downloaded.
         SourceError: there is no such folder, archive or prefix.
     """
-    place = str(fetch_file(location, cache, log)) if is_download(location) else location
+    place = str(fetch_file(location, cache, log, limits)) if is_download(location) else location
     filesystem, path = open_filesystem(place)
     return source_in(filesystem, path, location, cache)
 

@@ -11,6 +11,7 @@ from plantclef_assets.ingest.checkpoints import checkpoint_files, licence_at
 from plantclef_assets.ingest.class_lists import read_class_mapping, read_species_names
 from plantclef_assets.ingest.classes import write_class_map_of
 from plantclef_assets.ingest.fetching import fetch_file
+from plantclef_assets.ingest.limits import Limits
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake, record_metadata
 from plantclef_assets.locations import is_remote
@@ -37,6 +38,7 @@ def write_backbone(
     input_size: int | None,
     with_head: bool = False,
     class_mapping: Path | None = None,
+    limits: Limits | None = None,
     log: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Check weights against their model, tensor by tensor, and publish them with their data config.
@@ -51,6 +53,7 @@ def write_backbone(
         input_size: side of the model's input, px; its own if None.
         with_head: whether the checkpoint's own classifier is kept.
         class_mapping: the class list of that classifier; the one that comes with the checkpoint if None.
+        limits: what a download may take.
         log: told how far a download is.
 
     Raises:
@@ -65,7 +68,7 @@ def write_backbone(
     if weights == HUB:
         read = HUB
     else:
-        file = fetch_file(weights, cache, log)
+        file = fetch_file(weights, cache, log, limits)
         files = checkpoint_files(file, cache / "checkpoints")
         source = weights if is_remote(weights) else file.name
         read = read_weights(files.weights, source=source, licence=licence_at(weights))

@@ -61,11 +61,27 @@ def test_lines_come_at_most_every_so_often(clock: Clock) -> None:
 
 def test_a_total_may_come_to_be_known_on_the_way(clock: Clock) -> None:
     lines: list[str] = []
-    with Progress("weights", 0, "bytes", lines.append) as work:
+    with Progress("weights", 0, "tensors", lines.append) as work:
+        work.reach(0, None)
         for done, total in ((100, None), (200, 400)):
             clock.now += progress.LOG_EVERY_SECONDS
             work.reach(done, total)
-    assert lines == ["weights: 100 bytes, 6.67 bytes/s", "weights: 200 of 400 bytes, 6.67 bytes/s, 30 s left"]
+    assert lines == ["weights: 100 tensors, 6.67 tensors/s", "weights: 200 of 400 tensors, 6.67 tensors/s, 30 s left"]
+
+
+def test_what_is_there_before_work_begins_tells_nothing_of_its_rate(clock: Clock) -> None:
+    lines: list[str] = []
+    with Progress("a.tar", 0, progress.BYTES, lines.append) as work:
+        clock.now += 1000
+        work.reach(80_000_000, 100_000_000)
+        for done in (83_000_000, 0, 1_500_000):  # the second: begun anew
+            clock.now += progress.LOG_EVERY_SECONDS
+            work.reach(done, 100_000_000)
+    assert lines[1:] == [
+        "a.tar: 83.0 MB of 100.0 MB, 200.0 kB/s, 1 min 25 s left",
+        "a.tar: 0 bytes of 100.0 MB, 0 bytes/s, time left unknown",
+        "a.tar: 1.5 MB of 100.0 MB, 100.0 kB/s, 16 min 25 s left",
+    ]
 
 
 def test_short_work_needs_no_line(clock: Clock) -> None:

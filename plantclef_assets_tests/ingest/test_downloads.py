@@ -1,225 +1,184 @@
-"""Downloads from a server on loopback that fails in every way that servers do."""
+"""Downloads of one file and of many from a server on loopback: whole, alone, and within their limits."""
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import time
 from pathlib import Path
 
 import pytest
 
-from plantclef_assets.ingest.downloads import DownloadError, Retries, download_file
+from plantclef_assets.ingest.downloads import Download, download_file, download_files
+from plantclef_assets.ingest.limits import DownloadError, Limits
 from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets_tests.ingest.failing_server import (
+    CHUNK,
+    CONTENT,
+    ONE_BY_ONE,
+    PARALLEL,
+    QUICK,
+    RANGES,
+    SHA256,
+    FailingServer,
+    FakeClock,
+    Fetch,
+    left_in,
+)
 from plantclef_assets_tests.tiny import materialize, tiny_settings
 
-CONTENT = bytes(range(256)) * 20_000  # 5 MB
-SHA256 = hashlib.sha256(CONTENT).hexdigest()
-CHUNK = 2**16
-QUICK = Retries(attempts=3, first_wait=0.01)
 
-
-@dataclass
-class Faults:
-    """What the server does wrong, and what it was asked."""
-
-    break_after: list[int] = field(default_factory=list)
-    """After so many bytes of each of the first answers the connection is closed."""
-    refuse: list[int] = field(default_factory=list)
-    """Status codes of the first answers."""
-    retry_after: str | None = None
-    ranges: bool = True
-    etag: str | None = '"one"'
-    length: bool = True
-    requests: list[str | None] = field(default_factory=list)
-    """The Range header of each request."""
-    sent: int = 0
-
-
-@pytest.fixture
-def faults() -> Faults:
-    return Faults()
-
-
-@pytest.fixture
-def url(faults: Faults) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            asked = self.headers.get("Range")
-            faults.requests.append(asked)
-            if faults.refuse:
-                self.send_response(faults.refuse.pop(0))
-                if faults.retry_after:
-                    self.send_header("Retry-After", faults.retry_after)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            current = self.headers.get("If-Range") in (None, faults.etag)
-            start = int(asked.removeprefix("bytes=").split("-")[0]) if asked and faults.ranges and current else 0
-            self.send_response(206 if start else 200)
-            if start:
-                self.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
-            if faults.etag:
-                self.send_header("ETag", faults.etag)
-            if faults.length:
-                self.send_header("Content-Length", str(len(CONTENT) - start))
-            else:
-                self.send_header("Connection", "close")
-            self.end_headers()
-            body = CONTENT[start:]
-            if faults.break_after:
-                body = body[: faults.break_after.pop(0)]
-                self.close_connection = True
-            faults.sent += len(body)
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/weights.bin"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_a_file_arrives_whole_and_nothing_else_is_left(url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("limits", [ONE_BY_ONE, PARALLEL, Limits()], ids=["one by one", "parallel", "in one chunk"])
+def test_a_file_arrives_whole_and_nothing_else_is_left(
+    limits: Limits, server: FailingServer, fetch: Fetch, tmp_path: Path
+) -> None:
     seen: list[tuple[int, int | None]] = []
-    target = download_file(
-        url, tmp_path / "w.bin", sha256=SHA256, progress=lambda done, all_: seen.append((done, all_))
+    assert fetch(limits, sha256=SHA256, progress=lambda done, total: seen.append((done, total))) == CONTENT
+    assert left_in(tmp_path) == ["w.bin"]
+    assert (seen[0], seen[-1]) == ((0, len(CONTENT)), (len(CONTENT), len(CONTENT)))
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert server.sent == len(CONTENT), "no byte was fetched twice"
+    assert sorted(map(str, server.requests)) == sorted(RANGES if limits.chunk_bytes == CHUNK else ["bytes=0-16777215"])
+
+
+def test_no_more_connections_are_open_than_are_allowed(server: FailingServer, fetch: Fetch) -> None:
+    server.stall_at = 1
+
+    def let_go_once_three_are_open() -> None:
+        while server.open_at_once < 3 and not server.go_on.wait(0.01):
+            pass
+        server.go_on.wait(0.1)  # for a fourth, if there were one
+        server.go_on.set()
+
+    threading.Thread(target=let_go_once_three_are_open, daemon=True).start()
+    assert fetch(Limits(connections=3, chunk_bytes=CHUNK)) == CONTENT
+    assert server.open_at_once == 3
+
+
+def test_a_file_that_is_there_is_not_fetched_again(server: FailingServer, fetch: Fetch) -> None:
+    fetch(Limits(), sha256=SHA256)
+    fetch(Limits(), sha256=SHA256, md5=hashlib.md5(CONTENT).hexdigest())
+    assert len(server.requests) == 1
+
+
+def test_an_empty_file_arrives(server: FailingServer, fetch: Fetch) -> None:
+    server.files["/w.bin"] = b""
+    assert fetch() == b""
+
+
+@pytest.mark.parametrize("checksum", [{"sha256": "0" * 64}, {"md5": "0" * 32}], ids=["sha256", "md5"])
+def test_another_file_than_was_meant_is_refused_and_not_kept(
+    checksum: dict[str, str], fetch: Fetch, tmp_path: Path
+) -> None:
+    with pytest.raises(DownloadError, match=r"has (sha256|md5) [0-9a-f]+, not 0000"):
+        fetch(**checksum)
+    assert left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+def test_bytes_a_second_are_kept_over_all_connections(connections: int, fetch: Fetch) -> None:
+    clock = FakeClock()
+    assert fetch(allowance=clock.allowance(Limits(connections, 100_000, CHUNK))) == CONTENT
+    least = len(CONTENT) / 100_000 - 1  # the bucket starts with the bytes of one second
+    # Waits at the same time put this clock forward one after another, so with several it may be later, never earlier.
+    assert clock.time - 1000 == pytest.approx(least) if connections == 1 else clock.time - 1000 > least * 0.999
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_file_that_is_larger_than_allowed_is_not_begun(
+    ranges: bool, server: FailingServer, fetch: Fetch, tmp_path: Path
+) -> None:
+    server.ranges = ranges
+    with pytest.raises(DownloadError, match="its 3,300,000 bytes would be more than the 3,000,000 that are allowed"):
+        fetch(Limits(max_bytes=3_000_000))
+    assert "w.bin.incomplete" not in left_in(tmp_path)
+
+
+def test_a_file_of_unknown_length_ends_where_the_limit_does(
+    server: FailingServer, fetch: Fetch, tmp_path: Path
+) -> None:
+    server.ranges = server.length = False
+    with pytest.raises(DownloadError, match="more than the 1,000,000 that are allowed"):
+        fetch(Limits(max_bytes=1_000_000))
+    assert "w.bin.incomplete" not in left_in(tmp_path)
+
+
+def test_a_disk_without_room_is_told_before_it_is_full(
+    server: FailingServer, fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 1_000_000}))
+    with pytest.raises(DownloadError, match=r"has 3,300,000 bytes, but the disk of .* has room for 1,000,000"):
+        fetch()
+    assert "w.bin.incomplete" not in left_in(tmp_path)
+
+
+def test_a_disk_that_fills_up_on_the_way_is_one_clear_sentence(fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.pwrite", full)
+    with pytest.raises(DownloadError, match=r"the disk of .* is full; 0 bytes are kept"):
+        fetch(PARALLEL)
+
+
+def test_a_second_download_of_the_same_file_waits_for_the_first(server: FailingServer, tmp_path: Path) -> None:
+    server.stall_at = CHUNK
+    said: list[str] = []
+    results: list[bytes] = []
+
+    def fetch() -> None:
+        target = download_file(f"{server.root}w.bin", tmp_path / "w.bin", limits=PARALLEL, log=said.append)
+        results.append(target.read_bytes())
+
+    threads = [threading.Thread(target=fetch) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 20
+    while not said and time.monotonic() < deadline:
+        time.sleep(0.01)
+    server.go_on.set()
+    for thread in threads:
+        thread.join()
+    assert said == ["w.bin is being downloaded by another process, which is waited for"]
+    assert results == [CONTENT, CONTENT]
+    assert server.sent == len(CONTENT)
+
+
+def test_of_many_files_one_that_fails_keeps_none_of_the_others(server: FailingServer, tmp_path: Path) -> None:
+    server.files |= {f"/{n}.bin": CONTENT[: n * 100_000] for n in range(9)}
+    names = ["0.bin", "1.bin", "missing.bin", *(f"{n}.bin" for n in range(2, 9))]
+    downloads = [Download(f"{server.root}{name}", tmp_path / name) for name in names]
+    seen: list[tuple[int, int | None]] = []
+    failed = download_files(
+        downloads, limits=PARALLEL, retries=QUICK, progress=lambda done, total: seen.append((done, total))
     )
-    assert target.read_bytes() == CONTENT
-    assert [path.name for path in tmp_path.iterdir()] == ["w.bin"]
-    assert seen[-1] == (len(CONTENT), len(CONTENT))
+    assert [one.target.name for one in failed] == ["missing.bin"]
+    assert all((tmp_path / f"{n}.bin").read_bytes() == CONTENT[: n * 100_000] for n in range(9))
+    assert seen[-1] == (3_600_000, 3_600_000)
+    assert server.open_at_once <= 4
 
 
-def test_a_file_that_is_there_is_not_fetched_again(url: str, faults: Faults, tmp_path: Path) -> None:
-    download_file(url, tmp_path / "w.bin", sha256=SHA256)
-    download_file(url, tmp_path / "w.bin", sha256=SHA256)
-    assert len(faults.requests) == 1
+def test_many_files_share_what_is_allowed(server: FailingServer, tmp_path: Path) -> None:
+    server.files |= {f"/{n}.bin": bytes(100_000) for n in range(5)}
+    downloads = [Download(f"{server.root}{n}.bin", tmp_path / f"{n}.bin") for n in range(5)]
+    failed = download_files(downloads, limits=Limits(max_bytes=350_000), retries=QUICK)
+    assert len(failed) == 2
+    assert sum(path.stat().st_size for path in tmp_path.glob("*.bin")) == 300_000
 
 
-def test_a_broken_connection_is_continued_where_it_broke(url: str, faults: Faults, tmp_path: Path) -> None:
-    faults.break_after = [16 * CHUNK, 32 * CHUNK]
-    assert download_file(url, tmp_path / "w.bin", sha256=SHA256, retries=QUICK).read_bytes() == CONTENT
-    assert faults.requests == [None, f"bytes={16 * CHUNK}-", f"bytes={48 * CHUNK}-"]
-    assert faults.sent == len(CONTENT), "no byte was fetched twice"
-
-
-def test_a_later_call_continues_what_an_earlier_one_gave_up(url: str, faults: Faults, tmp_path: Path) -> None:
-    faults.break_after, faults.refuse = [16 * CHUNK], []
-    with pytest.raises(DownloadError, match="1,048,576 bytes are kept"):
-        faults_after_first(faults, url, tmp_path / "w.bin")
-    assert not (tmp_path / "w.bin").exists()
-    faults.refuse = []
-    assert download_file(url, tmp_path / "w.bin", retries=QUICK).read_bytes() == CONTENT
-    assert faults.requests[-1] == f"bytes={16 * CHUNK}-"
-
-
-def faults_after_first(faults: Faults, url: str, target: Path) -> None:
-    """Download with a server that breaks off once and then answers 503 only."""
-
-    def then_refuse(done: int, total: int | None) -> None:
-        faults.refuse = [503] * 10
-
-    download_file(url, target, retries=QUICK, progress=then_refuse)
-
-
-@pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_busy_server_is_asked_again(url: str, faults: Faults, tmp_path: Path, status: int) -> None:
-    faults.refuse = [status, status]
-    assert download_file(url, tmp_path / "w.bin", retries=QUICK).read_bytes() == CONTENT
-
-
-def test_the_wait_that_a_server_asks_for_is_kept(
-    url: str, faults: Faults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waits: list[float] = []
-    monkeypatch.setattr("plantclef_assets.ingest.downloads.time.sleep", waits.append)
-    faults.refuse, faults.retry_after = [429], "7"
-    download_file(url, tmp_path / "w.bin", retries=QUICK)
-    assert waits == [7.0]
-
-
-def test_a_server_that_stays_busy_is_given_up_clearly(url: str, faults: Faults, tmp_path: Path) -> None:
-    faults.refuse = [503] * 10
-    with pytest.raises(DownloadError, match=r"the server answers 503 \(3 tries"):
-        download_file(url, tmp_path / "w.bin", retries=QUICK)
-    assert len(faults.requests) == 3
-
-
-def test_a_missing_file_is_not_asked_for_again(url: str, faults: Faults, tmp_path: Path) -> None:
-    faults.refuse = [404]
-    with pytest.raises(DownloadError, match="the server answers 404"):
-        download_file(url, tmp_path / "w.bin", retries=QUICK)
-    assert len(faults.requests) == 1
-
-
-Break = Callable[[Faults], None]
-
-
-@pytest.mark.parametrize(
-    ("change", "again"),
-    [
-        (lambda faults: setattr(faults, "ranges", False), f"bytes={16 * CHUNK}-"),
-        (lambda faults: setattr(faults, "etag", '"two"'), f"bytes={16 * CHUNK}-"),
-        (lambda faults: setattr(faults, "etag", None), f"bytes={16 * CHUNK}-"),
-    ],
-    ids=["the server ignores ranges", "the file has changed", "the file lost its version"],
-)
-def test_what_cannot_be_continued_is_begun_anew(
-    url: str, faults: Faults, tmp_path: Path, change: Break, again: str
-) -> None:
-    faults.break_after = [16 * CHUNK]
-    changed = threading.Event()
-
-    def once(done: int, total: int | None) -> None:
-        if not changed.is_set():
-            changed.set()
-            change(faults)
-
-    assert download_file(url, tmp_path / "w.bin", retries=QUICK, progress=once).read_bytes() == CONTENT
-    assert faults.requests == [None, again]
-
-
-def test_a_weak_version_is_never_continued(url: str, faults: Faults, tmp_path: Path) -> None:
-    faults.etag, faults.break_after = 'W/"one"', [16 * CHUNK]
-    assert download_file(url, tmp_path / "w.bin", retries=QUICK).read_bytes() == CONTENT
-    assert faults.requests == [None, None]
-
-
-def test_a_file_of_unknown_length_arrives(url: str, faults: Faults, tmp_path: Path) -> None:
-    faults.length = False
-    assert download_file(url, tmp_path / "w.bin", sha256=SHA256).read_bytes() == CONTENT
-
-
-def test_another_file_than_was_meant_is_refused_and_not_kept(url: str, tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match=f"has sha256 {SHA256}, not 0000"):
-        download_file(url, tmp_path / "w.bin", sha256="0" * 64)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_weights_come_from_an_address_once(
-    url: str, faults: Faults, tmp_path: Path, tiny_survey: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_weights_come_from_an_address_once(server: FailingServer, tmp_path: Path, tiny_survey: Path) -> None:
     content = (tiny_survey / "weights.safetensors").read_bytes()
-    monkeypatch.setitem(globals(), "CONTENT", content)
-    address = f"{url.removesuffix('.bin')}.safetensors#sha256={hashlib.sha256(content).hexdigest()}"
-    settings = tiny_settings(tiny_survey, tmp_path / "lake", base_weights=address)
+    server.files["/weights.safetensors"] = content
+    address = f"{server.root}weights.safetensors#sha256={hashlib.sha256(content).hexdigest()}"
+    settings = tiny_settings(
+        tiny_survey, tmp_path / "lake", base_weights=address, download={"connections": 2, "chunk_bytes": "64KiB"}
+    )
     assert materialize(settings, "base_backbone").success
     record = Lake(settings.lake).record(Artifact("base_backbone", suffix="safetensors"))
     assert record is not None
     assert record.figures["source"] == address
     assert record.figures["weights_sha256"] == hashlib.sha256(content).hexdigest()
+    assert server.sent == len(content)
+    assert server.requests[0] == "bytes=0-65535", "the settings of downloads are those of weights too"
     Lake(settings.lake).path(Artifact("base_backbone", suffix="safetensors")).unlink()
+    server.forget()
     assert materialize(settings, "base_backbone").success
-    assert len(faults.requests) == 1
-
-
-def test_no_server_at_all_is_one_clear_sentence(tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match="could not be downloaded: the connection failed"):
-        download_file("http://127.0.0.1:9/nothing", tmp_path / "w.bin", retries=QUICK)
+    assert server.requests == []

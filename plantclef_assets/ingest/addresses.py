@@ -1,0 +1,121 @@
+"""Where many downloads come from: addresses, lists of them in a file, and directories of a server.
+
+What belongs here: from what a person names to one `Download` a file. What does not: fetching them (`downloads.py`).
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit
+
+import requests
+
+from plantclef_assets.ingest.downloads import Download
+from plantclef_assets.ingest.limits import DownloadError
+
+_DIGITS = {"sha256": 64, "md5": 32}
+
+
+def read_addresses(path: Path) -> list[str]:
+    """Read a list of addresses, one a line; empty lines and those that begin with `#` are left out.
+
+    Raises:
+        DownloadError: the file cannot be read as text.
+    """
+    try:
+        lines = (line.strip() for line in path.read_text("utf-8-sig").splitlines())
+        return [line for line in lines if line and not line.startswith("#")]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DownloadError(f"the list of addresses {path} cannot be read: {error}") from error
+
+
+def plan_downloads(addresses: Iterable[str], folder: Path, pattern: str = "*") -> list[Download]:
+    """Say which file each address becomes; one that ends with `/` stands for all files of that directory.
+
+    Args:
+        addresses: http(s) addresses, where known with `#sha256=…` or `#md5=…` behind.
+        folder: where all files go, under the last part of their addresses.
+        pattern: shell pattern that the names of a directory's files have to match.
+
+    Raises:
+        DownloadError: an address is none, a checksum is none, a directory cannot be listed, or two files have one name.
+    """
+    downloads: list[Download] = []
+    for address in addresses:
+        url, _, fragment = address.partition("#")
+        if not re.match(r"https?://[^/]+", url):
+            raise DownloadError(f"'{address}' is no http or https address")
+        if urlsplit(url).path.endswith("/") and not urlsplit(url).query:
+            listed = [one for one in list_directory(url) if fnmatchcase(file_name(one), pattern)]
+            if not listed:
+                raise DownloadError(f"{url} lists no file whose name matches '{pattern}'")
+            downloads += [Download(one, folder / file_name(one)) for one in listed]
+        else:
+            downloads.append(Download(url, folder / file_name(url), **_checksum(fragment, address)))
+    times = Counter(one.target for one in downloads)
+    for target, count in times.items():
+        if count > 1:
+            raise DownloadError(f"{count} of the addresses are to be written to {target}; use several folders")
+    return downloads
+
+
+def file_name(url: str) -> str:
+    """Give the name of the file at an address.
+
+    Raises:
+        DownloadError: the address ends with nothing that could be the name of a file.
+    """
+    name = unquote(urlsplit(url).path.rpartition("/")[2])
+    if not name or name.startswith(".") or re.search(r"[/\\\x00-\x1f]", name):
+        raise DownloadError(f"{url} does not end with the name of a file")
+    return name
+
+
+def list_directory(url: str) -> list[str]:
+    """Give the addresses of the files right in a directory of a server, in the order of its page.
+
+    Links that lead elsewhere, up, into folders or to another order of the same page do not count.
+
+    Raises:
+        DownloadError: the server does not answer with a page of links.
+    """
+    try:
+        response = requests.get(url, timeout=60)
+    except requests.RequestException as error:
+        raise DownloadError(f"{url} could not be listed: {type(error).__name__}") from error
+    if response.status_code != 200:
+        raise DownloadError(f"{url} could not be listed: the server answers {response.status_code}")
+    return list(dict.fromkeys(_files_below(response.url, response.text)))
+
+
+def _files_below(base: str, page: str) -> Iterator[str]:
+    parser = _Links()
+    parser.feed(page)
+    for link in parser.links:
+        address = urljoin(base, link)
+        name = address.removeprefix(base)
+        if name != address and re.fullmatch(r"[^/?#.][^/?#]*", name):
+            yield address
+
+
+class _Links(HTMLParser):
+    """Collects where the links of a page lead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.links += [value for name, value in attrs if tag == "a" and name == "href" and value]
+
+
+def _checksum(fragment: str, address: str) -> dict[str, str]:
+    algorithm, _, digest = fragment.partition("=")
+    if not fragment:
+        return {}
+    if not re.fullmatch(rf"[0-9a-fA-F]{{{_DIGITS.get(algorithm, 0)}}}", digest) or algorithm not in _DIGITS:
+        raise DownloadError(f"'{address}' ends with no checksum; it is '#sha256=' and 64 digits, or '#md5=' and 32")
+    return {algorithm: digest}

@@ -1,0 +1,182 @@
+"""An inbox: a place that others put files into, looked at now and then, and what has been delivered there for good.
+
+What belongs here: which files are complete and new. What does not: taking them, and how often is looked. A file is
+complete when two looks that are far enough apart found it the same and, if it is a photograph, it decodes to its end.
+It is new when nothing like it has been taken. What a look has found goes into the next one as plain data.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from plantclef_assets.ingest.archives import SUFFIXES
+from plantclef_assets.vision.decoding import EMPTY, TRUNCATED, UndecodableImage, decode_image
+
+_TEMPORARY = (".part", ".partial", ".filepart", ".tmp", ".temp", ".incomplete", ".crdownload", ".download", "~")
+"""How names end while browsers, copying programs and this platform's downloads still write."""
+_BLOCK_BYTES = 2**20
+_UNFINISHED = (EMPTY, TRUNCATED)
+"""Why a photograph is waited for; any other fault is the quarantine's."""
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What a listing says of a file: its size in bytes, and when it was last changed, in ns since 1970."""
+
+    size: int
+    modified: int
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """What is known of a file since it has looked as it does.
+
+    Attributes:
+        stamp: how it looks.
+        since: when it was first seen so, in s since 1970.
+        digest: blake2b of its bytes, 32 hexadecimal digits; None before they were read.
+        fault: why it is not complete, though it no longer changes; None where nothing is known against it.
+    """
+
+    stamp: Stamp
+    since: float
+    digest: str | None = None
+    fault: str | None = None
+
+
+@dataclass(frozen=True, order=True)
+class Delivery:
+    """A file that is complete: its name below the inbox, its size in bytes, the blake2b of its bytes."""
+
+    name: str
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look into an inbox has found.
+
+    Attributes:
+        ready: files that are complete and new, by name.
+        repeated: files that are complete, but are like one that was taken or is ready, with the name of that.
+        faulty: files that no longer change, but are not complete, and why.
+        sightings: what the next look has to know.
+    """
+
+    ready: tuple[Delivery, ...]
+    repeated: Mapping[str, str]
+    faulty: Mapping[str, str]
+    sightings: Mapping[str, Sighting]
+
+
+def list_inbox(folder: Path) -> dict[str, Stamp]:
+    """Give all files below a folder, by their path in it; hidden and temporary names are left out.
+
+    Raises:
+        OSError: the folder cannot be listed.
+    """
+    stamps: dict[str, Stamp] = {}
+    folder.stat()  # os.walk would keep silent
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for path in (Path(parent, name) for name in names if not _is_temporary(name)):
+            try:
+                status = path.stat()
+            except OSError:  # gone since it was listed, or not to be read by anybody
+                continue
+            stamps[path.relative_to(folder).as_posix()] = Stamp(status.st_size, status.st_mtime_ns)
+    return dict(sorted(stamps.items()))
+
+
+def judge_inbox(
+    stamps: Mapping[str, Stamp],
+    last: Mapping[str, Sighting],
+    taken: Collection[Delivery],
+    open_file: Callable[[str], BinaryIO],
+    *,
+    now: float,
+    settle_seconds: float,
+) -> Look:
+    """Say which files of an inbox are complete and new.
+
+    Args:
+        stamps: what is there now.
+        last: the sightings of the look before; empty at first.
+        taken: what was taken before. A file with the name and the size of one is not read at all.
+        open_file: opens a file by its name; asked once for each state of a file that has settled.
+        now: s since 1970.
+        settle_seconds: for how long a file has to look the same.
+    """
+    sizes = {(one.name, one.size): one.name for one in taken}
+    digests = {one.digest: one.name for one in sorted(taken, reverse=True)}
+    ready: list[Delivery] = []
+    repeated: dict[str, str] = {}
+    sightings: dict[str, Sighting] = {}
+    for name, stamp in sorted(stamps.items()):
+        before = last.get(name)
+        sighting = before if before and before.stamp == stamp and before.since <= now else Sighting(stamp, now)
+        if (name, stamp.size) in sizes:
+            repeated[name] = name
+        elif sighting is before and now - sighting.since >= settle_seconds:
+            sighting = sighting if sighting.digest or sighting.fault else _examine(name, sighting, open_file)
+            if sighting.digest in digests:
+                repeated[name] = digests[sighting.digest]
+            elif sighting.digest:
+                ready.append(Delivery(name, stamp.size, sighting.digest))
+                digests[sighting.digest] = name
+        sightings[name] = sighting
+    faulty = {name: sighting.fault for name, sighting in sightings.items() if sighting.fault}
+    return Look(tuple(ready), repeated, faulty, sightings)
+
+
+def dump_sightings(sightings: Mapping[str, Sighting]) -> str:
+    """Write sightings as a line of JSON."""
+    return json.dumps({name: asdict(sighting) for name, sighting in sightings.items()}, sort_keys=True)
+
+
+def load_sightings(line: str | None) -> dict[str, Sighting]:
+    """Read sightings from a line of JSON; none where there is no line.
+
+    Raises:
+        ValueError, TypeError, KeyError: the line is of something else.
+    """
+    found = json.loads(line) if line else {}
+    return {name: Sighting(**(sighting | {"stamp": Stamp(**sighting["stamp"])})) for name, sighting in found.items()}
+
+
+def _is_temporary(name: str) -> bool:
+    return name.startswith((".", "~")) or name.lower().endswith(_TEMPORARY) or ".incomplete." in name
+
+
+def _examine(name: str, sighting: Sighting, open_file: Callable[[str], BinaryIO]) -> Sighting:
+    """Read a file that no longer changes; one that cannot be read now, or has changed after all, is seen anew later."""
+    try:
+        with open_file(name) as stream:
+            digest, size = _digest(stream)
+            stream.seek(0)
+            content = stream.read() if PurePosixPath(name).suffix.lower() in SUFFIXES else None
+    except OSError:
+        return sighting
+    if size != sighting.stamp.size:
+        return sighting
+    try:
+        if content is not None:
+            decode_image(content)
+    except UndecodableImage as error:
+        if error.reason in _UNFINISHED:
+            return replace(sighting, fault=str(error))
+    return replace(sighting, digest=digest)
+
+
+def _digest(stream: BinaryIO) -> tuple[str, int]:
+    """Give the blake2b and the number of bytes of what may be larger than memory."""
+    digest, size = hashlib.blake2b(digest_size=16), 0
+    while block := stream.read(_BLOCK_BYTES):
+        digest.update(block)
+        size += len(block)
+    return digest.hexdigest(), size
