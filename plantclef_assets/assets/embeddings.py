@@ -61,13 +61,12 @@ def _photograph_embeddings(
     ) -> MaterializeResult:
         from plantclef_assets.vision.shards import EmbeddedPhotographs
 
+        lineage = Lineage(lake.lake, recipes)
         features = partial(EmbeddedPhotographs, lake.lake, spec=TABLES[name])
         if engine.opens_models:
-            run = _in_workers(lake.lake, engine, backbone, settings, features)
-        else:
-            pictures = _rows(lake.lake)
-            run = _on_accelerator(context, lake.lake, accelerator, backbone, "resized_images", pictures, features)
-        return materialize(context, Lineage(lake.lake, recipes), run)
+            return materialize(context, lineage, _in_workers(lake.lake, engine, backbone, settings, features))
+        here = _on_accelerator(context, lake.lake, accelerator, backbone, "resized_images", _rows(lake.lake), features)
+        return materialize(context, lineage, here)
 
     return photograph_embeddings
 
@@ -94,6 +93,7 @@ def _tile_embeddings(
     ) -> MaterializeResult:
         from plantclef_assets.vision.shards import EmbeddedTiles
 
+        lineage = Lineage(lake.lake, recipes)
         features = partial(
             EmbeddedTiles,
             lake.lake,
@@ -103,11 +103,10 @@ def _tile_embeddings(
             max_pixels=settings.max_pixels,
         )
         if engine.opens_models:
-            run = _in_workers(lake.lake, engine, backbone, settings, features)
-        else:
-            pictures = _tiles(lake.lake, tilings)
-            run = _on_accelerator(context, lake.lake, accelerator, backbone, "plot_images", pictures, features)
-        return materialize(context, Lineage(lake.lake, recipes), run)
+            return materialize(context, lineage, _in_workers(lake.lake, engine, backbone, settings, features))
+        tiles = _tiles(lake.lake, tilings)
+        here = _on_accelerator(context, lake.lake, accelerator, backbone, "plot_images", tiles, features)
+        return materialize(context, lineage, here)
 
     return tile_embeddings
 

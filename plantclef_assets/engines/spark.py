@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -59,9 +60,6 @@ def run_shards_on_spark(make: MakeShard, shards: Sequence[Shard], session: "Spar
     except Exception as error:
         for shard in waiting.values():
             yield Outcome(shard, 0.0, SparkJobError(f"Spark gave up, and it was not made: {_reason(error)}"))
-    except BaseException:  # the run is interrupted, so that its tasks may not go on
-        session.interruptAll()
-        raise
 
 
 class TaskShare(NamedTuple):
@@ -122,14 +120,19 @@ class _Appended:
 
 
 def _endings(make: MakeShard, shards: Sequence[Shard], session: "SparkSession") -> Iterator[_Ending]:
-    # Spark Connect streams results; a classic session gives them all at the end, but accumulators task by task.
+    """Run the job and tell how its shards ended.
+
+    Spark Connect streams results; a classic session has them all at the end, but accumulators task by task.
+    """
     if getattr(session, "sparkContext", None) is None:
-        for row in _frame(_Task(make, shards, _tell_nobody), session).toLocalIterator():
-            yield _Ending(row.place, row.seconds, row.error)
+        frame = _frame(_Task(make, shards, _tell_nobody), session)
+        with _no_longer_than_here(session):
+            for row in frame.toLocalIterator():
+                yield _Ending(row.place, row.seconds, row.error)
         return
     told = session.sparkContext.accumulator([], _Appended())  # pyright: ignore[reportArgumentType] (it is one by shape)
     frame = _frame(_Task(make, shards, told.add), session)
-    with ThreadPoolExecutor(1, thread_name_prefix="spark-job") as pool:
+    with ThreadPoolExecutor(1, thread_name_prefix="spark-job") as pool, _no_longer_than_here(session):
         job, given = pool.submit(frame.collect), 0
         while True:
             ended = job.done()  # asked first: what it told by then is all there is
@@ -140,6 +143,18 @@ def _endings(make: MakeShard, shards: Sequence[Shard], session: "SparkSession") 
                 job.result()
                 return
             wait([job], timeout=_LOOK_EVERY_SECONDS)
+
+
+@contextmanager
+def _no_longer_than_here(session: "SparkSession") -> Iterator[None]:
+    """End the session's jobs where the block is left by an interruption: the tasks of a run end with it."""
+    try:
+        yield
+    except Exception:
+        raise  # Spark's own, of a job that has ended
+    except BaseException:
+        session.interruptAll()
+        raise
 
 
 def _frame(task: _Task, session: "SparkSession") -> "DataFrame":

@@ -26,9 +26,7 @@ def resolve_device(name: str = "auto") -> torch.device:
         raise ValueError(f"unknown device {name!r}: say one of {', '.join(DEVICES)}")
     if numbered:
         if int(number) >= torch.cuda.device_count():
-            raise ValueError(
-                f"device {name!r} is not available here; GPUs that torch finds: {torch.cuda.device_count()}"
-            )
+            raise ValueError(f"device {name!r} is not available; torch finds {torch.cuda.device_count()} GPUs here")
         return torch.device(name)
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":

@@ -1,0 +1,158 @@
+"""A real Spark cluster on loopback, of pyspark's own classes: a standalone master, workers, a Spark Connect server.
+
+Every process dies with the one that started it, however that ends, and a worker takes its executors with it.
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import plantclef_assets
+
+QUICK = {
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.executor.memory": "512m",
+    "spark.log.level": "ERROR",
+}
+"""Spark's own settings for short work on a small machine."""
+_PR_SET_PDEATHSIG = 1
+_START_SECONDS = 180
+
+
+def free_port() -> int:
+    """Find a port of loopback that nobody listens at."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def processes_of_session(leader: int) -> list[int]:
+    """Give the processes of a session (setsid) that are more than an entry nobody has asked for yet."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, session = stat.read_text().rpartition(")")[2].split()[:4]
+        except OSError:  # it has just gone
+            continue
+        if int(session) == leader and state != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def kill_session(leader: int) -> None:
+    """Kill a process and all it has started, as a machine that fails does."""
+    for process in processes_of_session(leader):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+
+
+class Cluster:
+    """A standalone master with workers of one core each; use as a context manager.
+
+    Attributes:
+        master: its address.
+        workers: the processes of its workers.
+    """
+
+    def __init__(self, folder: Path, workers: int = 2) -> None:
+        self._folder, self._count = folder, workers
+        self._others: list[subprocess.Popen[bytes]] = []
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self.master = f"spark://127.0.0.1:{free_port()}"
+
+    def __enter__(self) -> Self:
+        try:
+            arguments = ["--host", "127.0.0.1", "--port", self.master.rpartition(":")[2], "--webui-port", "0"]
+            master = "org.apache.spark.deploy.master.Master"
+            self._others.append(self._start("master", "spark-class", master, *arguments))
+            self._wait_for("master", "New state: ALIVE")
+            for _ in range(self._count):
+                self.start_worker()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start_worker(self) -> None:
+        """Start one more worker and wait until the master knows it."""
+        name = f"worker{len(self.workers)}"
+        arguments = ["--host", "127.0.0.1", "--cores", "1", "--memory", "1g", "--webui-port", "0"]
+        arguments += ["--work-dir", str(self._folder / name), self.master]
+        self.workers.append(self._start(name, "spark-class", "org.apache.spark.deploy.worker.Worker", *arguments))
+        self._wait_for(name, "Successfully registered with master")
+
+    @contextmanager
+    def connect_server(self) -> Iterator[str]:
+        """Run a Spark Connect server on this cluster; gives its address."""
+        port = free_port()
+        config = QUICK | {
+            "spark.master": self.master,
+            "spark.driver.host": "127.0.0.1",
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.connect.grpc.binding.address": "127.0.0.1",
+            "spark.connect.grpc.binding.port": str(port),
+            "spark.ui.enabled": "false",
+            "spark.log.level": "INFO",
+        }
+        options = [word for name, value in config.items() for word in ("--conf", f"{name}={value}")]
+        server = "org.apache.spark.sql.connect.service.SparkConnectServer"
+        process = self._start("connect", "spark-submit", "--class", server, *options)
+        try:
+            self._wait_for("connect", "Spark Connect server started")
+            yield f"sc://127.0.0.1:{port}"
+        finally:
+            kill_session(process.pid)
+            process.wait()
+
+    def stop(self) -> None:
+        """Kill all of it."""
+        for process in (*self.workers, *self._others):
+            kill_session(process.pid)
+            process.wait()
+
+    def _start(self, name: str, script: str, *arguments: str) -> subprocess.Popen[bytes]:
+        import pyspark
+
+        package = str(Path(plantclef_assets.__file__).parents[1])
+        variables = {
+            "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")])),
+            "PYSPARK_PYTHON": sys.executable,
+            "SPARK_LOCAL_IP": "127.0.0.1",
+            "SPARK_DAEMON_MEMORY": "256m",
+        }
+        with (self._folder / f"{name}.log").open("wb") as log:
+            return subprocess.Popen(
+                [str(Path(pyspark.__file__).parent / "bin" / script), *arguments],
+                env=os.environ | variables,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+
+    def _wait_for(self, name: str, line: str) -> None:
+        log, end = self._folder / f"{name}.log", time.monotonic() + _START_SECONDS
+        while line not in log.read_text(errors="replace"):
+            assert time.monotonic() < end, f"{name} did not start:\n{log.read_text(errors='replace')[-3000:]}"
+            time.sleep(0.2)
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to kill this process when the one that started it is gone (prctl(2))."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
