@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _COLUMNS = pa.schema([("place", pa.int64()), ("seconds", pa.float64()), ("error", pa.binary())])
 _SPARK_COLUMNS = "place long, seconds double, error binary"
 _LOOK_EVERY_SECONDS = 0.2
+_ABORTED = "Job aborted"
 
 
 class SparkJobError(RuntimeError):
@@ -168,5 +169,6 @@ def _tell_nobody(endings: list[_Ending]) -> None:
 
 def _reason(error: Exception) -> str:
     """Find the line that says why in what Spark says, which may be hundreds of lines of Java."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return next((line for line in lines if "Job aborted" in line), lines[0] if lines else type(error).__name__)
+    lines = [line.strip(" :") for line in str(error).splitlines() if line.strip(" :")] or [type(error).__name__]
+    aborted = next((line for line in lines if _ABORTED in line), lines[0])
+    return aborted[max(0, aborted.find(_ABORTED)) :]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from plantclef_assets_tests.engines.spark_cluster import QUICK, Cluster
+from plantclef_assets_tests.engines.spark_cluster import Cluster, open_session
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -23,22 +23,7 @@ def java() -> None:
 @pytest.fixture(scope="module")
 def local_session(java: None) -> "Iterator[SparkSession]":
     """A session with two cores of this machine."""
-    yield from _session("local[2]", {})
-
-
-@pytest.fixture(scope="module")
-def executors_session(java: None, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[SparkSession]":
-    """A session with two executors, which are processes of their own and have a GPU each, as far as Spark knows."""
-    discovery = tmp_path_factory.mktemp("gpus") / "discover.sh"
-    discovery.write_text("""#!/bin/sh\necho '{"name": "gpu", "addresses": ["0", "1"]}'\n""")
-    discovery.chmod(0o755)
-    gpus = {
-        "spark.worker.resource.gpu.amount": "2",
-        "spark.worker.resource.gpu.discoveryScript": str(discovery),
-        "spark.executor.resource.gpu.amount": "1",
-        "spark.task.resource.gpu.amount": "1",
-    }
-    yield from _session("local-cluster[2,1,1024]", gpus)
+    yield from open_session("local[2]", {})
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +31,3 @@ def cluster(java: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cl
     """A standalone master with two workers."""
     with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
         yield cluster
-
-
-def _session(master: str, config: dict[str, str]) -> "Iterator[SparkSession]":
-    from plantclef_assets.resources import SparkEngine
-
-    session = SparkEngine(master=master, remote=None, config=QUICK | config).open().spark_session
-    yield session
-    session.stop()

@@ -1,6 +1,7 @@
 """A real Spark cluster on loopback, of pyspark's own classes: a standalone master, workers, a Spark Connect server.
 
 Every process dies with the one that started it, however that ends, and a worker takes its executors with it.
+Sessions of the test process are opened here too.
 """
 
 import ctypes
@@ -14,9 +15,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import plantclef_assets
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 QUICK = {
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
@@ -54,6 +58,15 @@ def kill_session(leader: int) -> None:
     for process in processes_of_session(leader):
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
+
+
+def open_session(master: str, config: dict[str, str]) -> "Iterator[SparkSession]":
+    """Give a session and stop it; there is one in a process at a time."""
+    from plantclef_assets.resources import SparkEngine
+
+    session = SparkEngine(master=master, remote=None, config=QUICK | config).open().spark_session
+    yield session
+    session.stop()
 
 
 class Cluster:

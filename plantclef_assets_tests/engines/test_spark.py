@@ -1,4 +1,4 @@
-"""The Spark engine in sessions of this machine: one bad shard harms no other, and a lost worker loses none."""
+"""The Spark engine in a session of this machine: one bad shard harms no other, and what is begun ends with the run."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from plantclef_assets.engines.spark import SparkJobError, run_shards_on_spark, task_share
-from plantclef_assets.engines.spark_models import device_of
 from plantclef_assets.settings import Settings
-from plantclef_assets_tests.engines.makers import FailingAt, KilledOnce, TellProcess, TellShare, shards_of
+from plantclef_assets_tests.engines.makers import FailingAt, TellProcess, shards_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -75,38 +74,6 @@ def test_where_spark_gives_up_every_shard_has_an_outcome(local_session: "SparkSe
     assert isinstance(errors["01"], SparkJobError)
     assert "Spark gave up, and it was not made: Job aborted" in str(errors["01"])
     assert {key for key, error in errors.items() if error is None} <= {file.stem for file in tmp_path.iterdir()}
-
-
-def test_a_worker_that_dies_is_replaced_and_its_shard_made(executors_session: "SparkSession", tmp_path: Path) -> None:
-    shards = shards_of("00", "01", "02", "03")
-    outcomes = list(run_shards_on_spark(KilledOnce(tmp_path, "01"), shards, executors_session))
-    assert [outcome.error for outcome in outcomes] == [None] * 4
-    assert (tmp_path / "died").exists()
-    assert {file.stem for file in tmp_path.glob("*.txt")} == {"00", "01", "02", "03"}
-
-
-def test_a_task_knows_its_cores_and_the_gpu_that_spark_assigned(
-    executors_session: "SparkSession", tmp_path: Path
-) -> None:
-    shards = shards_of(*(f"{number:02}" for number in range(8)))
-    assert {outcome.error for outcome in run_shards_on_spark(TellShare(tmp_path), shards, executors_session)} == {None}
-    told = {file.read_text() for file in tmp_path.glob("*.txt")}
-    assert told <= {"(1, '0')", "(1, '1')"}
-    assert told
-
-
-@pytest.mark.parametrize(
-    ("device", "gpu", "named"),
-    [
-        ("auto", "1", "cuda:1"),
-        ("cuda", "0", "cuda:0"),
-        ("cpu", "1", "cpu"),
-        ("auto", None, "auto"),
-        ("cuda", None, "cuda"),
-    ],
-)
-def test_a_model_goes_to_the_gpu_that_spark_assigned(device: str, gpu: str | None, named: str) -> None:
-    assert device_of(device, gpu) == named
 
 
 def test_outside_of_a_task_there_is_no_share() -> None:
