@@ -1,12 +1,11 @@
 """Fixtures of the Spark engine's tests: Java, sessions, and a cluster on loopback."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
+from plantclef_assets.engines.spark_session import SparkUnavailableError, require_spark
 from plantclef_assets_tests.engines.spark_cluster import Cluster, open_session
 
 if TYPE_CHECKING:
@@ -15,9 +14,11 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def java() -> None:
-    """Java, which Spark runs on; tests that need it are skipped where it is absent."""
-    if not os.environ.get("JAVA_HOME") and shutil.which("java") is None:
-        pytest.skip("Spark needs Java, and there is none: apt-get install openjdk-17-jre-headless (17 or newer)")
+    """Java, which Spark runs on; tests that need it are skipped where it is absent, with what to do about it."""
+    try:
+        require_spark("local[2]", None)
+    except SparkUnavailableError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")
