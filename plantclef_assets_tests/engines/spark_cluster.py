@@ -79,6 +79,7 @@ class Cluster:
 
     def __init__(self, folder: Path, workers: int = 2) -> None:
         self._folder, self._count = folder, workers
+        self._logs: dict[int, Path] = {}
         self._others: list[subprocess.Popen[bytes]] = []
         self.workers: list[subprocess.Popen[bytes]] = []
         self.master = f"spark://127.0.0.1:{free_port()}"
@@ -87,8 +88,8 @@ class Cluster:
         try:
             arguments = ["--host", "127.0.0.1", "--port", self.master.rpartition(":")[2], "--webui-port", "0"]
             master = "org.apache.spark.deploy.master.Master"
-            self._others.append(self._start("master", "spark-class", master, *arguments))
-            self._wait_for("master", "New state: ALIVE")
+            self._others.append(self._start("spark-class", master, *arguments))
+            self._wait_for(self._others[0], "New state: ALIVE")
             for _ in range(self._count):
                 self.start_worker()
         except BaseException:
@@ -103,11 +104,10 @@ class Cluster:
 
     def start_worker(self) -> None:
         """Start one more worker and wait until the master knows it."""
-        name = f"worker{len(self.workers)}"
         arguments = ["--host", "127.0.0.1", "--cores", "1", "--memory", "1g", "--webui-port", "0"]
-        arguments += ["--work-dir", str(self._folder / name), self.master]
-        self.workers.append(self._start(name, "spark-class", "org.apache.spark.deploy.worker.Worker", *arguments))
-        self._wait_for(name, "Successfully registered with master")
+        arguments += ["--work-dir", str(self._folder), self.master]
+        self.workers.append(self._start("spark-class", "org.apache.spark.deploy.worker.Worker", *arguments))
+        self._wait_for(self.workers[-1], "Successfully registered with master")
 
     @contextmanager
     def connect_server(self) -> Iterator[str]:
@@ -124,9 +124,9 @@ class Cluster:
         }
         options = [word for name, value in config.items() for word in ("--conf", f"{name}={value}")]
         server = "org.apache.spark.sql.connect.service.SparkConnectServer"
-        process = self._start("connect", "spark-submit", "--class", server, *options)
+        process = self._start("spark-submit", "--class", server, *options)
         try:
-            self._wait_for("connect", "Spark Connect server started")
+            self._wait_for(process, "Spark Connect server started")
             yield f"sc://127.0.0.1:{port}"
         finally:
             kill_session(process.pid)
@@ -138,7 +138,7 @@ class Cluster:
             kill_session(process.pid)
             process.wait()
 
-    def _start(self, name: str, script: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def _start(self, script: str, *arguments: str) -> subprocess.Popen[bytes]:
         import pyspark
 
         package = str(Path(plantclef_assets.__file__).parents[1])
@@ -146,10 +146,11 @@ class Cluster:
             "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")])),
             "PYSPARK_PYTHON": sys.executable,
             "SPARK_LOCAL_IP": "127.0.0.1",
-            "SPARK_DAEMON_MEMORY": "256m",
+            "SPARK_DAEMON_MEMORY": "640m",
         }
-        with (self._folder / f"{name}.log").open("wb") as log:
-            return subprocess.Popen(
+        path = self._folder / f"{len(self._logs)}.log"
+        with path.open("wb") as log:
+            process = subprocess.Popen(
                 [str(Path(pyspark.__file__).parent / "bin" / script), *arguments],
                 env=os.environ | variables,
                 stdin=subprocess.DEVNULL,
@@ -158,11 +159,14 @@ class Cluster:
                 start_new_session=True,
                 preexec_fn=_die_with_parent,
             )
+        self._logs[process.pid] = path
+        return process
 
-    def _wait_for(self, name: str, line: str) -> None:
-        log, end = self._folder / f"{name}.log", time.monotonic() + _START_SECONDS
+    def _wait_for(self, process: subprocess.Popen[bytes], line: str) -> None:
+        log, end = self._logs[process.pid], time.monotonic() + _START_SECONDS
         while line not in log.read_text(errors="replace"):
-            assert time.monotonic() < end, f"{name} did not start:\n{log.read_text(errors='replace')[-3000:]}"
+            waits = process.poll() is None and time.monotonic() < end
+            assert waits, f"it did not start:\n{log.read_text(errors='replace')[-3000:]}"
             time.sleep(0.2)
 
 
