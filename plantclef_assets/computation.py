@@ -41,6 +41,10 @@ def precision(settings: Settings) -> str:
 def _device(settings: Settings) -> "torch.device":
     from plantclef_assets.vision.devices import resolve_device
 
+    if settings.engine == "spark" and settings.device != "auto":
+        import torch
+
+        return torch.device(settings.device)  # Spark's workers have it; the machine that asks them need not
     try:
         return resolve_device(settings.device)
     except ValueError as error:

@@ -21,6 +21,8 @@ TRAIN = "train"
 """In place of weights: they are trained here."""
 
 PACKAGE_FOLDER = Path(__file__).resolve().parent
+_SPARK_MASTER = r"local(\[(\*|\d+)(,\d+)?\])?|local-cluster\[\d+,\d+,\d+\]|spark://[^/]+:\d+(,.+)?|yarn|k8s://.+"
+_SPARK_CONNECT = r"sc://[^/]+(/.*)?"
 _REMOTE = re.compile(r"^[a-z][a-z0-9+.-]*://")
 _OBJECT = re.compile(r"^gs://[^/]+(/.*)?$")
 _NAMED_FILE = re.compile(r"://[^/]+/(.*/)?[^/?#]+$")
@@ -129,6 +131,18 @@ def check_root(location: str) -> str:
             f"'{location}' needs {' and '.join(missing)}, which the extra brings: pip install 'plantclef-assets[gcs]'"
         )
     return location.rstrip("/")
+
+
+def check_spark_address(address: str | None, *, connect: bool) -> str | None:
+    """Give the address of a Spark master, or of a Spark Connect server.
+
+    Raises:
+        ValueError: it has not the form of one.
+    """
+    if address is None or re.fullmatch(_SPARK_CONNECT if connect else _SPARK_MASTER, address):
+        return address
+    forms = "sc://host:port" if connect else "local[*], spark://host:port, yarn or k8s://…"
+    raise ValueError(f"'{address}' is no address of {'a Spark Connect server' if connect else 'a master'}; say {forms}")
 
 
 def check_writable_folder(location: str) -> str:

@@ -6,23 +6,34 @@ What belongs here: the connection between Dagster and the machine. What does not
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from getpass import getuser
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dagster import ConfigurableResource, InitResourceContext
 from filelock import FileLock, Timeout
 from pydantic import PrivateAttr
 
 from plantclef_assets.engines.local import MakeShard, Outcome, run_shards
+from plantclef_assets.engines.spark import run_shards_on_spark
+from plantclef_assets.engines.spark_session import (
+    SparkUnavailableError,
+    python_of_this_process,
+    require_spark,
+    session_config,
+)
 from plantclef_assets.lake.buckets import explained
 from plantclef_assets.lake.filesystems import is_in_bucket
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Lake
 from plantclef_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from dagster_pyspark import LazyPySparkResource
 
 _WAIT_LOGGED_EVERY_SECONDS = 30
 
@@ -53,14 +64,85 @@ class LakeResource(ConfigurableResource):
         return Lake(self.root, self.cache, self._client)
 
 
-class EngineResource(ConfigurableResource):
-    """What runs shards of CPU work: worker processes of this machine."""
+class EngineResource(ConfigurableResource, ABC):
+    """What runs shards."""
+
+    @property
+    @abstractmethod
+    def opens_models(self) -> bool:
+        """Whether shards that need a model are run by it too, with a model in each worker, or where the run is."""
+
+    @abstractmethod
+    def run(self, make: MakeShard, shards: Sequence[Shard]) -> Iterator[Outcome]:
+        """Make shards in parallel and give each one's outcome as it ends."""
+
+
+class LocalEngine(EngineResource):
+    """Worker processes of this machine, for CPU work."""
 
     workers: int
+
+    @property
+    def opens_models(self) -> bool:
+        """No: one accelerator, one process that holds it."""
+        return False
 
     def run(self, make: MakeShard, shards: Sequence[Shard]) -> Iterator[Outcome]:
         """Make shards in parallel and give each one's outcome as it ends."""
         return run_shards(make, shards, workers=self.workers)
+
+
+class SparkEngine(EngineResource):
+    """Spark's Python workers: one session a run, opened by the first shard and stopped with the run, however it ends.
+
+    dagster-pyspark's resource opens the session; it leaves it open for ever, so stopping it is done here.
+    """
+
+    master: str
+    remote: str | None
+    config: Mapping[str, str]
+    _pyspark: "LazyPySparkResource | None" = PrivateAttr(default=None)
+
+    @property
+    def opens_models(self) -> bool:
+        """Yes: what a worker computes with is Spark's to assign, and the accelerator of this machine stays free."""
+        return True
+
+    def run(self, make: MakeShard, shards: Sequence[Shard]) -> Iterator[Outcome]:
+        """Make shards as the tasks of one job and give each one's outcome.
+
+        Raises:
+            SparkUnavailableError: there is no Spark to run on.
+        """
+        yield from run_shards_on_spark(make, shards, self.open().spark_session)
+
+    def open(self) -> "LazyPySparkResource":
+        """Give dagster-pyspark's resource with its session open, for Spark work of one's own.
+
+        Raises:
+            SparkUnavailableError: there is no Spark to run on.
+        """
+        if self._pyspark is None:
+            require_spark(self.master, self.remote)
+            from dagster_pyspark import LazyPySparkResource
+
+            pyspark = LazyPySparkResource(spark_config=session_config(self.master, self.remote, self.config))
+            with python_of_this_process():
+                try:
+                    pyspark.spark_session  # noqa: B018 (it is opened when it is first asked for)
+                except Exception as error:
+                    variable, address = ("REMOTE", self.remote) if self.remote else ("MASTER", self.master)
+                    raise SparkUnavailableError(
+                        f"PLANTCLEF_SPARK_{variable}: no session could be opened at '{address}': {error}"
+                    ) from error
+            self._pyspark = pyspark
+        return self._pyspark
+
+    def teardown_after_execution(self, context: InitResourceContext) -> None:
+        """Stop the session at the end of the run."""
+        if self._pyspark is not None:
+            self._pyspark.spark_session.stop()
+            self._pyspark = None
 
 
 class AcceleratorResource(ConfigurableResource):
@@ -104,11 +186,19 @@ def _holder(lock: Path) -> str:
         return "another run"
 
 
+def _engine(settings: Settings) -> EngineResource:
+    if settings.engine == "spark":
+        return SparkEngine(
+            master=settings.spark_master, remote=settings.spark_remote, config=dict(settings.spark_config)
+        )
+    return LocalEngine(workers=settings.workers)
+
+
 def build_resources(settings: Settings) -> dict[str, ConfigurableResource]:
     """Make the resources that the settings ask for, by the names that assets know them by."""
     return {
         "lake": LakeResource(root=settings.lake, cache=settings.cache),
-        "engine": EngineResource(workers=settings.workers),
+        "engine": _engine(settings),
         "accelerator": AcceleratorResource(
             device=settings.device,
             precision=settings.precision,

@@ -32,6 +32,7 @@ from plantclef_assets.locations import (
     TRAIN,
     check_readable,
     check_root,
+    check_spark_address,
     check_weights,
     check_writable_folder,
     is_demo,
@@ -140,6 +141,9 @@ class Settings(_FromProfile):
     workers: PositiveInt = Field(default_factory=_usable_cores)
     spark_master: str = "local[*]"
     spark_remote: str | None = None
+    """A Spark Connect server; where it is given, `spark_master` means nothing."""
+    spark_config: dict[str, str] = {}
+    """Spark's own settings by their names."""
     shards_per_run: PositiveInt | None = None
 
     seed: int = 42
@@ -195,12 +199,10 @@ class Settings(_FromProfile):
             raise ValueError("'train' is for PLANTCLEF_FINETUNED_WEIGHTS; give a weights file or 'hub' here")
         return check_weights(value)
 
-    @field_validator("engine")
+    @field_validator("spark_master", "spark_remote")
     @classmethod
-    def _check_engine(cls, value: str) -> str:
-        if value == "spark":
-            raise ValueError("'spark' is not available yet; use 'local'")
-        return value
+    def _check_spark_address(cls, value: str | None, field: ValidationInfo) -> str | None:
+        return check_spark_address(value, connect=field.field_name == "spark_remote")
 
     @field_validator("classifiers")
     @classmethod

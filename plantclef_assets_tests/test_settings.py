@@ -101,10 +101,11 @@ def test_nothing_needs_to_be_set_for_the_demo(files: Path, monkeypatch: pytest.M
         ("FINETUNED_INPUT_SIZE", "518", 518),
         ("DEVICE", "cuda", "cuda"),
         ("PRECISION", "bf16", "bf16"),
-        ("ENGINE", "local", "local"),
+        ("ENGINE", "spark", "spark"),
         ("WORKERS", "3", 3),
         ("SPARK_MASTER", "spark://host:7077", "spark://host:7077"),
         ("SPARK_REMOTE", "sc://host:15002", "sc://host:15002"),
+        ("SPARK_CONFIG", '{"spark.task.cpus": "2"}', {"spark.task.cpus": "2"}),
         ("SHARDS_PER_RUN", "8", 8),
         ("CACHE", "{here}/kept", "{here}/kept"),
         ("LICENSES", '["cc-by", "cc0"]', ("cc-by", "cc0")),
@@ -165,7 +166,6 @@ def test_an_empty_variable_is_as_good_as_none(with_variables: Set) -> None:
         ("LAKE", "gs://bucket//lake", "'gs://bucket//lake' is neither a folder nor"),
         ("CACHE", "gs://bucket/cache", "a local folder is needed"),
         ("BASE_WEIGHTS", "train", "'train' is for PLANTCLEF_FINETUNED_WEIGHTS"),
-        ("ENGINE", "spark", "'spark' is not available yet"),
     ],
 )
 def test_what_is_not_available_yet_is_said_in_one_sentence(
@@ -210,6 +210,12 @@ def test_what_is_not_available_yet_is_said_in_one_sentence(
         ("DEVICE", "gpu", "'auto', 'cpu', 'cuda' or 'mps', not 'gpu'"),
         ("PRECISION", "int8", "'bf16' or 'fp16', not 'int8'"),
         ("ENGINE", "ray", "'local' or 'spark', not 'ray'"),
+        (
+            "SPARK_MASTER",
+            "http://host:7077",
+            "'http://host:7077' is no address of a master; say local[*], spark://host",
+        ),
+        ("SPARK_REMOTE", "spark://host:7077", "is no address of a Spark Connect server; say sc://host:port"),
         ("WORKERS", "0", "greater than 0, not '0'"),
         ("SHARDS_PER_RUN", "0", "greater than 0, not '0'"),
         ("DIALECT", "2023", "'2024' or '2025', not '2023'"),

@@ -1,17 +1,20 @@
 """Embeddings: the features of photographs and of the tiles of plots, one factory for every backbone.
 
-What belongs here: assets that hold the accelerator to run a backbone over shards.
+What belongs here: assets that run a backbone over shards, on the accelerator of this machine or in an engine's workers.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 
 from plantclef_assets.assets.common import platform_asset
+from plantclef_assets.computation import computation
 from plantclef_assets.engines.local import MakeShard, Outcome, run_shards
 from plantclef_assets.engines.progress import Progress
+from plantclef_assets.engines.spark_models import EmbedOnSpark
 from plantclef_assets.lake.provenance import Lineage, Recipe
 from plantclef_assets.lake.schemas import TABLES
 from plantclef_assets.lake.shards import Shard
@@ -19,7 +22,7 @@ from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.materialization import MakeShards, materialize
 from plantclef_assets.partitions import Families
 from plantclef_assets.recipes import tile_embeddings_of, tile_size, tiled_sources, tilings_of
-from plantclef_assets.resources import AcceleratorResource, LakeResource
+from plantclef_assets.resources import AcceleratorResource, EngineResource, LakeResource
 from plantclef_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -49,20 +52,21 @@ def _photograph_embeddings(
         recipes,
         kinds={"torch", "timm"},
         partitions=families.training,
-        accelerated=True,
+        accelerated=settings.engine == "local",
         deps=["resized_images", f"{backbone}_backbone"],
         description=f"The features of each resized photograph, from one forward pass of the {backbone} backbone.",
     )
     def photograph_embeddings(
-        context: AssetExecutionContext, lake: LakeResource, accelerator: AcceleratorResource
+        context: AssetExecutionContext, lake: LakeResource, engine: EngineResource, accelerator: AcceleratorResource
     ) -> MaterializeResult:
         from plantclef_assets.vision.shards import EmbeddedPhotographs
 
-        def make(embedding: "Embedding") -> MakeShard:
-            return EmbeddedPhotographs(lake.lake, embedding, TABLES[name])
-
-        run = _on_accelerator(context, lake.lake, accelerator, backbone, "resized_images", _rows(lake.lake), make)
-        return materialize(context, Lineage(lake.lake, recipes), run)
+        lineage = Lineage(lake.lake, recipes)
+        features = partial(EmbeddedPhotographs, lake.lake, spec=TABLES[name])
+        if engine.opens_models:
+            return materialize(context, lineage, _in_workers(lake.lake, engine, backbone, settings, features))
+        here = _on_accelerator(context, lake.lake, accelerator, backbone, "resized_images", _rows(lake.lake), features)
+        return materialize(context, lineage, here)
 
     return photograph_embeddings
 
@@ -81,30 +85,31 @@ def _tile_embeddings(
         recipes,
         kinds={"torch", "timm"},
         partitions=families.validation_plots if validates else families.plots,
-        accelerated=True,
+        accelerated=settings.engine == "local",
         deps=[source, f"{backbone}_backbone"],
         description=f"The features of each tile ({', '.join(tilings)}) of each {plots}, from the {backbone} backbone; "
         "a plot is decoded once for all its tilings.",
     )
     def tile_embeddings(
-        context: AssetExecutionContext, lake: LakeResource, accelerator: AcceleratorResource
+        context: AssetExecutionContext, lake: LakeResource, engine: EngineResource, accelerator: AcceleratorResource
     ) -> MaterializeResult:
         from plantclef_assets.vision.shards import EmbeddedTiles
 
-        def make(embedding: "Embedding") -> MakeShard:
-            return EmbeddedTiles(
-                lake.lake,
-                embedding,
-                TABLES[name],
-                source,
-                tilings,
-                tile_size(backbone, settings),
-                settings.max_pixels,
-            )
-
-        count = _tiles(lake.lake, tilings)
-        run = _on_accelerator(context, lake.lake, accelerator, backbone, source, count, make)
-        return materialize(context, Lineage(lake.lake, recipes), run)
+        lineage = Lineage(lake.lake, recipes)
+        features = partial(
+            EmbeddedTiles,
+            lake.lake,
+            spec=TABLES[name],
+            source=source,
+            tilings=tilings,
+            tile_size=tile_size(backbone, settings),
+            max_pixels=settings.max_pixels,
+        )
+        if engine.opens_models:
+            return materialize(context, lineage, _in_workers(lake.lake, engine, backbone, settings, features))
+        tiles = _tiles(lake.lake, tilings)
+        here = _on_accelerator(context, lake.lake, accelerator, backbone, source, tiles, features)
+        return materialize(context, lineage, here)
 
     return tile_embeddings
 
@@ -133,6 +138,36 @@ def _tiles(lake: Lake, tilings: Sequence[str]) -> Callable[[Artifact], int]:
     return count
 
 
+def _weights(backbone: str) -> Artifact:
+    return Artifact(f"{backbone}_backbone", suffix="safetensors")
+
+
+def _in_workers(
+    lake: Lake,
+    engine: EngineResource,
+    backbone: str,
+    settings: Settings,
+    features: Callable[["Embedding"], MakeShard],
+) -> MakeShards:
+    """Let the engine's workers open the backbone, each once; the accelerator of this machine is not held."""
+
+    def run(shards: Sequence[Shard]) -> Iterator[Outcome]:
+        record = lake.record(_weights(backbone))
+        assert record is not None, "shards are made only where their inputs are in the lake"
+        make = EmbedOnSpark(
+            lake,
+            _weights(backbone),
+            record.fingerprint,
+            features,
+            settings.device,
+            **computation(settings),
+            batch_size=settings.batch_size,
+        )
+        yield from engine.run(make, shards)
+
+    return run
+
+
 def _on_accelerator(
     context: AssetExecutionContext,
     lake: Lake,
@@ -140,7 +175,7 @@ def _on_accelerator(
     backbone: str,
     source: str,
     pictures_of: Callable[[Artifact], int],
-    make: Callable[["Embedding"], MakeShard],
+    features: Callable[["Embedding"], MakeShard],
 ) -> MakeShards:
     """Hold the accelerator and load the backbone once for all shards; neither happens where there is nothing to do."""
 
@@ -149,7 +184,7 @@ def _on_accelerator(
         from plantclef_assets.vision.shards import Embedding
 
         pictures = sum(pictures_of(Artifact(source, shard.artifact.partition)) for shard in shards)
-        weights = lake.local(lake.path(Artifact(f"{backbone}_backbone", suffix="safetensors")))
+        weights = lake.local(lake.path(_weights(backbone)))
         with accelerator.hold(context.log.info), Progress(source, pictures, "images", context.log.info) as progress:
             model = open_backbone(weights, accelerator.device, accelerator.precision, accelerator.compile)
             embedding = Embedding(
@@ -157,6 +192,6 @@ def _on_accelerator(
             )
             how = f"{model.precision}, {'compiled' if model.compiled else 'not compiled'}"
             context.log.info(f"{model.info.model} on {model.device} in {how}: {pictures:,} images to embed")
-            yield from run_shards(make(embedding), shards, workers=1)
+            yield from run_shards(features(embedding), shards, workers=1)
 
     return run

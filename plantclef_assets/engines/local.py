@@ -29,7 +29,7 @@ def run_shards(make: MakeShard, shards: Sequence[Shard], *, workers: int) -> Ite
     """
     if workers == 1 or len(shards) <= 1:
         for shard in shards:
-            yield _make_here(make, shard)
+            yield make_here(make, shard)
         return
     pool = worker_processes(min(workers, len(shards)))
     try:
@@ -44,7 +44,8 @@ def run_shards(make: MakeShard, shards: Sequence[Shard], *, workers: int) -> Ite
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _make_here(make: MakeShard, shard: Shard) -> Outcome:
+def make_here(make: MakeShard, shard: Shard) -> Outcome:
+    """Make one shard in this process; its error, where there is one, is in the outcome."""
     start = time.perf_counter()
     try:
         make(shard)
@@ -58,12 +59,12 @@ def _timed(make: MakeShard, shard: Shard) -> float:
     try:
         make(shard)
     except Exception as error:
-        raise _speakable(error) from None
+        raise speakable(error) from None
     return time.perf_counter() - start
 
 
-def _speakable(error: Exception) -> Exception:
-    """Give an error that survives the way to the parent; one that does not would break the pool for all shards."""
+def speakable(error: BaseException) -> BaseException:
+    """Give an error that survives the way to another process; one that does not would take all shards with it."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:

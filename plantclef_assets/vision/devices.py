@@ -16,13 +16,18 @@ _AUTOMATIC_PRECISION = {"cpu": "fp32", "cuda": "bf16", "mps": "fp32"}
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """Find the device of that name; `auto` takes CUDA, else Apple's MPS, else the CPU.
+    """Find the device of that name; `auto` takes CUDA, else Apple's MPS, else the CPU; `cuda:1` is a GPU by its number.
 
     Raises:
         ValueError: the name is unknown, or this machine has no such device.
     """
-    if name not in DEVICES:
+    kind, numbered, number = name.partition(":")
+    if kind not in DEVICES or (numbered and not (kind == "cuda" and number.isdecimal())):
         raise ValueError(f"unknown device {name!r}: say one of {', '.join(DEVICES)}")
+    if numbered:
+        if int(number) >= torch.cuda.device_count():
+            raise ValueError(f"device {name!r} is not available; torch finds {torch.cuda.device_count()} GPUs here")
+        return torch.device(name)
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = next(device for device in ("cuda", "mps", "cpu") if available[device])

@@ -64,7 +64,6 @@ def test_a_check_finds_its_damage(
         "base_embeddings",
         "finetuned_embeddings",
         "classifier",
-        "tile_predictions",
         "species_cover",
         "leaderboard",
         "embedding_map",

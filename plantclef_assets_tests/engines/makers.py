@@ -5,6 +5,8 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from plantclef_assets.engines.local import MakeShard
+from plantclef_assets.engines.spark import task_share
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake, MissingArtifactError
 
@@ -56,3 +58,45 @@ class TellProcess:
 def shards_of(*keys: str, asset: str = "made") -> list[Shard]:
     """Give shards that are to be made."""
     return [Shard(Artifact(asset, key), {"asset": asset, "partition": key}) for key in keys]
+
+
+@dataclass(frozen=True)
+class KilledOnce:
+    """Kills its process at the first attempt at one shard; else writes the name of a shard into a file."""
+
+    folder: Path
+    key: str
+
+    def __call__(self, shard: Shard) -> None:
+        """Die once, or make."""
+        died = self.folder / "died"
+        if shard.artifact.partition == self.key and not died.exists():
+            died.touch()
+            os._exit(9)
+        (self.folder / f"{shard.artifact.partition}.txt").write_text(str(shard.artifact))
+
+
+@dataclass(frozen=True)
+class TellShare:
+    """Writes what Spark has given to the task that makes a shard."""
+
+    folder: Path
+
+    def __call__(self, shard: Shard) -> None:
+        """Tell."""
+        (self.folder / f"{shard.artifact.partition}.txt").write_text(repr(tuple(task_share())))
+
+
+@dataclass(frozen=True)
+class Slowly:
+    """Tells that a shard is begun, takes its time, and makes it."""
+
+    make: MakeShard
+    folder: Path
+    seconds: float
+
+    def __call__(self, shard: Shard) -> None:
+        """Tell, wait, make."""
+        (self.folder / f"{shard.artifact.partition}.{os.getpid()}.begun").touch()
+        threading.Event().wait(self.seconds)
+        self.make(shard)

@@ -21,6 +21,16 @@ def test_an_absent_device_is_refused():
         resolve_device(absent)
 
 
+def test_a_gpu_may_be_named_by_its_number(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert resolve_device("cuda:1") == torch.device("cuda", 1)
+    with pytest.raises(ValueError, match="'cuda:2' is not available; torch finds 2 GPUs"):
+        resolve_device("cuda:2")
+    for name in ("cpu:0", "cuda:", "cuda:MIG-1"):
+        with pytest.raises(ValueError, match=f"unknown device '{name}'"):
+            resolve_device(name)
+
+
 @pytest.mark.parametrize(("device", "precision"), [("cpu", "fp32"), ("cuda", "bf16"), ("mps", "fp32")])
 def test_auto_precision_follows_the_device(device, precision):
     assert resolve_precision("auto", torch.device(device)) == precision

@@ -1,0 +1,132 @@
+"""Sessions of Spark: how one is configured, and what is said where none can be had.
+
+What belongs here: all that lies between the settings and a session. What does not: what runs in it.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import plantclef_assets
+
+_LOOPBACK = ("127.0.0.1", "localhost")
+_DEFAULT_PORTS = {"spark": 7077, "sc": 15002}
+_CONNECTION_SECONDS = 10
+_JAVA = "Java 17 or newer (on Debian and Ubuntu: apt-get install openjdk-17-jre-headless)"
+
+
+class SparkUnavailableError(RuntimeError):
+    """There is no Spark to run on; the message names the setting and says what to do."""
+
+
+def session_config(master: str, remote: str | None, config: Mapping[str, str]) -> dict[str, str]:
+    """Give the configuration of a session.
+
+    On this machine the driver is bound to the loopback and its workers find the package where it is found here. A
+    cluster's machines bring both (one image, one environment); a Spark Connect server has been configured by who
+    started it.
+
+    Args:
+        master: of a classic session.
+        remote: of a session of Spark Connect; where it is given, `master` means nothing.
+        config: Spark's own settings by their names; they beat those that are made here.
+    """
+    if remote:
+        return {"spark.remote": remote, **config}
+    made = {
+        "spark.master": master,
+        "spark.app.name": "plantclef_assets",
+        "spark.ui.showConsoleProgress": "false",
+    }
+    if is_on_this_machine(master):
+        package = str(Path(plantclef_assets.__file__).parents[1])
+        made |= {
+            "spark.driver.host": "127.0.0.1",
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.ui.enabled": "false",
+            "spark.executorEnv.PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")])),
+        }
+    return made | dict(config)
+
+
+def is_on_this_machine(master: str) -> bool:
+    """Whether a master and its workers can only be on this machine."""
+    return master.startswith("local") or any(host in _LOOPBACK for host, _ in _endpoints(master))
+
+
+def require_spark(master: str, remote: str | None) -> None:
+    """Refuse at once what a session would stumble over after minutes.
+
+    Raises:
+        SparkUnavailableError: pyspark or Java is missing, or nobody answers at the address.
+    """
+    for module in ("pyspark", "dagster_pyspark", *(("grpc", "grpc_status", "zstandard") if remote else ())):
+        _require_module(module)
+    if not remote and not _has_java():
+        raise SparkUnavailableError(
+            "PLANTCLEF_ENGINE: 'spark' needs Java on this machine, and neither JAVA_HOME nor PATH has one; install "
+            f"{_JAVA}, let PLANTCLEF_SPARK_REMOTE name a Spark Connect server, which needs none here, or use 'local'."
+        )
+    variable, address = ("REMOTE", remote) if remote else ("MASTER", master)
+    endpoints = _endpoints(address)
+    if endpoints and not any(_answers(*endpoint) for endpoint in endpoints):
+        raise SparkUnavailableError(
+            f"PLANTCLEF_SPARK_{variable}: nobody answers at '{address}'; start the "
+            f"{'Spark Connect server' if remote else 'master'} or correct the address (host and port)."
+        )
+
+
+@contextmanager
+def python_of_this_process() -> Iterator[None]:
+    """Let a session be opened whose workers on this machine run the same Python, and which leaves signals alone.
+
+    A classic session puts a handler of its own in place of the one that lets Dagster end a run.
+    """
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _require_module(name: str) -> None:
+    from importlib.util import find_spec
+
+    if find_spec(name) is None:
+        raise SparkUnavailableError(
+            f"PLANTCLEF_ENGINE: 'spark' needs the package {name}, which is not installed; "
+            "pip install 'plantclef-assets[spark]', or use 'local'."
+        )
+
+
+def _has_java() -> bool:
+    home = os.environ.get("JAVA_HOME")
+    return Path(home, "bin", "java").is_file() if home else shutil.which("java") is not None
+
+
+def _endpoints(address: str) -> list[tuple[str, int]]:
+    """Give the hosts and ports of `spark://host:port,host:port` or `sc://host:port/;…`; other addresses have none."""
+    scheme, separator, rest = address.partition("://")
+    if not separator or scheme not in _DEFAULT_PORTS:
+        return []
+    parts = [urlsplit(f"//{one}") for one in rest.partition("/")[0].split(",")]
+    return [(part.hostname or "", part.port or _DEFAULT_PORTS[scheme]) for part in parts]
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=_CONNECTION_SECONDS).close()
+    except OSError:
+        return False
+    return True
