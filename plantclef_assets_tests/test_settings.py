@@ -105,7 +105,7 @@ def test_nothing_needs_to_be_set_for_the_demo(files: Path, monkeypatch: pytest.M
         ("WORKERS", "3", 3),
         ("SPARK_MASTER", "spark://host:7077", "spark://host:7077"),
         ("SPARK_REMOTE", "sc://host:15002", "sc://host:15002"),
-        ("SPARK_CONFIG", '{"spark.task.cpus": "2"}', {"spark.task.cpus": "2"}),
+        ("SPARK_CONFIG", '{{"spark.task.cpus": "2"}}', {"spark.task.cpus": "2"}),
         ("SHARDS_PER_RUN", "8", 8),
         ("CACHE", "{here}/kept", "{here}/kept"),
         ("LICENSES", '["cc-by", "cc0"]', ("cc-by", "cc0")),

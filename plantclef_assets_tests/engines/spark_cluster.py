@@ -90,8 +90,8 @@ class Cluster:
             master = "org.apache.spark.deploy.master.Master"
             self._others.append(self._start("spark-class", master, *arguments))
             self._wait_for(self._others[0], "New state: ALIVE")
-            for _ in range(self._count):
-                self.start_worker()
+            for worker in [self.start_worker() for _ in range(self._count)]:
+                self.wait_for_worker(worker)
         except BaseException:
             self.stop()
             raise
@@ -102,12 +102,16 @@ class Cluster:
     ) -> None:
         self.stop()
 
-    def start_worker(self) -> None:
-        """Start one more worker and wait until the master knows it."""
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        """Start one more worker."""
         arguments = ["--host", "127.0.0.1", "--cores", "1", "--memory", "1g", "--webui-port", "0"]
         arguments += ["--work-dir", str(self._folder), self.master]
         self.workers.append(self._start("spark-class", "org.apache.spark.deploy.worker.Worker", *arguments))
-        self._wait_for(self.workers[-1], "Successfully registered with master")
+        return self.workers[-1]
+
+    def wait_for_worker(self, worker: subprocess.Popen[bytes]) -> None:
+        """Wait until the master knows a worker."""
+        self._wait_for(worker, "Successfully registered with master")
 
     @contextmanager
     def connect_server(self) -> Iterator[str]:

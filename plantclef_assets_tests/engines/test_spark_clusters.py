@@ -23,15 +23,15 @@ pytestmark = [pytest.mark.spark, pytest.mark.slow]
 KEYS = tuple(f"{number:02}" for number in range(8))
 
 
-@pytest.fixture(params=["classic", "connect"])
-def way(request: pytest.FixtureRequest, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
-    """The settings of both ways to the cluster."""
+@pytest.fixture(scope="module", params=["classic", "connect"])
+def way(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[dict[str, str]]:
+    """The settings of both ways to the cluster; a server takes all of it, so it comes last."""
     if request.param == "classic":
         yield {"spark_master": cluster.master}
         return
     pytest.importorskip("zstandard", reason="Spark Connect needs it: pip install 'pyspark[connect]'")
-    monkeypatch.setenv("SPARK_CONNECT_MODE_ENABLED", "1")  # a session of Connect sets it for good; this undoes it
-    with cluster.connect_server() as address:
+    with pytest.MonkeyPatch.context() as patch, cluster.connect_server() as address:
+        patch.setenv("SPARK_CONNECT_MODE_ENABLED", "1")  # a session of Connect sets it for good; this undoes it
         yield {"spark_remote": address}
 
 
@@ -61,7 +61,7 @@ def test_a_worker_that_is_killed_in_the_middle_loses_nothing(
     assert bytes_of(lake.root, ("resized_images",)) == here
     attempts = [file.name.split(".")[0] for file in tmp_path.glob("*.begun")]
     assert attempts.count(killed) > 1, "its shard was begun anew"
-    cluster.start_worker()
+    cluster.wait_for_worker(cluster.start_worker())
 
 
 def _kill_a_worker_at_work(cluster: Cluster, folder: Path) -> str:
