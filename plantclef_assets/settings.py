@@ -9,19 +9,12 @@ below; `PLANTCLEF_PROFILE` names one of the package's own (`profiles/*.toml`) or
 
 import os
 import re
-import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
-from pydantic import Field, PositiveInt, ValidationError, ValidationInfo, field_validator, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
-from pydantic_settings import SettingsError as PydanticSettingsError
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
+from pydantic_settings import SettingsConfigDict
 
 from plantclef_assets.ingest.checkpoints import CheckpointError, has_classifier
 from plantclef_assets.lake.filesystems import default_cache, local_folder
@@ -53,9 +46,8 @@ from plantclef_assets.profile_tables import (
     check_classifiers,
     check_runs,
 )
-from plantclef_assets.refusals import PREFIX, SettingsError, refuse_unknown_variables, sentence_of
-
-_PROFILES = PACKAGE_FOLDER / "profiles"
+from plantclef_assets.profiles_and_variables import FromProfile, read_settings
+from plantclef_assets.refusals import PREFIX
 
 
 def _default_lake() -> str:
@@ -68,37 +60,7 @@ def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _FromProfile(BaseSettings):
-    """Where settings come from."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_nested_delimiter="__",
-        env_ignore_empty=True,
-        env_parse_none_str="none",
-        extra="forbid",
-        frozen=True,
-    )
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments beat variables, variables beat the profile."""
-        profile = init_settings().get("profile") or os.environ.get(PREFIX + "PROFILE") or "demo"
-        return (
-            init_settings,
-            env_settings,
-            TomlConfigSettingsSource(settings_cls, toml_file=profile_file(profile)),
-        )
-
-
-class Settings(_FromProfile):
+class Settings(FromProfile):
     """All settings of the platform. The field names, upper-cased behind `PLANTCLEF_`, are the variables."""
 
     profile: str = "demo"
@@ -142,7 +104,7 @@ class Settings(_FromProfile):
     spark_master: str = "local[*]"
     spark_remote: str | None = None
     """A Spark Connect server; where it is given, `spark_master` means nothing."""
-    spark_config: dict[str, str] = {}
+    spark_config: dict[str, str] = Field(default_factory=dict)
     """Spark's own settings by their names."""
     shards_per_run: PositiveInt | None = None
 
@@ -152,12 +114,12 @@ class Settings(_FromProfile):
     dialect: Literal["2024", "2025"] = "2025"
     """The submission format of `<run>.csv`; the other one is written beside it."""
     classifier: ClassifierSettings = ClassifierSettings()
-    classifiers: dict[str, ClassifierSettings] = {}
+    classifiers: dict[str, ClassifierSettings] = Field(default_factory=dict)
     """More classifiers beside it: `<feature set>_<name>` → how it is trained; `classifier` has no say in them."""
     finetuning: FinetuningSettings = FinetuningSettings()
     validation: ValidationSettings = ValidationSettings()
     download: DownloadSettings = DownloadSettings()
-    runs: dict[str, RunSettings] = {}
+    runs: dict[str, RunSettings] = Field(default_factory=dict)
     sweep: SweepSettings = SweepSettings()
     cover: CoverSettings = CoverSettings()
     presets: tuple[str, ...] = ()
@@ -359,31 +321,12 @@ class Settings(_FromProfile):
         return any(is_demo(source) for source in sources)
 
 
-class _DownloadTable(_FromProfile):
+class _DownloadTable(FromProfile):
     """The one table of the settings that a download needs."""
 
     model_config = SettingsConfigDict(extra="ignore")
 
     download: DownloadSettings = DownloadSettings()
-
-
-_AnySettings = TypeVar("_AnySettings", Settings, _DownloadTable)
-
-
-def profile_file(profile: str) -> Path:
-    """Find the TOML file of a profile; a name is one of the package's, anything else a path.
-
-    Raises:
-        SettingsError: there is no such profile.
-    """
-    candidate = _PROFILES / f"{profile}.toml"
-    path = candidate if candidate.is_file() else Path(profile).expanduser()
-    if path.suffix != ".toml" or not path.is_file():
-        names = ", ".join(sorted(file.stem for file in _PROFILES.glob("*.toml")))
-        raise SettingsError(
-            f"{PREFIX}PROFILE: no profile '{profile}'; use one of {names}, or the path of a .toml file."
-        )
-    return path
 
 
 def load_settings(**values: Any) -> Settings:
@@ -392,7 +335,7 @@ def load_settings(**values: Any) -> Settings:
     Raises:
         SettingsError: a variable is unknown, a value impossible or a path unreadable; one sentence a finding.
     """
-    return _load(Settings, values)
+    return read_settings(Settings, values, Settings.model_fields)
 
 
 def load_download_settings() -> DownloadSettings:
@@ -401,18 +344,4 @@ def load_download_settings() -> DownloadSettings:
     Raises:
         SettingsError: as for all settings.
     """
-    return _load(_DownloadTable, {}).download
-
-
-def _load(kind: type[_AnySettings], values: dict[str, Any]) -> _AnySettings:
-    refuse_unknown_variables(os.environ, Settings.model_fields)
-    try:
-        return kind(**values)
-    except ValidationError as error:
-        raise SettingsError("\n".join(sentence_of(finding) for finding in error.errors())) from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{PREFIX}PROFILE: the file is no TOML: {error}.") from error
-    except PydanticSettingsError as error:  # a variable that should hold JSON
-        field = re.search('field "(\\w+)"', str(error))
-        variable = PREFIX + (field[1].upper() if field else "PROFILE")
-        raise SettingsError(f"{variable}: its value is no JSON, which this setting needs.") from error
+    return read_settings(_DownloadTable, {}, Settings.model_fields).download

@@ -19,9 +19,10 @@ import pyarrow.parquet as pq
 from plantclef_assets.ingest.sources import LISTING, ImageSource
 from plantclef_assets.lake.catalog import open_catalog
 from plantclef_assets.lake.keys import shard_keys
-from plantclef_assets.lake.schemas import PLOT_MANIFEST, TRAINING_MANIFEST, TableSpec
+from plantclef_assets.lake.schemas import PLOT_MANIFEST, TRAINING_MANIFEST
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Lake
+from plantclef_assets.lake.table_specs import TableSpec
 from plantclef_assets.lake.tables import open_quarantine, write_table
 
 if TYPE_CHECKING:

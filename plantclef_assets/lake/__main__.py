@@ -11,7 +11,8 @@ import duckdb
 from plantclef_assets.lake.buckets import UnreachableBucketError
 from plantclef_assets.lake.catalog import open_catalog
 from plantclef_assets.lake.store import Lake
-from plantclef_assets.settings import SettingsError, load_settings
+from plantclef_assets.refusals import SettingsError
+from plantclef_assets.settings import load_settings
 
 _OVERVIEW = """
 select view_name as "table", (select string_agg(column_name, ', ') from duckdb_columns() where table_name = view_name)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from plantclef_assets.lake.schemas import TableSpec
+from plantclef_assets.lake.table_specs import TableSpec
 
 _NAMED = 5
 """So many offending rows are named; the rest are counted."""

@@ -3,128 +3,75 @@
 A column that may not be null is required; a `vector` is a fixed-size list of float32 whose width its backbone decides.
 """
 
-from dataclasses import dataclass
-
 import pyarrow as pa
 
-VECTOR = pa.list_(pa.float32())
-"""Stands for a fixed-size list of any width; `TableSpec.schema` puts in the width."""
+from plantclef_assets.lake.table_specs import VECTOR, TableSpec, column
 
-
-@dataclass(frozen=True)
-class TableSpec:
-    """What one kind of table holds: its columns, and those that together name a row."""
-
-    columns: pa.Schema
-    key: tuple[str, ...]
-
-    @property
-    def vectors(self) -> tuple[str, ...]:
-        """The names of the vector columns."""
-        return tuple(column.name for column in self.columns if column.type == VECTOR)
-
-    @property
-    def required(self) -> tuple[str, ...]:
-        """The names of the columns that may not be null."""
-        return tuple(column.name for column in self.columns if not column.nullable)
-
-    def schema(self, **widths: int) -> pa.Schema:
-        """Give the Arrow schema, with the width of each vector column put in."""
-        return pa.schema(
-            column.with_type(pa.list_(pa.float32(), widths[column.name])) if column.type == VECTOR else column
-            for column in self.columns
-        )
-
-    def problems(self, actual: pa.Schema) -> list[str]:
-        """Say in which columns a schema differs from this one; more columns than these are welcome."""
-        found = []
-        for column in self.columns:
-            index = actual.get_field_index(column.name)
-            if index < 0:
-                found.append(f"column {column.name} is missing")
-            elif not _fits(actual.field(index).type, column.type):
-                found.append(f"column {column.name} is {actual.field(index).type}, not {column.type}")
-            elif actual.field(index).nullable and not column.nullable:
-                found.append(f"column {column.name} may hold nulls")
-        return found
-
-
-def _fits(actual: pa.DataType, wanted: pa.DataType) -> bool:
-    if wanted == VECTOR:
-        return pa.types.is_fixed_size_list(actual) and actual.value_type == pa.float32()
-    return actual == wanted
-
-
-def _column(name: str, kind: pa.DataType, description: str, *, null: bool = False) -> pa.Field:
-    return pa.field(name, kind, nullable=null, metadata={"description": description})
-
-
-_IMAGE_NAME = _column("image_name", pa.string(), "file name of the photograph")
-_SPECIES_ID = _column("species_id", pa.int64(), "Pl@ntNet's id of the species; the label everywhere")
-_OBS_ID = _column("obs_id", pa.string(), "observation that the photograph belongs to", null=True)
-_ORGAN = _column("organ", pa.string(), "flower, leaf, habit, fruit, bark, branch or scan", null=True)
-_LEARN_TAG = _column("learn_tag", pa.string(), "train, val or test, where the data set says", null=True)
-_PLOT_ID = _column("plot_id", pa.string(), "name of the plot: its file name without extension")
-_CLS = _column("cls", VECTOR, "[CLS] token after the final norm")
-_DCT = _column("dct", VECTOR, "low-frequency 8×8 corner of the tokens' DCT, flattened")
+_IMAGE_NAME = column("image_name", pa.string(), "file name of the photograph")
+_SPECIES_ID = column("species_id", pa.int64(), "Pl@ntNet's id of the species; the label everywhere")
+_OBS_ID = column("obs_id", pa.string(), "observation that the photograph belongs to", null=True)
+_ORGAN = column("organ", pa.string(), "flower, leaf, habit, fruit, bark, branch or scan", null=True)
+_LEARN_TAG = column("learn_tag", pa.string(), "train, val or test, where the data set says", null=True)
+_PLOT_ID = column("plot_id", pa.string(), "name of the plot: its file name without extension")
+_CLS = column("cls", VECTOR, "[CLS] token after the final norm")
+_DCT = column("dct", VECTOR, "low-frequency 8×8 corner of the tokens' DCT, flattened")
 _TILE = (
     _PLOT_ID,
-    _column("tiling", pa.string(), "name of the tiling: full, 3x3, …"),
-    _column("tile_index", pa.int32(), "position in the tiling, row-major"),
-    _column("x", pa.int32(), "left edge of the tile in the upright plot, px"),
-    _column("y", pa.int32(), "upper edge of the tile in the upright plot, px"),
-    _column("width", pa.int32(), "width of the tile, px"),
-    _column("height", pa.int32(), "height of the tile, px"),
+    column("tiling", pa.string(), "name of the tiling: full, 3x3, …"),
+    column("tile_index", pa.int32(), "position in the tiling, row-major"),
+    column("x", pa.int32(), "left edge of the tile in the upright plot, px"),
+    column("y", pa.int32(), "upper edge of the tile in the upright plot, px"),
+    column("width", pa.int32(), "width of the tile, px"),
+    column("height", pa.int32(), "height of the tile, px"),
 )
 _PLOT = (
     _PLOT_ID,
-    _column("width", pa.int32(), "upright width, px"),
-    _column("height", pa.int32(), "upright height, px"),
+    column("width", pa.int32(), "upright width, px"),
+    column("height", pa.int32(), "upright height, px"),
 )
 _OBJECT = (
     _SPECIES_ID,
     _IMAGE_NAME,
-    _column("x", pa.int32(), "left edge of what is pasted, px"),
-    _column("y", pa.int32(), "upper edge of what is pasted, px"),
-    _column("width", pa.int32(), "width within the plot, px"),
-    _column("height", pa.int32(), "height within the plot, px"),
-    _column("visible_share", pa.float32(), "share of its area that is seen, through its mask and those above it"),
+    column("x", pa.int32(), "left edge of what is pasted, px"),
+    column("y", pa.int32(), "upper edge of what is pasted, px"),
+    column("width", pa.int32(), "width within the plot, px"),
+    column("height", pa.int32(), "height within the plot, px"),
+    column("visible_share", pa.float32(), "share of its area that is seen, through its mask and those above it"),
 )
 _PHOTOGRAPH = (_IMAGE_NAME, _SPECIES_ID, _OBS_ID, _ORGAN, _LEARN_TAG)
-_LICENSE = _column("license", pa.string(), "licence of the photograph", null=True)
-_AUTHOR = _column("author", pa.string(), "author of the photograph", null=True)
+_LICENSE = column("license", pa.string(), "licence of the photograph", null=True)
+_AUTHOR = column("author", pa.string(), "author of the photograph", null=True)
 _PLACE = (
-    _column(
+    column(
         "archive",
         pa.string(),
         "tar archive that the photograph lies in, below the source; null: a plain file",
         null=True,
     ),
-    _column("source", pa.string(), "path of the photograph below the source, or in its archive"),
-    _column("offset", pa.int64(), "first byte of the photograph in its archive", null=True),
-    _column("bytes", pa.int64(), "size of the file"),
+    column("source", pa.string(), "path of the photograph below the source, or in its archive"),
+    column("offset", pa.int64(), "first byte of the photograph in its archive", null=True),
+    column("bytes", pa.int64(), "size of the file"),
 )
 _EMBEDDED = (_IMAGE_NAME, _SPECIES_ID, _OBS_ID, _LEARN_TAG, _CLS)
-
 TRAINING_METADATA = TableSpec(
     pa.schema(
         [
             *_PHOTOGRAPH,
             _LICENSE,
-            _column("partner", pa.string(), "partner that gave the photograph", null=True),
+            column("partner", pa.string(), "partner that gave the photograph", null=True),
             _AUTHOR,
-            _column("altitude", pa.float64(), "metres above sea level", null=True),
-            _column("latitude", pa.float64(), "degrees north", null=True),
-            _column("longitude", pa.float64(), "degrees east", null=True),
-            _column("gbif_species_id", pa.int64(), "id of the species in GBIF's backbone", null=True),
-            _column("species", pa.string(), "scientific name with authorship", null=True),
-            _column("genus", pa.string(), "genus", null=True),
-            _column("family", pa.string(), "family", null=True),
-            _column("dataset", pa.string(), "data set that the photograph comes from", null=True),
-            _column("publisher", pa.string(), "publisher of that data set", null=True),
-            _column("references", pa.string(), "page of the observation", null=True),
-            _column("url", pa.string(), "address of the photograph", null=True),
-            _column("image_backup_url", pa.string(), "address of the organisers' copy", null=True),
+            column("altitude", pa.float64(), "metres above sea level", null=True),
+            column("latitude", pa.float64(), "degrees north", null=True),
+            column("longitude", pa.float64(), "degrees east", null=True),
+            column("gbif_species_id", pa.int64(), "id of the species in GBIF's backbone", null=True),
+            column("species", pa.string(), "scientific name with authorship", null=True),
+            column("genus", pa.string(), "genus", null=True),
+            column("family", pa.string(), "family", null=True),
+            column("dataset", pa.string(), "data set that the photograph comes from", null=True),
+            column("publisher", pa.string(), "publisher of that data set", null=True),
+            column("references", pa.string(), "page of the observation", null=True),
+            column("url", pa.string(), "address of the photograph", null=True),
+            column("image_backup_url", pa.string(), "address of the organisers' copy", null=True),
         ]
     ),
     key=("image_name",),
@@ -132,8 +79,8 @@ TRAINING_METADATA = TableSpec(
 DEMO_SURVEY = TableSpec(
     pa.schema(
         [
-            _column("source", pa.string(), "path of the photograph below the survey's folder"),
-            _column("bytes", pa.int64(), "size of the file"),
+            column("source", pa.string(), "path of the photograph below the survey's folder"),
+            column("bytes", pa.int64(), "size of the file"),
         ]
     ),
     key=("source",),
@@ -142,12 +89,12 @@ CLASS_MAP = TableSpec(
     pa.schema(
         [
             _SPECIES_ID,
-            _column("class_index", pa.int32(), "contiguous index, ascending with species_id or as published"),
-            _column("species", pa.string(), "scientific name, the commonest spelling", null=True),
-            _column("genus", pa.string(), "genus", null=True),
-            _column("family", pa.string(), "family", null=True),
-            _column("gbif_species_id", pa.int64(), "id of the species in GBIF's backbone", null=True),
-            _column("images", pa.int64(), "photographs of the species in the training metadata"),
+            column("class_index", pa.int32(), "contiguous index, ascending with species_id or as published"),
+            column("species", pa.string(), "scientific name, the commonest spelling", null=True),
+            column("genus", pa.string(), "genus", null=True),
+            column("family", pa.string(), "family", null=True),
+            column("gbif_species_id", pa.int64(), "id of the species in GBIF's backbone", null=True),
+            column("images", pa.int64(), "photographs of the species in the training metadata"),
         ]
     ),
     key=("species_id",),
@@ -159,7 +106,7 @@ TRAINING_MANIFEST = TableSpec(
             _LICENSE,
             _AUTHOR,
             *_PLACE,
-            _column("shard", pa.string(), "shard that the photograph belongs to"),
+            column("shard", pa.string(), "shard that the photograph belongs to"),
         ]
     ),
     key=("image_name",),
@@ -169,27 +116,27 @@ PLOT_MANIFEST = TableSpec(
         [
             _PLOT_ID,
             *_PLACE,
-            _column("shard", pa.string(), "shard that the plot belongs to"),
+            column("shard", pa.string(), "shard that the plot belongs to"),
         ]
     ),
     key=("plot_id",),
 )
 RAW_IMAGES = TableSpec(
-    pa.schema([*_PHOTOGRAPH, _LICENSE, _AUTHOR, _column("data", pa.binary(), "the file as published")]),
+    pa.schema([*_PHOTOGRAPH, _LICENSE, _AUTHOR, column("data", pa.binary(), "the file as published")]),
     key=("image_name",),
 )
 RESIZED_IMAGES = TableSpec(
-    pa.schema([*_PHOTOGRAPH, _LICENSE, _AUTHOR, _column("data", pa.binary(), "JPEG of the resized centre square")]),
+    pa.schema([*_PHOTOGRAPH, _LICENSE, _AUTHOR, column("data", pa.binary(), "JPEG of the resized centre square")]),
     key=("image_name",),
 )
-PLOT_IMAGES = TableSpec(pa.schema([*_PLOT, _column("data", pa.binary(), "the file as published")]), key=("plot_id",))
+PLOT_IMAGES = TableSpec(pa.schema([*_PLOT, column("data", pa.binary(), "the file as published")]), key=("plot_id",))
 VALIDATION_PLOTS = TableSpec(
     pa.schema(
         [
             *_PLOT,
-            _column("data", pa.binary(), "JPEG of the composed plot"),
-            _column("species_ids", pa.list_(pa.int64()), "species of which enough is seen, ascending: the truth"),
-            _column("objects", pa.list_(pa.struct(_OBJECT)), "the photographs pasted, the topmost last"),
+            column("data", pa.binary(), "JPEG of the composed plot"),
+            column("species_ids", pa.list_(pa.int64()), "species of which enough is seen, ascending: the truth"),
+            column("objects", pa.list_(pa.struct(_OBJECT)), "the photographs pasted, the topmost last"),
         ]
     ),
     key=("plot_id",),
@@ -202,11 +149,11 @@ TILE_PREDICTIONS = TableSpec(
     pa.schema(
         [
             _PLOT_ID,
-            _column("feature_set", pa.string(), "feature set of the classifier"),
+            column("feature_set", pa.string(), "feature set of the classifier"),
             *_TILE[1:],
             _SPECIES_ID,
-            _column("probability", pa.float32(), "softmax probability of the species in the tile"),
-            _column("rank", pa.int32(), "1 for the likeliest species of the tile"),
+            column("probability", pa.float32(), "softmax probability of the species in the tile"),
+            column("rank", pa.int32(), "1 for the likeliest species of the tile"),
         ]
     ),
     key=("plot_id", "feature_set", "tiling", "tile_index", "rank"),
@@ -214,9 +161,9 @@ TILE_PREDICTIONS = TableSpec(
 SUBMISSION = TableSpec(
     pa.schema(
         [
-            _column("run", pa.string(), "name of the run"),
+            column("run", pa.string(), "name of the run"),
             _PLOT_ID,
-            _column("species_ids", pa.list_(pa.int64()), "species of the plot, best first"),
+            column("species_ids", pa.list_(pa.int64()), "species of the plot, best first"),
         ]
     ),
     key=("run", "plot_id"),
@@ -224,17 +171,17 @@ SUBMISSION = TableSpec(
 LEADERBOARD = TableSpec(
     pa.schema(
         [
-            _column("run", pa.string(), "name of the run"),
-            _column("feature_set", pa.string(), "feature set of the classifier"),
-            _column("tiling", pa.string(), "how plots are cut"),
-            _column("aggregation", pa.string(), "how the tiles' answers become one list"),
-            _column("f1_plot", pa.float64(), "F1 averaged over plots", null=True),
-            _column("f1_transect", pa.float64(), "F1 averaged within transects, then over them", null=True),
-            _column("f1_species", pa.float64(), "F1 averaged over species (macro)", null=True),
-            _column("f1_micro", pa.float64(), "F1 over all (plot, species) pairs", null=True),
-            _column("species_per_plot", pa.float64(), "mean number of species in an answer"),
-            _column("plots", pa.int64(), "plots with a truth, which the scores are over"),
-            _column("plots_without_truth", pa.int64(), "plots that no truth is known for"),
+            column("run", pa.string(), "name of the run"),
+            column("feature_set", pa.string(), "feature set of the classifier"),
+            column("tiling", pa.string(), "how plots are cut"),
+            column("aggregation", pa.string(), "how the tiles' answers become one list"),
+            column("f1_plot", pa.float64(), "F1 averaged over plots", null=True),
+            column("f1_transect", pa.float64(), "F1 averaged within transects, then over them", null=True),
+            column("f1_species", pa.float64(), "F1 averaged over species (macro)", null=True),
+            column("f1_micro", pa.float64(), "F1 over all (plot, species) pairs", null=True),
+            column("species_per_plot", pa.float64(), "mean number of species in an answer"),
+            column("plots", pa.int64(), "plots with a truth, which the scores are over"),
+            column("plots_without_truth", pa.int64(), "plots that no truth is known for"),
         ]
     ),
     key=("run",),
@@ -242,19 +189,19 @@ LEADERBOARD = TableSpec(
 SWEEP = TableSpec(
     pa.schema(
         [
-            _column("feature_set", pa.string(), "feature set of the classifier"),
-            _column("tiling", pa.string(), "how plots are cut"),
-            _column("rule", pa.string(), "how the tiles' answers become one list, in words"),
-            _column("aggregation", pa.string(), "the aggregation, as a run declares it"),
-            _column("parameters", pa.string(), "what else a run would declare, as JSON"),
-            _column("run", pa.string(), "the declared run that this is", null=True),
-            _column("part", pa.string(), "choose or report: a half of the labelled plots; survey: those of the survey"),
-            _column("f1_plot", pa.float64(), "F1 averaged over plots; null where the rule cannot be met", null=True),
-            _column("f1_transect", pa.float64(), "F1 averaged within transects, then over them", null=True),
-            _column("f1_species", pa.float64(), "F1 averaged over species (macro)", null=True),
-            _column("f1_micro", pa.float64(), "F1 over all (plot, species) pairs", null=True),
-            _column("species_per_plot", pa.float64(), "mean number of species in an answer", null=True),
-            _column("plots", pa.int64(), "plots of the part, all with a truth"),
+            column("feature_set", pa.string(), "feature set of the classifier"),
+            column("tiling", pa.string(), "how plots are cut"),
+            column("rule", pa.string(), "how the tiles' answers become one list, in words"),
+            column("aggregation", pa.string(), "the aggregation, as a run declares it"),
+            column("parameters", pa.string(), "what else a run would declare, as JSON"),
+            column("run", pa.string(), "the declared run that this is", null=True),
+            column("part", pa.string(), "choose or report: a half of the labelled plots; survey: those of the survey"),
+            column("f1_plot", pa.float64(), "F1 averaged over plots; null where the rule cannot be met", null=True),
+            column("f1_transect", pa.float64(), "F1 averaged within transects, then over them", null=True),
+            column("f1_species", pa.float64(), "F1 averaged over species (macro)", null=True),
+            column("f1_micro", pa.float64(), "F1 over all (plot, species) pairs", null=True),
+            column("species_per_plot", pa.float64(), "mean number of species in an answer", null=True),
+            column("plots", pa.int64(), "plots of the part, all with a truth"),
         ]
     ),
     key=("feature_set", "tiling", "rule", "part"),
@@ -277,18 +224,18 @@ SPECIES_COVER = TableSpec(
             _SPECIES_ID.with_nullable(True).with_metadata(
                 {"description": "Pl@ntNet's id of the species; null in the one row of a plot in which none shows"}
             ),
-            _column("binomial", pa.string(), "scientific name without authorship", null=True),
-            _column("name", pa.string(), "scientific name with authorship", null=True),
-            _column("genus", pa.string(), "genus; from the name where the class map has none", null=True),
-            _column("family", pa.string(), "family", null=True),
-            _column("gbif_species_id", pa.int64(), "id of the species in GBIF's backbone", null=True),
-            _column("count", pa.int32(), "number of tiles that show the species"),
-            _column("coverage", pa.float64(), "share of the plot's area under the union of these tiles"),
-            _column("max_score", pa.float32(), "highest probability that a tile gives the species", null=True),
-            _column("positions", pa.list_(_POSITION), "the tiles that show it, in px of the upright plot"),
-            _column("uncovered", pa.float64(), "share of the plot's area under no tile with a species; of the plot"),
-            _column("tiles", pa.int32(), "number of tiles that were asked; of the plot"),
-            _column("matched", pa.int32(), "number of tiles that show a species; of the plot"),
+            column("binomial", pa.string(), "scientific name without authorship", null=True),
+            column("name", pa.string(), "scientific name with authorship", null=True),
+            column("genus", pa.string(), "genus; from the name where the class map has none", null=True),
+            column("family", pa.string(), "family", null=True),
+            column("gbif_species_id", pa.int64(), "id of the species in GBIF's backbone", null=True),
+            column("count", pa.int32(), "number of tiles that show the species"),
+            column("coverage", pa.float64(), "share of the plot's area under the union of these tiles"),
+            column("max_score", pa.float32(), "highest probability that a tile gives the species", null=True),
+            column("positions", pa.list_(_POSITION), "the tiles that show it, in px of the upright plot"),
+            column("uncovered", pa.float64(), "share of the plot's area under no tile with a species; of the plot"),
+            column("tiles", pa.int32(), "number of tiles that were asked; of the plot"),
+            column("matched", pa.int32(), "number of tiles that show a species; of the plot"),
         ]
     ),
     key=("plot_id", "species_id"),
@@ -296,12 +243,12 @@ SPECIES_COVER = TableSpec(
 RUN_AGREEMENT = TableSpec(
     pa.schema(
         [
-            _column("run_a", pa.string(), "name of a run"),
-            _column("run_b", pa.string(), "name of a run declared after it"),
-            _column("jaccard", pa.float64(), "mean over plots of |A∩B| / |A∪B|; 1 where both answer nothing"),
-            _column("species_per_plot_a", pa.float64(), "mean number of species in an answer of run_a"),
-            _column("species_per_plot_b", pa.float64(), "mean number of species in an answer of run_b"),
-            _column("plots", pa.int64(), "plots that both answer"),
+            column("run_a", pa.string(), "name of a run"),
+            column("run_b", pa.string(), "name of a run declared after it"),
+            column("jaccard", pa.float64(), "mean over plots of |A∩B| / |A∪B|; 1 where both answer nothing"),
+            column("species_per_plot_a", pa.float64(), "mean number of species in an answer of run_a"),
+            column("species_per_plot_b", pa.float64(), "mean number of species in an answer of run_b"),
+            column("plots", pa.int64(), "plots that both answer"),
         ]
     ),
     key=("run_a", "run_b"),
@@ -311,10 +258,10 @@ EMBEDDING_MAP = TableSpec(
         [
             _IMAGE_NAME,
             _SPECIES_ID,
-            _column("backbone", pa.string(), "whose features are mapped: base or finetuned"),
-            _column("x", pa.float32(), "first coordinate on the backbone's map; without unit"),
-            _column("y", pa.float32(), "second coordinate on the backbone's map; without unit"),
-            _column("held_out", pa.bool_(), "whether the photograph validates, in the split of the classifiers"),
+            column("backbone", pa.string(), "whose features are mapped: base or finetuned"),
+            column("x", pa.float32(), "first coordinate on the backbone's map; without unit"),
+            column("y", pa.float32(), "second coordinate on the backbone's map; without unit"),
+            column("held_out", pa.bool_(), "whether the photograph validates, in the split of the classifiers"),
         ]
     ),
     key=("image_name", "backbone"),
@@ -322,15 +269,14 @@ EMBEDDING_MAP = TableSpec(
 QUARANTINE = TableSpec(
     pa.schema(
         [
-            _column("source", pa.string(), "file or row that the finding is about"),
-            _column("image_name", pa.string(), "name of the photograph or plot", null=True),
-            _column("reason", pa.string(), "one word: why it was set aside"),
-            _column("detail", pa.string(), "what exactly was found", null=True),
+            column("source", pa.string(), "file or row that the finding is about"),
+            column("image_name", pa.string(), "name of the photograph or plot", null=True),
+            column("reason", pa.string(), "one word: why it was set aside"),
+            column("detail", pa.string(), "what exactly was found", null=True),
         ]
     ),
     key=("source", "image_name", "reason"),
 )
-
 TABLES: dict[str, TableSpec] = {
     "demo_survey": DEMO_SURVEY,
     "training_metadata": TRAINING_METADATA,

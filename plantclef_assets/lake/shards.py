@@ -11,8 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from plantclef_assets.lake.schemas import TableSpec
 from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.table_specs import TableSpec
 from plantclef_assets.lake.tables import TableWriter, write_quarantine, write_table
 
 _ROWS_AT_ONCE = 128

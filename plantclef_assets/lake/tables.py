@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 
 from plantclef_assets.lake.figures import Figures, UnsoundTableError, enforce
 from plantclef_assets.lake.fingerprints import Fingerprint
-from plantclef_assets.lake.schemas import QUARANTINE, TableSpec
+from plantclef_assets.lake.schemas import QUARANTINE
 from plantclef_assets.lake.store import Artifact, Lake, record_metadata
+from plantclef_assets.lake.table_specs import TableSpec
 
 ROW_GROUP_BYTES = 64 * 2**20
 """Rows are gathered into row groups of about this size: large enough to read fast, small enough for memory."""

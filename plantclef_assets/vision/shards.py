@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from plantclef_assets.lake.schemas import TableSpec
 from plantclef_assets.lake.shards import Shard, ShardWriter, read_rows, write_shard
 from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.table_specs import TableSpec
 from plantclef_assets.vision.backbones import Backbone
 from plantclef_assets.vision.decoding import UndecodableImage, decode_image
 from plantclef_assets.vision.embedding import Embedded, embed_views

@@ -10,8 +10,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from plantclef_assets.lake.provenance import Lineage
-from plantclef_assets.lake.schemas import DEMO_SURVEY, TABLES, VECTOR, TableSpec
+from plantclef_assets.lake.schemas import DEMO_SURVEY, TABLES
 from plantclef_assets.lake.store import Artifact, Lake, Record, record_metadata
+from plantclef_assets.lake.table_specs import VECTOR, TableSpec
 from plantclef_assets.lake.tables import write_table
 from plantclef_assets.learning.classifier_files import read_classifier, write_classifier
 from plantclef_assets.recipes import build_recipes

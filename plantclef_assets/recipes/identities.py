@@ -1,0 +1,44 @@
+"""What recipes are made of: which artifacts go in, and what files outside the lake are known by."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from plantclef_assets.ingest.fetching import file_identity
+from plantclef_assets.ingest.sources import open_source
+from plantclef_assets.lake.store import Artifact
+from plantclef_assets.locations import HUB, is_demo, is_download
+from plantclef_assets.settings import Settings
+
+Inputs = Callable[[str | None], tuple[Artifact, ...]]
+
+
+def only(*artifacts: Artifact) -> Inputs:
+    """Let every partition be made from the same artifacts."""
+    return lambda partition: artifacts
+
+
+def same_shard(asset: str) -> Inputs:
+    """Let a shard be made from that of the same key."""
+    return lambda partition: (Artifact(asset, partition),)
+
+
+def demo_survey_of(settings: Settings, source: str) -> tuple[Artifact, ...]:
+    """Give the demo survey where a source lies in it."""
+    return (Artifact("demo_survey"),) if is_demo(source) else ()
+
+
+def weights_identity(settings: Settings, source: str) -> str | None:
+    """Give what weights are known by: those of timm's hub by their name."""
+    return source if source == HUB else file_digest(settings, source)
+
+
+def file_digest(settings: Settings, location: str | None) -> str | None:
+    """Give what a source file is known by; None where the setting is not used."""
+    return None if location is None else file_identity(settings.resolve(location))
+
+
+def images_identity(settings: Settings, location: str) -> str:
+    """Give the digest of what lies at a source of photographs; what is downloaded is known by its address."""
+    if is_download(location):
+        return location
+    return open_source(settings.resolve(location), Path(settings.cache)).digest()
