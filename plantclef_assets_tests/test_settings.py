@@ -106,7 +106,7 @@ def test_nothing_needs_to_be_set_for_the_demo(files: Path, monkeypatch: pytest.M
         ("WORKERS", "3", 3),
         ("SPARK_MASTER", "spark://host:7077", "spark://host:7077"),
         ("SPARK_REMOTE", "sc://host:15002", "sc://host:15002"),
-        ("SPARK_CONFIG", '{{"spark.task.cpus": "2"}}', {"spark.task.cpus": "2"}),
+        ("SPARK_CONFIG", '{"spark.task.cpus": "2"}', {"spark.task.cpus": "2"}),
         ("SHARDS_PER_RUN", "8", 8),
         ("CACHE", "{here}/kept", "{here}/kept"),
         ("LICENSES", '["cc-by", "cc0"]', ("cc-by", "cc0")),
@@ -151,7 +151,7 @@ def test_paths_may_be_relative_and_of_ones_home(
 def test_a_lake_may_be_in_a_bucket_and_its_local_files_are_in_the_cache(with_variables: Set, files: Path) -> None:
     settings = with_variables(LAKE="gs://my-bucket/some/lake/", CACHE=str(files / "cache"))
     assert settings.lake == "gs://my-bucket/some/lake", "nobody asks whether there is one before it is used"
-    assert settings.resolve("demo:plots") == files / "cache/buckets/my-bucket/some/lake/demo_survey/plots"
+    assert settings.resolve("demo:plots") == str(files / "cache/buckets/my-bucket/some/lake/demo_survey/plots")
 
 
 def test_an_empty_variable_is_as_good_as_none(with_variables: Set) -> None:

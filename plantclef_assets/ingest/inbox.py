@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from plantclef_assets.ingest.archives import SUFFIXES
+from plantclef_assets.ingest.archives import PHOTOGRAPHS
 from plantclef_assets.vision.decoding import EMPTY, TRUNCATED, UndecodableImage, decode_image
 
 _TEMPORARY = (".part", ".partial", ".filepart", ".tmp", ".temp", ".incomplete", ".crdownload", ".download", "~")
@@ -159,7 +159,7 @@ def _examine(name: str, sighting: Sighting, open_file: Callable[[str], BinaryIO]
         with open_file(name) as stream:
             digest, size = _digest(stream)
             stream.seek(0)
-            content = stream.read() if PurePosixPath(name).suffix.lower() in SUFFIXES else None
+            content = stream.read() if PurePosixPath(name).suffix.lower() in PHOTOGRAPHS else None
     except OSError:
         return sighting
     if size != sighting.stamp.size:
