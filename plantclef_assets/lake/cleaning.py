@@ -70,12 +70,12 @@ def find_leftovers(lake: Lake, recipes: Mapping[str, Recipe], sources: Collectio
     """
     lake.require()
     named = _names_of(lake, recipes)
-    kept = [name for source in sources if (name := _below(lake.root, source))]
+    kept = {name for source in sources if (name := _below(lake.root, source))}
     found, some_named = [], False
     for file in _list_files(lake, recipes):
         if file.name in named:
             some_named = True
-        elif not any(file.name == name or file.name.startswith(f"{name}/") for name in kept):
+        elif not any(_holds(name, file.name) or _holds(file.name, name) for name in kept):
             reason = _why_left(lake, recipes, file)
             if reason:
                 found.append(Leftover(file, reason))
@@ -125,6 +125,11 @@ def _below(root: str, location: str) -> str:
         return ""
     folder, path = (Path(os.path.realpath(one)) for one in (root, location))
     return path.relative_to(folder).as_posix() if folder in path.parents else ""
+
+
+def _holds(folder: str, name: str) -> bool:
+    """Whether a name is that of a folder, or of something in it."""
+    return f"{name}/".startswith(folder if folder.endswith("/") else f"{folder}/")
 
 
 def _list_files(lake: Lake, recipes: Mapping[str, Recipe]) -> Iterator[StoredFile]:
