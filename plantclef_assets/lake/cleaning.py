@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import pyarrow as pa
-
 from plantclef_assets.lake import buckets
 from plantclef_assets.lake.filesystems import is_in_bucket
 from plantclef_assets.lake.provenance import Lineage, Recipe
@@ -189,7 +187,7 @@ def _lies_where_it_says(lake: Lake, name: PurePosixPath) -> bool:
 def _try_record(lake: Lake, artifact: Artifact) -> Record | None:
     try:
         return lake.record(artifact)
-    except (ValueError, LookupError, OSError, pa.ArrowException):  # whatever it is, it is none of ours
+    except Exception:  # whatever it is, it is none of ours
         return None
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from plantclef_assets.lake import __main__ as command
 from plantclef_assets.lake.cleaning import ForeignSettingsError, delete_leftover, find_leftovers
@@ -109,6 +111,8 @@ def test_what_the_platform_did_not_make_is_not_looked_at(own_lake: Callable[...,
     shutil.copy(lake / "raw_images" / "02.parquet", lake / "raw_images" / "old.parquet")
     (lake / "notes.csv").write_text("mine")
     (lake / "raw_images" / "99.parquet").write_bytes(b"no parquet")
+    (lake / "finetuned_backbone.safetensors").write_bytes(b"no header")
+    save_file({"weight": torch.zeros(1)}, lake / "mine.safetensors", metadata={"format": "pt"})
     assert set(leftovers(settings)) == OF_SHARD
 
 
