@@ -1,19 +1,26 @@
-"""Ask the lake a question in SQL: `python -m plantclef_assets.lake "select * from leaderboard"`.
+"""Ask the lake a question in SQL, or clean it of what its settings no longer name.
 
-Without a question it lists the tables. `PLANTCLEF_LAKE` says which lake.
+`python -m plantclef_assets.lake "select * from leaderboard"` answers a question; without one it lists the tables.
+`python -m plantclef_assets.lake clean` lists what is left over, and deletes it with `--delete`. `PLANTCLEF_LAKE` says
+which lake. As a program this stands above all rooms; no module of this room does.
 """
 
 import argparse
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import duckdb
 
-from plantclef_assets.lake.buckets import UnreachableBucketError
+from plantclef_assets.lake.buckets import OvertakenError, UnreachableBucketError
 from plantclef_assets.lake.catalog import open_catalog
+from plantclef_assets.lake.cleaning import ForeignSettingsError, delete_leftover, find_leftovers
 from plantclef_assets.lake.store import Lake
+from plantclef_assets.recipes import build_recipes
 from plantclef_assets.refusals import SettingsError
-from plantclef_assets.settings import load_settings
+from plantclef_assets.settings import Settings, load_settings
 
+_CLEAN = "clean"
 _OVERVIEW = """
 select view_name as "table", (select string_agg(column_name, ', ') from duckdb_columns() where table_name = view_name)
     as columns from duckdb_views() where not internal order by 1
@@ -21,18 +28,56 @@ select view_name as "table", (select string_agg(column_name, ', ') from duckdb_c
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the answer to one SQL question; gives 1 where it cannot be answered."""
+    """Answer or clean; gives 1 where that cannot be done."""
     parser = argparse.ArgumentParser(prog="python -m plantclef_assets.lake", description=__doc__)
-    parser.add_argument("question", nargs="?", default=_OVERVIEW, help="SQL over the lake's tables")
+    parser.add_argument("question", nargs="?", default=_OVERVIEW, help=f"SQL over the lake's tables, or {_CLEAN}")
+    parser.add_argument("--delete", action="store_true", help=f"with {_CLEAN}: delete what it lists")
+    options = parser.parse_args(arguments)
+    if options.delete and options.question != _CLEAN:
+        parser.error(f"--delete goes with {_CLEAN}")
     try:
         settings = load_settings()
-        answer = open_catalog(Lake(settings.lake, settings.cache)).sql(parser.parse_args(arguments).question)
-        if answer is not None:
-            answer.show(max_width=200, max_rows=200)
-    except (SettingsError, UnreachableBucketError, duckdb.Error) as error:
+        lake = Lake(settings.lake, settings.cache)
+        if options.question == _CLEAN:
+            _clean(lake, settings, delete=options.delete)
+        else:
+            _answer(lake, options.question)
+    except (SettingsError, UnreachableBucketError, OvertakenError, ForeignSettingsError, duckdb.Error) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _answer(lake: Lake, question: str) -> None:
+    answer = open_catalog(lake).sql(question)
+    if answer is not None:
+        answer.show(max_width=200, max_rows=200)
+
+
+def _clean(lake: Lake, settings: Settings, *, delete: bool) -> None:
+    leftovers = find_leftovers(lake, build_recipes(settings), _locations(settings))
+    for leftover in leftovers:
+        print(f"{leftover.file.bytes / 1e6:12.3f} MB  {leftover.file.name}: {leftover.reason}", flush=True)
+        if delete:
+            delete_leftover(lake, leftover)
+    megabytes = sum(leftover.file.bytes for leftover in leftovers) / 1e6
+    print(
+        f"{len(leftovers)} left over in {lake.root}, {megabytes:.3f} MB, by the profile {settings.profile}"
+        + ("; deleted." if delete else "; --delete deletes them." if leftovers else ".")
+    )
+
+
+def _locations(settings: Settings) -> list[str]:
+    """Give every value of the settings as a location, were it one: what they read from is never left over."""
+    return [settings.resolve(value) for value in _texts(settings.model_dump(exclude={"lake"}))]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _texts(one)
 
 
 if __name__ == "__main__":

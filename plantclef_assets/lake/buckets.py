@@ -77,6 +77,34 @@ def find_object(client: "Client", address: str) -> "Blob":
     return blob
 
 
+def list_objects(client: "Client", address: str) -> Iterator["Blob"]:
+    """List the objects whose address begins so, each as it is now.
+
+    Raises:
+        UnreachableBucketError: the bucket may not be used.
+    """
+    bucket, prefix = split_address(address)
+    with explained(address):
+        yield from client.list_blobs(bucket, prefix=prefix)
+
+
+def delete_object(found: "Blob") -> None:
+    """Delete an object in the generation in which it was found; one that is gone already is no loss.
+
+    Raises:
+        OvertakenError: it has been replaced.
+        UnreachableBucketError: the bucket may not be written.
+    """
+    from google.api_core.exceptions import NotFound, PreconditionFailed
+
+    address = f"{BUCKETS}{found.bucket.name}/{found.name}"
+    try:
+        with explained(address), suppress(NotFound):
+            found.delete(if_generation_match=found.generation)
+    except PreconditionFailed as error:
+        raise OvertakenError(f"{address} was replaced since it was listed, so it is left; ask again") from error
+
+
 def generation_of(client: "Client", address: str) -> int:
     """Give the generation of an object; 0 where there is none, as preconditions have it.
 

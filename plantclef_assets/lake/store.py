@@ -255,3 +255,5 @@ def _record(metadata: Mapping[str, str], size: int, rows: int | None = None, sch
 
 _RECORDS = {"parquet": _footer_record, "safetensors": _header_record}
 """How a record is read, by suffix."""
+RECORD_SUFFIXES = frozenset(_RECORDS)
+"""The suffixes of files that carry a record."""

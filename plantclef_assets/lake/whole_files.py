@@ -1,13 +1,18 @@
 """Whole files: a local file that exists is whole, and what killed processes left is cleared away."""
 
 import os
+import re
 import socket
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _TEMPORARY_SUFFIX = ".incomplete"
+_TEMPORARY_NAME = re.compile(r"^\..+-(?P<process>\d+)-[0-9a-f]{8}\.incomplete$")
+_ABANDONED_AFTER_DAYS = 1
+"""Whether a process of another host still runs cannot be asked; none writes one file for so long."""
 
 
 @contextmanager
@@ -33,6 +38,23 @@ def whole_file(path: Path) -> Iterator[Path]:
         # Some libraries write files for their owner alone; who may read the folder may read what is in it.
         temporary.chmod(path.parent.stat().st_mode & 0o666)
         temporary.replace(path)
+
+
+def why_abandoned(name: str, changed: float) -> str | None:
+    """Say how a temporary file came to be left behind; None where it is none, or may still be written.
+
+    Args:
+        name: of the file, without its folder.
+        changed: when it was last written, seconds since 1970.
+    """
+    match = _TEMPORARY_NAME.match(name)
+    if not match:
+        return None
+    process = int(match["process"])
+    if f".{socket.gethostname()}-{process}-" in name:
+        return None if _is_running(process) else f"process {process} ended before it was whole"
+    days = (time.time() - changed) / 86400
+    return f"a process of another host has not written it for {days:.0f} days" if days > _ABANDONED_AFTER_DAYS else None
 
 
 def _remove_leftovers(path: Path) -> None:
