@@ -10,11 +10,13 @@ from plantclef_assets.lake.filesystems import open_filesystem
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.recipes import build_recipes
 from plantclef_assets.settings import PREFIX, Settings
+from plantclef_assets_tests.assets.test_bucket import generations
+from plantclef_assets_tests.checks.chain_runs import evaluate_checks, evaluations
 from plantclef_assets_tests.cli.commands import PROJECT, PYTHON, make_instance, materialize_command, run_command
 from plantclef_assets_tests.cli.dagster_server import DagsterServer, dagster_server
 from plantclef_assets_tests.cli.test_command_line import environment
-from plantclef_assets_tests.gcs_server import make_bucket, put_folder
-from plantclef_assets_tests.tiny import materialize, tiny_settings
+from plantclef_assets_tests.gcs_server import make_bucket, put_folder, put_object
+from plantclef_assets_tests.tiny import failed_checks, materialize, tiny_settings
 
 pytestmark = [pytest.mark.gcs, pytest.mark.slow]
 
@@ -70,16 +72,23 @@ def test_assets_are_materialized_into_a_bucket(own_lake: Callable[..., Settings]
     assert not [path for path in far.folder.rglob("*") if path.is_file()], "nothing is left on this machine"
 
 
-def test_the_whole_chain_from_a_bucket_into_a_bucket_is_that_of_a_local_run(
-    tiny_lake: Settings, survey: str, tmp_path: Path
-) -> None:
-    near, far = Lake(tiny_lake.lake), Lake(f"{survey}/lake", str(tmp_path / "cache"))
-    home = make_instance(tmp_path / "home")
-    variables = environment(tiny_lake, home, lake=far.root, cache=far.cache, **sources_in(survey))
+@pytest.fixture(scope="module")
+def chained(tiny_survey: Path, tiny_lake: Settings, survey: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The settings of a lake in the bucket, filled by one command from sources in the bucket."""
+    folder = tmp_path_factory.mktemp("chained")
+    home, cache = make_instance(folder / "home"), str(folder / "cache")
+    variables = environment(tiny_lake, home, lake=f"{survey}/lake", cache=cache, **sources_in(survey))
     validation = {"PLOTS": tiny_lake.validation.plots, "SIDE": tiny_lake.validation.side}
     variables |= {f"{PREFIX}VALIDATION__{name}": str(value) for name, value in validation.items()}
     result = run_command([str(PYTHON), "-m", "plantclef_assets"], variables)
     assert result.returncode == 0, result.stdout + result.stderr
+    return tiny_settings(tiny_survey, f"{survey}/lake", cache=cache, **sources_in(survey))
+
+
+def test_the_whole_chain_from_a_bucket_into_a_bucket_is_that_of_a_local_run(
+    chained: Settings, tiny_lake: Settings
+) -> None:
+    near, far = Lake(tiny_lake.lake), Lake(chained.lake, chained.cache)
     for recipe in build_recipes(tiny_lake).values():
         for artifact in recipe.artifacts:
             assert_same(far, near, artifact)
@@ -87,8 +96,28 @@ def test_the_whole_chain_from_a_bucket_into_a_bucket_is_that_of_a_local_run(
     assert len(answers) == 2 * len(tiny_lake.active_runs)
     for path in answers:
         assert far.path(Artifact("submission", path.stem, "csv")).read_bytes() == path.read_bytes()
-    again = run_command([str(PYTHON), "-m", "plantclef_assets"], variables)
-    assert again.returncode == 0, again.stdout + again.stderr
+
+
+def test_what_is_replaced_in_the_bucket_is_noticed_and_nothing_else_is_made_again(chained: Settings) -> None:
+    """Also a plot of as many bytes as the one before: its generation tells."""
+    reading = "training_metadata,class_map,training_manifest,base_backbone,plot_manifest"
+    before = generations(chained)
+    unchanged = materialize(chained, reading)
+    assert unchanged.success
+    assert not failed_checks(unchanged)
+    assert generations(chained) == before
+    plot = f"{chained.plot_images}/PLOT-0-20240501.jpg"
+    filesystem, path = open_filesystem(plot)
+    put_object(plot, filesystem.cat_file(path)[:-2] + b"  ")
+    found = evaluations(evaluate_checks(chained, "plot_manifest"), "plot_manifest")["up_to_date"]
+    assert not found.passed
+    assert str(found.description).startswith("plot_manifest was made with plot_images ")
+    again = materialize(chained, reading)
+    assert again.success
+    assert not failed_checks(again)
+    after = generations(chained)
+    changed = {name for name, generation in after.items() if before[name] != generation}
+    assert changed == {"plot_manifest.parquet", "quarantine/plot_manifest.parquet"}
 
 
 @pytest.fixture(scope="module")
