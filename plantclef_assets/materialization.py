@@ -22,6 +22,7 @@ from dagster import (
 
 from plantclef_assets.engines.local import MakeShard, Outcome, run_shards
 from plantclef_assets.engines.progress import Progress
+from plantclef_assets.lake.beside import BESIDE
 from plantclef_assets.lake.provenance import Lineage, StaleInputError
 from plantclef_assets.lake.schemas import TABLES
 from plantclef_assets.lake.shards import Shard
@@ -33,7 +34,7 @@ Describe = Callable[[Artifact, Record], Mapping[str, Any]]
 """Gives metadata of an asset's own for one artifact, such as a picture."""
 
 _NAMED_ERRORS = 3
-_HIDDEN_FIGURES = {"species", "rows", "rows_out"}
+_HIDDEN_FIGURES = {"species", "rows", "rows_out", BESIDE}
 """Figures that are for checks, or that Dagster shows in its own way."""
 
 

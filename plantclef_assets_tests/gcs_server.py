@@ -6,8 +6,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+
+from plantclef_assets.lake.filesystems import split_address
 
 _START_SECONDS = 30
 
@@ -64,3 +67,21 @@ def make_bucket(address: str, name: str) -> str:
 def variables(address: str) -> dict[str, str]:
     """Give the variables that bring a process's Cloud Storage libraries to the server."""
     return {"STORAGE_EMULATOR_HOST": address, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+
+
+def put_object(address: str, content: bytes, **attributes: str) -> None:
+    """Put an object where an address says, with attributes by the names that Google's client has for them."""
+    from google.cloud.storage import Client
+
+    bucket, key = split_address(address)
+    blob = Client(project="test").bucket(bucket).blob(key)
+    for name, value in attributes.items():
+        setattr(blob, name, value)
+    blob.upload_from_string(content, content_type="application/octet-stream")
+
+
+def put_folder(folder: Path, prefix: str) -> None:
+    """Put the files of a folder below a prefix, by their paths."""
+    with ThreadPoolExecutor(4) as pool:
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        list(pool.map(lambda path: put_object(f"{prefix}/{path.relative_to(folder)}", path.read_bytes()), files))

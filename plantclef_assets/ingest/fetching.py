@@ -5,14 +5,15 @@ of its versions. Nothing in the cache is needed for what is already in the lake;
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from plantclef_assets.engines.progress import BYTES, Progress
 from plantclef_assets.ingest.downloads import download_file
 from plantclef_assets.ingest.limits import Limits
-from plantclef_assets.lake.filesystems import open_filesystem
+from plantclef_assets.lake.filesystems import is_in_bucket, open_filesystem
 from plantclef_assets.lake.store import Lake
 from plantclef_assets.locations import is_download, is_remote, split_checksum
 
@@ -34,7 +35,7 @@ def fetch_file(location: str, cache: Path, log: Log = lambda line: None, limits:
 
     Raises:
         DownloadError: the address cannot be downloaded, or gives bytes with another checksum.
-        SourceError: there is no such object.
+        SourceError: there is no such object, it may not be read, or it was replaced while it was fetched.
     """
     if is_download(location):
         address, checksum = split_checksum(location)
@@ -45,12 +46,15 @@ def fetch_file(location: str, cache: Path, log: Log = lambda line: None, limits:
         return target
     if not is_remote(location):
         return Path(location)
-    filesystem, path = open_filesystem(location)
-    target = _place(cache, location, f"{location}\0{_version_at(location)}")
+    version = _version_at(location)
+    target = _place(cache, location, f"{location}\0{version}")
     if not target.exists():
         log(f"Fetching {location}.")
+        filesystem, path = open_filesystem(location)
         with Lake(str(cache)).publish(target) as temporary:
             filesystem.get_file(path, str(temporary))
+            if _version_at(location) != version:
+                raise SourceError(f"'{location}' was replaced while it was fetched; materialize again")
     return target
 
 
@@ -61,7 +65,7 @@ def file_identity(location: str) -> str:
     downloaded, since that happens once.
 
     Raises:
-        SourceError: there is no such object.
+        SourceError: there is no such object, or it may not be read.
     """
     if is_download(location):
         return location
@@ -76,10 +80,39 @@ def object_version(info: Mapping[str, Any]) -> str:
     return str(info.get("generation") or info.get("etag") or "")
 
 
-def _version_at(location: str) -> str:
-    filesystem, path = open_filesystem(location)
+@contextmanager
+def readable(location: str) -> Iterator[None]:
+    """Turn what a bucket that may not be read raises into a sentence.
+
+    Raises:
+        SourceError: permission or credentials are lacking.
+    """
+    if not is_in_bucket(location):
+        yield
+        return
+    from google.auth.exceptions import GoogleAuthError
+
     try:
-        info = filesystem.info(path)
+        yield
+    except GoogleAuthError as error:
+        raise SourceError(
+            f"no credentials for '{location}': {error}; `gcloud auth application-default login` makes them"
+        ) from error
+    except OSError as error:
+        if not str(error).startswith("Forbidden"):  # gcsfs has no type of its own for this
+            raise
+        reason = str(error).rpartition("\n")[2]
+        raise SourceError(
+            f"no permission for '{location}': {reason}; its objects have to be listed and read (role Storage Object "
+            "Viewer)"
+        ) from error
+
+
+def _version_at(location: str) -> str:
+    try:
+        with readable(location):
+            filesystem, path = open_filesystem(location)
+            info = filesystem.info(path)
     except FileNotFoundError:
         raise SourceError(f"there is no object '{location}'; give the address of one that can be read") from None
     if info["type"] != "file":

@@ -25,7 +25,7 @@ from plantclef_assets.ingest.archives import (
     open_archive,
     read_index,
 )
-from plantclef_assets.ingest.fetching import Log, SourceError, fetch_file, object_version
+from plantclef_assets.ingest.fetching import Log, SourceError, fetch_file, object_version, readable
 from plantclef_assets.ingest.limits import Limits
 from plantclef_assets.lake.filesystems import open_filesystem
 from plantclef_assets.locations import is_download
@@ -177,11 +177,12 @@ def open_source(location: str, cache: Path, log: Log = lambda line: None, limits
 
     Raises:
         DownloadError: the address cannot be downloaded.
-        SourceError: there is no such folder, archive or prefix.
+        SourceError: there is no such folder, archive or prefix, or it may not be read.
     """
     place = str(fetch_file(location, cache, log, limits)) if is_download(location) else location
-    filesystem, path = open_filesystem(place)
-    return source_in(filesystem, path, location, cache)
+    with readable(place):
+        filesystem, path = open_filesystem(place)
+        return source_in(filesystem, path, location, cache)
 
 
 def source_in(filesystem: Any, path: str, location: str, cache: Path) -> ImageSource:
@@ -191,13 +192,15 @@ def source_in(filesystem: Any, path: str, location: str, cache: Path) -> ImageSo
         SourceError: there is no such folder, archive or prefix.
     """
     path = path.rstrip("/")
-    if filesystem.isfile(path):
-        root, _, name = path.rpartition("/")
-        return ImageSource(location, filesystem, root, cache, name)
-    if not filesystem.isdir(path):
+    try:
+        kind = filesystem.info(path)["type"]
+    except FileNotFoundError:
         kinds = "folder" if _is_local(filesystem) else "object, and there are none below such a prefix"
-        raise SourceError(f"there is no {kinds}: '{location}'")
-    return ImageSource(location, filesystem, path, cache)
+        raise SourceError(f"there is no {kinds}: '{location}'") from None
+    if kind == "directory":
+        return ImageSource(location, filesystem, path, cache)
+    root, _, name = path.rpartition("/")
+    return ImageSource(location, filesystem, root, cache, name)
 
 
 def list_files(folder: Path) -> Iterator[tuple[str, int]]:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from plantclef_assets.lake.beside import foreign_file
 from plantclef_assets.lake.filesystems import is_in_bucket
 from plantclef_assets.lake.store import Artifact, Lake, LakePath, MissingArtifactError, Record
 
@@ -98,11 +99,12 @@ class Lineage:
         return provenance | ({"sources": dict(recipe.sources())} if with_sources else {})
 
     def is_current(self, artifact: Artifact, provenance: Mapping[str, Any]) -> bool:
-        """Whether the artifact exists, with the files beside it, and was made in just this way."""
+        """Whether the artifact exists, with the files that were made with it, and was made in just this way."""
         record = self.record(artifact)
         if record is None or record.provenance != provenance:
             return False
-        return all(path.exists() for path in self.recipes[artifact.asset].beside(self.lake, artifact))
+        beside = self.recipes[artifact.asset].beside(self.lake, artifact)
+        return all(path.exists() for path in beside) and foreign_file(self.lake, artifact, record) is None
 
     def stale(self, artifact: Artifact, *, with_sources: bool = False) -> str | None:
         """Say why an artifact is not what the settings ask for; None where it is. Looks at its inputs too."""
@@ -145,6 +147,9 @@ class Lineage:
         difference = _difference(artifact, record.provenance, expected)
         if difference:
             return difference
+        foreign = foreign_file(self.lake, artifact, record) if with_sources else None
+        if foreign:
+            return f"{artifact} was made with another {foreign} than lies beside it"
         for one in self.recipes[artifact.asset].inputs(artifact.partition):
             reason = self.stale(one)
             if reason:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from plantclef_assets.engines.progress import Progress
+from plantclef_assets.lake.beside import publish_beside
 from plantclef_assets.lake.schemas import EMBEDDING_MAP
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake, LakePath
@@ -48,8 +49,8 @@ class EmbeddingMap:
             panels.append(Panel(_title(backbone, scores[backbone]), positions[backbone]))
         classes = self.lake.read(Artifact("class_map"), ["species_id", "species"]).to_pylist()
         names = {row["species_id"]: row["species"] or str(row["species_id"]) for row in classes}
-        with self.lake.publish(map_picture(self.lake, shard.artifact)) as temporary:
-            temporary.write_bytes(draw_map(panels, shown.species_id, shown.held_out, names))
+        picture = draw_map(panels, shown.species_id, shown.held_out, names)
+        beside = publish_beside(self.lake, {map_picture(self.lake, shard.artifact): picture})
         with write_table(self.lake, shard.artifact, EMBEDDING_MAP, shard.provenance) as table:
             for backbone, places in positions.items():
                 table.write_rows(
@@ -66,6 +67,7 @@ class EmbeddingMap:
                 "photographs": rows,
                 "photographs_held_out": int(shown.held_out.sum()),
                 **{f"separation_{name}": score for name, score in scores.items()},
+                **beside,
             }
 
     def _vectors(self, artifacts: Sequence[Artifact], image_names: Sequence[str]) -> Any:

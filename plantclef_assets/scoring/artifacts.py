@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from plantclef_assets.lake.beside import publish_beside
 from plantclef_assets.lake.schemas import LEADERBOARD, RUN_AGREEMENT, SUBMISSION
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake, LakePath
@@ -62,9 +63,10 @@ class Submissions:
         problems = validate_submission(rows, plots, self._images_by_species())
         if problems:
             raise InvalidSubmissionError(f"{shard.artifact} is not published: {'; '.join(problems[:5])}")
-        for dialect, path in submission_files(self.lake, shard.artifact, self.dialect).items():
-            with self.lake.publish(path) as temporary:
-                temporary.write_text(format_submission(rows, dialect), encoding="utf-8", newline="")
+        files = submission_files(self.lake, shard.artifact, self.dialect)
+        beside = publish_beside(
+            self.lake, {path: format_submission(rows, dialect).encode() for dialect, path in files.items()}
+        )
         with write_table(self.lake, shard.artifact, SUBMISSION, shard.provenance) as table:
             table.write_rows(
                 run=[shard.artifact.partition] * len(rows),
@@ -78,6 +80,7 @@ class Submissions:
                 "species_per_plot": sum(len(answer) for _, answer in rows) / max(len(rows), 1),
                 "distinct_species": len({species_id for _, answer in rows for species_id in answer}),
                 **figures,
+                **beside,
             }
 
     def _answers(self, run: Run) -> tuple[Answers, dict[str, float]]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from plantclef_assets.lake.beside import publish_beside
 from plantclef_assets.lake.schemas import SPECIES_COVER
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake, LakePath
@@ -58,15 +59,13 @@ class SpeciesCover:
             rows += _rows(plot["plot_id"], cover, names)
             described.append(_described(plot, cover, names))
         table_file, text_file = cover_files(self.lake, shard.artifact)
-        with self.lake.publish(table_file) as temporary:
-            # The mark at its beginning tells spreadsheets that the file is UTF-8.
-            temporary.write_text(_csv(rows), encoding="utf-8-sig", newline="")
-        with self.lake.publish(text_file) as temporary:
-            text = json.dumps(described, ensure_ascii=False, indent=1) + "\n"
-            temporary.write_text(text, encoding="utf-8", newline="")
+        text = json.dumps(described, ensure_ascii=False, indent=1) + "\n"
+        # The mark at the beginning of the CSV tells spreadsheets that the file is UTF-8.
+        contents = {table_file: _csv(rows).encode("utf-8-sig"), text_file: text.encode()}
+        beside = publish_beside(self.lake, contents)
         with write_table(self.lake, shard.artifact, SPECIES_COVER, shard.provenance) as table:
             table.write(pa.RecordBatch.from_pylist(rows, schema=SPECIES_COVER.schema()))
-            table.figures = _figures(covers)
+            table.figures = _figures(covers) | beside
 
     def _answers(self, partition: str | None) -> dict[str, Hits]:
         filters = [("feature_set", "=", self.feature_set), ("tiling", "=", self.tiling), ("rank", "<=", self.max_rank)]
