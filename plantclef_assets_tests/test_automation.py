@@ -101,7 +101,7 @@ def test_a_lake_that_is_empty_fills_from_one_tick_on(
     made: dict[str, list[str | None]] = {name: [] for name in names}
     for _ in range(14):
         requested = evenings.tick()
-        for name, keys in requested.items():
+        for name in requested:
             for parent in graph.get(AssetKey(name)).parent_keys:
                 assert made[parent.to_user_string()] or parent.to_user_string() in requested, f"{name} was too early"
         for name in names:

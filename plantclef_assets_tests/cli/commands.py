@@ -10,10 +10,10 @@ DAGSTER = PYTHON.with_name("dagster")
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def make_instance(folder: Path) -> Path:
-    """Make a new Dagster instance, as the Make targets do."""
+def make_instance(folder: Path, storage: str = "") -> Path:
+    """Make a new Dagster instance, as the Make targets do; `storage` is added to its dagster.yaml."""
     folder.mkdir()
-    (folder / "dagster.yaml").write_text((PROJECT / "dagster.yaml").read_text())
+    (folder / "dagster.yaml").write_text((PROJECT / "dagster.yaml").read_text() + storage)
     variables = os.environ | {"DAGSTER_HOME": str(folder)}
     subprocess.run([DAGSTER, "instance", "migrate"], check=True, capture_output=True, env=variables)
     return folder
