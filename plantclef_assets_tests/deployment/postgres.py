@@ -59,7 +59,7 @@ class Postgres:
         """The lines of dagster.yaml that lead there."""
         return (
             "\nstorage:\n  postgres:\n    postgres_db:\n"
-            f"      hostname: 127.0.0.1\n      port: {self.port}\n      username: dagster\n      password: unused\n"
+            f"      scheme: postgresql+psycopg2\n      hostname: 127.0.0.1\n      port: {self.port}\n      username: dagster\n      password: unused\n"
             f"      db_name: {DATABASE}\n"
         )
 
