@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.settings import Settings
 from plantclef_assets_tests.cli.test_command_line import environment
 from plantclef_assets_tests.deployment.platform import Platform, running_platform
@@ -44,4 +45,8 @@ def platform(local_lake: Settings, tmp_path_factory: pytest.TempPathFactory) -> 
     variables = environment(settings, Path(), **_SLOW, schedule="* * * * *", plot_images="none", plot_truth="none")
     with running_platform(folder, settings, variables | {"PLANTCLEF_VALIDATION__PLOTS": "0"}) as running:
         running.forget_embeddings()
+        for source in ("training_metadata", "class_map", "training_manifest", "base_backbone"):
+            running.report(source)
+        for images in ("raw_images", "resized_images"):
+            running.report(images, shard_keys(settings.training_shards))
         yield running

@@ -80,6 +80,15 @@ class Platform:
         assert answer["__typename"] == "LaunchBackfillSuccess", answer
         return answer["backfillId"]
 
+    def report(self, asset: str, keys: list[str] | None = None) -> None:
+        """Tell Dagster that an asset has been materialized elsewhere."""
+        answer = self.ask(
+            "mutation($p:ReportRunlessAssetEventsParams!){reportRunlessAssetEvents(eventParams:$p)"
+            "{__typename ...on PythonError{message}}}",
+            p={"eventType": "ASSET_MATERIALIZATION", "assetKey": {"path": [asset]}, "partitionKeys": keys},
+        )["reportRunlessAssetEvents"]
+        assert answer["__typename"] == "ReportRunlessAssetEventsSuccess", answer
+
     def backfills(self) -> list[str]:
         """Give the ids of all backfills, the newest first."""
         answer = self.ask("query{partitionBackfillsOrError(limit:50){...on PartitionBackfills{results{id}}}}")
@@ -90,7 +99,7 @@ class Platform:
         query = "query($i:String!){partitionBackfillOrError(backfillId:$i){...on PartitionBackfill{status}}}"
         return self.ask(query, i=backfill)["partitionBackfillOrError"]["status"]
 
-    def finish(self, backfill: str, seconds: float = 120) -> str:
+    def finish(self, backfill: str, seconds: float = 240) -> str:
         """Wait until a backfill has ended and give how."""
         wait_for(lambda: self.status(backfill) in _ENDED, seconds, f"the end of backfill {backfill}")
         return self.status(backfill)

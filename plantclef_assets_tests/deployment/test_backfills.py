@@ -15,7 +15,6 @@ from plantclef_assets_tests.deployment.platform import Platform, differing_shard
 from plantclef_assets_tests.deployment.processes import wait_for
 
 pytestmark = pytest.mark.slow
-SOURCES = ("training_metadata", "class_map", "training_manifest", "base_backbone")
 KEYS = [f"{number:02d}" for number in range(8)]
 
 
@@ -26,9 +25,6 @@ def assert_checked(platform: Platform, *assets: str) -> None:
 
 
 def test_a_shard_that_fails_leaves_the_others_and_is_redone_alone(platform: Platform, local_lake: Settings) -> None:
-    backfill = platform.launch(*SOURCES, "raw_images", "resized_images")
-    assert platform.finish(backfill) == "COMPLETED_SUCCESS"
-    assert_checked(platform, *SOURCES, "raw_images", "resized_images")
     broken = Lake(platform.settings.lake).path(Artifact("resized_images", "01"))
     content = broken.read_bytes()
     broken.unlink()
