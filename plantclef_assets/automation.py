@@ -101,7 +101,7 @@ def build_jobs(settings: Settings) -> list[Any]:
     return jobs
 
 
-def with_conditions(assets: Sequence[AssetsDefinition], settings: Settings) -> list[AssetsDefinition]:
+def with_conditions(assets: Sequence[AssetsDefinition], settings: Settings) -> Sequence[AssetsDefinition]:
     """Give each asset the condition under which the sensor requests it.
 
     Sources and shards are requested where they are missing when the schedule's time comes; what needs all shards of
