@@ -1,13 +1,26 @@
-"""Jobs: the chain in the pieces that people launch, one for each partition family.
+"""Automation: the chain in the pieces that people launch, and what launches itself.
 
-What belongs here: selections of assets that run together, and (where they are switched on) what launches them.
-(https://docs.dagster.io/guides/build/jobs/asset-jobs)
+What belongs here: selections of assets that run together, under which condition an asset is requested without a person,
+and what is refused of a launch. (https://docs.dagster.io/guides/build/jobs/asset-jobs,
+https://docs.dagster.io/guides/automate/declarative-automation)
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dagster import AssetSelection, define_asset_job
+import click
+from dagster import (
+    AssetsDefinition,
+    AssetSelection,
+    AssetSpec,
+    AutomationCondition,
+    AutomationConditionSensorDefinition,
+    DefaultSensorStatus,
+    define_asset_job,
+    map_asset_specs,
+)
 
+from plantclef_assets.cron import NIGHTLY
 from plantclef_assets.settings import Settings
 
 _TRAINING_ASSETS = ("training_metadata", "class_map", "training_manifest", "raw_images", "resized_images")
@@ -86,3 +99,68 @@ def build_jobs(settings: Settings) -> list[Any]:
             )
         )
     return jobs
+
+
+def with_conditions(assets: Sequence[AssetsDefinition], settings: Settings) -> Sequence[AssetsDefinition]:
+    """Give each asset the condition under which the sensor requests it.
+
+    Sources and shards are requested where they are missing when the schedule's time comes; what needs all shards of
+    something, and all that comes after it, also when its inputs have been made anew. Nothing is requested before all
+    its inputs are there, nor twice: what fails waits for the next time.
+    """
+    due = AutomationCondition.cron_tick_passed(settings.schedule or NIGHTLY, settings.schedule_timezone)
+    missing = due & AutomationCondition.missing()
+    inputs_are_there = ~AutomationCondition.any_deps_missing() & ~AutomationCondition.any_deps_in_progress()
+    can_begin = inputs_are_there & ~AutomationCondition.in_progress()
+    inputs_failed = AutomationCondition.any_deps_match(
+        AutomationCondition.any_checks_match(AutomationCondition.check_failed(), blocking_only=True)
+    )
+    shard = missing.since_last_handled() & can_begin
+    follower = (missing | AutomationCondition.any_deps_updated()).since_last_handled() & can_begin & ~inputs_failed
+    specs = {spec.key.to_user_string(): spec for asset in assets for spec in asset.specs}
+    follows = {name: _needs_all_shards(spec, specs) for name, spec in specs.items()}
+    return map_asset_specs(
+        lambda spec: spec.replace_attributes(
+            automation_condition=follower if follows[spec.key.to_user_string()] else shard
+        ),
+        assets,
+    )
+
+
+def _needs_all_shards(spec: AssetSpec, specs: Mapping[str, AssetSpec]) -> bool:
+    """Tell whether an asset waits for a whole partition family, or for something that does.
+
+    Edges between two families are those that name a mapping.
+    """
+    return any(
+        dep.partition_mapping is not None or _needs_all_shards(specs[dep.asset_key.to_user_string()], specs)
+        for dep in spec.deps
+    )
+
+
+def build_sensors(settings: Settings) -> list[AutomationConditionSensorDefinition]:
+    """Make what evaluates the conditions: it runs where the settings give a schedule, and else can be switched on."""
+    return [
+        AutomationConditionSensorDefinition(
+            "materialize_missing",
+            target=AssetSelection.all(),
+            default_status=DefaultSensorStatus.RUNNING if settings.schedule else DefaultSensorStatus.STOPPED,
+            minimum_interval_seconds=30,
+            description=f"Requests what is missing at '{settings.schedule or NIGHTLY}' ({settings.schedule_timezone}), "
+            "and what needs all shards when all are in. PLANTCLEF_SCHEDULE sets the time and switches it on.",
+        )
+    ]
+
+
+def refuse_ranges_cut_into_runs(settings: Settings) -> None:
+    """Refuse a range on Dagster's command line where backfills are cut into runs, which only a daemon can launch.
+
+    Raises:
+        click.ClickException: the definitions are loaded by such a command; it ends with the message alone.
+    """
+    command = click.get_current_context(silent=True)
+    if settings.shards_per_run and command is not None and command.params.get("partition_range"):
+        raise click.ClickException(
+            f"PLANTCLEF_SHARDS_PER_RUN: {settings.shards_per_run} cuts backfills into runs that a daemon launches, but "
+            "a range on the command line is one run; unset it for this command, or launch the range in the UI."
+        )

@@ -21,7 +21,7 @@ from plantclef_assets.assets.sources import source_assets
 from plantclef_assets.assets.submissions import submission_assets
 from plantclef_assets.assets.sweeps import sweep_assets
 from plantclef_assets.assets.validation import validation_assets
-from plantclef_assets.automation import build_jobs
+from plantclef_assets.automation import build_jobs, build_sensors, refuse_ranges_cut_into_runs, with_conditions
 from plantclef_assets.checks import build_checks
 from plantclef_assets.partitions import build_families
 from plantclef_assets.recipes import build_recipes
@@ -38,26 +38,30 @@ def build_defs(settings: Settings | None = None, resource_overrides: Mapping[str
 
     Raises:
         SettingsError: a setting cannot be used.
+        ClickException: Dagster's command line asks for a range that the settings cut into several runs.
     """
     settings = settings or load_settings()
+    refuse_ranges_cut_into_runs(settings)
     families, recipes = build_families(settings), build_recipes(settings)
     warnings.filterwarnings("ignore", category=BetaWarning, message="Parameter `backfill_policy`")
+    assets = [
+        *source_assets(settings, recipes),
+        *image_assets(settings, families, recipes),
+        *validation_assets(settings, families, recipes),
+        *backbone_assets(settings, recipes),
+        *embedding_assets(settings, families, recipes),
+        *classifier_assets(settings, families, recipes),
+        *prediction_assets(settings, families, recipes),
+        *cover_assets(settings, families, recipes),
+        *submission_assets(settings, families, recipes),
+        *sweep_assets(settings, recipes),
+        *report_assets(settings, recipes),
+    ]
     return Definitions(
-        assets=[
-            *source_assets(settings, recipes),
-            *image_assets(settings, families, recipes),
-            *validation_assets(settings, families, recipes),
-            *backbone_assets(settings, recipes),
-            *embedding_assets(settings, families, recipes),
-            *classifier_assets(settings, families, recipes),
-            *prediction_assets(settings, families, recipes),
-            *cover_assets(settings, families, recipes),
-            *submission_assets(settings, families, recipes),
-            *sweep_assets(settings, recipes),
-            *report_assets(settings, recipes),
-        ],
+        assets=with_conditions(assets, settings),
         asset_checks=build_checks(settings, recipes),
         jobs=build_jobs(settings),
+        sensors=build_sensors(settings),
         resources={**build_resources(settings), **(resource_overrides or {})},
         # A run is a process: one place that holds the accelerator, and nothing that lives on when it is killed.
         executor=in_process_executor,

@@ -16,6 +16,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from plantclef_assets.cron import check_cron, check_time_zone
 from plantclef_assets.ingest.checkpoints import CheckpointError, has_classifier
 from plantclef_assets.lake.filesystems import default_cache, local_folder
 from plantclef_assets.lake.keys import CHECKPOINT_HEAD, TRAINED_FEATURE_SETS
@@ -107,6 +108,9 @@ class Settings(FromProfile):
     spark_config: dict[str, str] = Field(default_factory=dict)
     """Spark's own settings by their names."""
     shards_per_run: PositiveInt | None = None
+    schedule: str | None = None
+    """When what is missing is materialized without being asked for, as a cron expression; never where it is not set."""
+    schedule_timezone: str = "UTC"
 
     seed: int = 42
     top_k: int = Field(default=20, ge=1, le=1000)
@@ -165,6 +169,16 @@ class Settings(FromProfile):
     @classmethod
     def _check_spark_address(cls, value: str | None, field: ValidationInfo) -> str | None:
         return check_spark_address(value, connect=field.field_name == "spark_remote")
+
+    @field_validator("schedule")
+    @classmethod
+    def _check_schedule(cls, value: str | None) -> str | None:
+        return check_cron(value)
+
+    @field_validator("schedule_timezone")
+    @classmethod
+    def _check_schedule_timezone(cls, value: str) -> str:
+        return check_time_zone(value)
 
     @field_validator("classifiers")
     @classmethod

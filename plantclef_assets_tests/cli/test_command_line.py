@@ -111,6 +111,14 @@ def test_a_setting_that_cannot_be_used_is_one_sentence(home: Path) -> None:
     assert len(result.stderr.strip().splitlines()) == 1
 
 
+def test_a_range_is_refused_in_a_sentence_where_backfills_are_cut_into_runs(home: Path, tmp_path: Path) -> None:
+    variables = {"DAGSTER_HOME": str(home), "PLANTCLEF_LAKE": str(tmp_path / "lake"), "PLANTCLEF_SHARDS_PER_RUN": "2"}
+    result = run_command(materialize_command("raw_images", "00", "02"), variables)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("Error: PLANTCLEF_SHARDS_PER_RUN: 2 cuts backfills into runs")
+    assert "Traceback" not in result.stderr
+
+
 @pytest.mark.slow
 def test_fine_tuning_that_is_killed_goes_on_after_its_last_epoch(
     own_finetuned_lake: Callable[..., Settings], home: Path

@@ -1,0 +1,72 @@
+"""The UI in a headless browser: what a person clicks has the effect of what the tests ask for by GraphQL."""
+
+import shutil
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from plantclef_assets_tests.deployment.platform import Platform
+from plantclef_assets_tests.deployment.processes import wait_for
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+pytestmark = pytest.mark.slow
+_SECONDS = 60
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> "Iterator[Chrome]":
+    """Chromium without a screen, with a profile of its own."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("Chromium and its driver are not installed (Debian: chromium, chromium-driver)")
+    if find_spec("selenium") is None:
+        pytest.skip("selenium is not installed: pip install 'plantclef-assets[dev]'")
+    from selenium.webdriver import Chrome, ChromeOptions
+    from selenium.webdriver.chrome.service import Service
+
+    options = ChromeOptions()
+    options.binary_location = chromium
+    for argument in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "window-size=1500,1200"):
+        options.add_argument(f"--{argument}")
+    options.add_argument(f"--user-data-dir={tmp_path / 'profile'}")
+    chrome = Chrome(options=options, service=Service(driver))
+    yield chrome
+    chrome.quit()
+
+
+def click(browser: "Chrome", text: str) -> None:
+    """Click what bears a text, as soon as it is there and can be clicked."""
+    from selenium.common.exceptions import WebDriverException
+
+    path = f"//*[self::button or self::a or @role='button' or @role='menuitem'][contains(., '{text}')]"
+
+    def clicked() -> bool:
+        for element in reversed(browser.find_elements("xpath", path)):
+            try:
+                if element.is_displayed() and element.is_enabled():
+                    element.click()
+                    return True
+            except WebDriverException:  # it has just been drawn anew, or something still lies over it
+                continue
+        return False
+
+    wait_for(clicked, _SECONDS, f"'{text}' in {browser.current_url}")
+
+
+def test_a_backfill_is_launched_from_the_page_of_an_asset(platform: Platform, browser: "Chrome") -> None:
+    known = set(platform.backfills())
+    browser.get(f"{platform.address}/assets/resized_images")
+    click(browser, "Materialize")
+    click(browser, "Launch")
+    wait_for(lambda: set(platform.backfills()) - known, _SECONDS, "the backfill")
+    (backfill,) = set(platform.backfills()) - known
+    assert platform.finish(backfill) == "COMPLETED_SUCCESS"
+    assert platform.partitions("resized_images")["materialized"] == {f"{number:02d}" for number in range(8)}
+    results = platform.check_results("resized_images")
+    assert results
+    assert set(results.values()) == {"SUCCEEDED"}
