@@ -10,15 +10,24 @@ from dagster import AssetSelection, define_asset_job
 
 from plantclef_assets.settings import Settings
 
+INBOX_JOB = "inbox_side"
+"""What a delivery is run through, by the sensor or by hand."""
 _TRAINING_ASSETS = ("training_metadata", "class_map", "training_manifest", "raw_images", "resized_images")
 _PLOT_ASSETS = ("plot_manifest", "plot_images", "tile_predictions", "species_cover")
+_INBOX_ASSETS = ("inbox_delivery", "inbox_plots", "inbox_predictions", "inbox_cover")
 
 
 def build_jobs(settings: Settings) -> list[Any]:
     """Make the jobs that the settings give; each works on a range of one partition family."""
-    backbones, embeddings, tiles, validation_tiles = (
+    backbones, embeddings, tiles, validation_tiles, inbox_tiles = (
         [f"{backbone}_{what}" for backbone in settings.backbones]
-        for what in ("backbone", "embeddings", "tile_embeddings", "validation_tile_embeddings")
+        for what in (
+            "backbone",
+            "embeddings",
+            "tile_embeddings",
+            "validation_tile_embeddings",
+            "inbox_tile_embeddings",
+        )
     )
     demo = ["demo_survey"] if settings.uses_demo_survey else []
     # What is trained here waits for every shard, so it is no part of a run over some of them.
@@ -77,6 +86,14 @@ def build_jobs(settings: Settings) -> list[Any]:
                 description="The submission of each run, the leaderboard, how alike runs are; needs all plot shards.",
             ),
         ]
+    if settings.has_inbox:
+        jobs.append(
+            define_asset_job(
+                INBOX_JOB,
+                AssetSelection.assets(*_INBOX_ASSETS, *inbox_tiles),
+                description="From what was delivered through the inbox to the cover of its species (deliveries).",
+            )
+        )
     if settings.sweeps:
         jobs.append(
             define_asset_job(

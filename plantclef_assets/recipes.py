@@ -11,7 +11,7 @@ from typing import Any
 from plantclef_assets.computation import computation, precision
 from plantclef_assets.ingest.fetching import file_identity
 from plantclef_assets.ingest.sources import open_source
-from plantclef_assets.lake.keys import is_checkpoint_head, shard_keys
+from plantclef_assets.lake.keys import delivery_keys, is_checkpoint_head, shard_keys
 from plantclef_assets.lake.provenance import Recipe
 from plantclef_assets.lake.store import Artifact
 from plantclef_assets.learning import maps
@@ -22,6 +22,9 @@ from plantclef_assets.report.artifacts import map_picture
 from plantclef_assets.scoring.artifacts import submission_files
 from plantclef_assets.scoring.cover_files import cover_files
 from plantclef_assets.settings import Settings
+
+_TILES_BEGIN = {"validation_plots": "validation_", "inbox_plots": "inbox_"}
+"""How the names of tile embeddings tell whose plots they are of; those of the survey say nothing."""
 
 Inputs = Callable[[str | None], tuple[Artifact, ...]]
 
@@ -36,6 +39,8 @@ def build_recipes(settings: Settings) -> dict[str, Recipe]:
         recipes.append(_embedding_map_recipe(settings))
     if settings.has_plots:
         recipes += _plot_recipes(settings)
+    if settings.has_inbox:
+        recipes += _inbox_recipes(settings)
     if settings.composes_plots:
         recipes.append(_validation_plots_recipe(settings))
     if settings.uses_demo_survey:
@@ -193,8 +198,6 @@ def _embedding_map_recipe(settings: Settings) -> Recipe:
 def _plot_recipes(settings: Settings) -> Iterable[Recipe]:
     shards = tuple(shard_keys(settings.plot_shards))
     images, runs = settings.plot_images or "", settings.active_runs
-    pairs = sorted({(run.feature_set, run.tiling) for run in runs.values()})
-    classifiers = sorted({run.feature_set for run in runs.values()})
     yield Recipe(
         "plot_manifest",
         "2",
@@ -209,34 +212,8 @@ def _plot_recipes(settings: Settings) -> Iterable[Recipe]:
         config=lambda _: {"max_pixels": settings.max_pixels},
         partitions=shards,
     )
-    yield Recipe(
-        "tile_predictions",
-        "1",
-        inputs=lambda shard: (
-            *(Artifact(f"{backbone}_tile_embeddings", shard) for backbone in settings.backbones),
-            *(Artifact("classifier", name, "safetensors") for name in classifiers),
-            Artifact("class_map"),
-        ),
-        config=lambda _: {"top_k": settings.top_k, "feature_sets_and_tilings": [list(pair) for pair in pairs]},
-        partitions=shards,
-    )
-    yield Recipe(
-        "species_cover",
-        "1",
-        inputs=lambda shard: (
-            Artifact("tile_predictions", shard),
-            Artifact("plot_images", shard),
-            Artifact("class_map"),
-        ),
-        config=lambda _: {
-            "feature_set": settings.cover_run.feature_set,
-            "tiling": settings.cover_run.tiling,
-            "min_score": settings.cover.min_score,
-            "max_rank": settings.cover.max_rank,
-        },
-        beside=cover_files,
-        partitions=shards,
-    )
+    yield _predictions_recipe("plot_images", shards, settings)
+    yield _cover_recipe("plot_images", shards, settings)
     yield Recipe(
         "submission",
         "1",
@@ -259,6 +236,53 @@ def _plot_recipes(settings: Settings) -> Iterable[Recipe]:
     yield Recipe("run_agreement", "1", inputs=_only(*(Artifact("submission", run) for run in runs)))
     if settings.sweeps:
         yield _sweep_recipe(settings)
+
+
+def _inbox_recipes(settings: Settings) -> Iterable[Recipe]:
+    keys = tuple(delivery_keys(settings.inbox_shards))
+    yield Recipe("inbox_delivery", "1", partitions=keys)
+    yield Recipe(
+        "inbox_plots",
+        "1",
+        inputs=_same_shard("inbox_delivery"),
+        config=lambda _: {"max_pixels": settings.max_pixels},
+        partitions=keys,
+    )
+    yield _predictions_recipe("inbox_plots", keys, settings)
+    yield _cover_recipe("inbox_plots", keys, settings)
+
+
+def _predictions_recipe(source: str, shards: tuple[str, ...], settings: Settings) -> Recipe:
+    runs = settings.active_runs.values()
+    pairs = sorted({(run.feature_set, run.tiling) for run in runs})
+    classifiers = sorted({run.feature_set for run in runs})
+    return Recipe(
+        predictions_of(source),
+        "1",
+        inputs=lambda shard: (
+            *(Artifact(tile_embeddings_of(source, backbone), shard) for backbone in settings.backbones),
+            *(Artifact("classifier", name, "safetensors") for name in classifiers),
+            Artifact("class_map"),
+        ),
+        config=lambda _: {"top_k": settings.top_k, "feature_sets_and_tilings": [list(pair) for pair in pairs]},
+        partitions=shards,
+    )
+
+
+def _cover_recipe(source: str, shards: tuple[str, ...], settings: Settings) -> Recipe:
+    return Recipe(
+        cover_of(source),
+        "1",
+        inputs=lambda shard: (Artifact(predictions_of(source), shard), Artifact(source, shard), Artifact("class_map")),
+        config=lambda _: {
+            "feature_set": settings.cover_run.feature_set,
+            "tiling": settings.cover_run.tiling,
+            "min_score": settings.cover.min_score,
+            "max_rank": settings.cover.max_rank,
+        },
+        beside=cover_files,
+        partitions=shards,
+    )
 
 
 def _sweep_recipe(settings: Settings) -> Recipe:
@@ -338,13 +362,29 @@ def _validation_plots_recipe(settings: Settings) -> Recipe:
 
 def tiled_sources(settings: Settings) -> dict[str, tuple[str, ...]]:
     """Give the assets whose plots are cut into tiles and embedded, each with the keys of its shards."""
+    composed = {"validation_plots": settings.validation.shard_keys} if settings.composes_plots else {}
+    return answered_sources(settings) | composed
+
+
+def answered_sources(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Give the assets whose plots are told in species and cover, each with the keys of its shards."""
     plots = {"plot_images": tuple(shard_keys(settings.plot_shards))} if settings.has_plots else {}
-    return plots | ({"validation_plots": settings.validation.shard_keys} if settings.composes_plots else {})
+    return plots | ({"inbox_plots": tuple(delivery_keys(settings.inbox_shards))} if settings.has_inbox else {})
 
 
 def tile_embeddings_of(source: str, backbone: str) -> str:
     """Name the asset of a backbone's tile embeddings of the plots of a source."""
-    return f"{backbone}_{'validation_' if source == 'validation_plots' else ''}tile_embeddings"
+    return f"{backbone}_{_TILES_BEGIN.get(source, '')}tile_embeddings"
+
+
+def predictions_of(source: str) -> str:
+    """Name the asset of the tile predictions of the plots of a source."""
+    return "inbox_predictions" if source == "inbox_plots" else "tile_predictions"
+
+
+def cover_of(source: str) -> str:
+    """Name the asset of the cover of species of the plots of a source."""
+    return "inbox_cover" if source == "inbox_plots" else "species_cover"
 
 
 def backbone_settings(backbone: str, settings: Settings) -> tuple[str, str, int | None]:
