@@ -73,13 +73,8 @@ def test_a_photograph_is_answered_as_one_of_the_survey_is(own_lake: OwnLake, tmp
     for number in range(2):
         name = f"PLOT-{number}-20240501.jpg"
         (inbox / name).write_bytes(Path(own_lake().plot_images or "", name).read_bytes())
-    settings = own_lake(
-        inbox=str(inbox),
-        inbox_settle_seconds=SETTLED_AT_ONCE,
-        plot_images=None,
-        plot_truth=None,
-        validation={"plots": 0},
-    )
+    no_survey = {"plot_images": None, "plot_truth": None}
+    settings = own_lake(inbox=str(inbox), inbox_settle_seconds=SETTLED_AT_ONCE, **no_survey)
     lake = Lake(settings.lake)
     Path(settings.lake, "plot_manifest.parquet").unlink()
     assert Sensor(settings).requested() == ["00"]
