@@ -9,6 +9,7 @@ import sys
 
 from dagster import DagsterInstance, Definitions, StaticPartitionsDefinition
 
+from plantclef_assets.ingest.deliveries import keys_in_lake
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.partitions import build_families
 from plantclef_assets.refusals import SettingsError
@@ -37,6 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     chain["classifiers"] = families.feature_sets
     if settings.has_plots:
         chain |= {"plot_side": families.plots, "results": families.runs}
+    if settings.has_inbox and (delivered := _delivered(settings, families.inbox)):
+        chain["inbox_side"] = delivered
     if settings.composes_plots:
         chain["validation_side"] = families.validation_plots
     if settings.sweeps:
@@ -50,6 +53,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(_leaderboard(settings))
     print(f'\nThe lake is {settings.lake}. Ask it: python -m plantclef_assets.lake "select * from leaderboard"')
     return 0
+
+
+def _delivered(settings: Settings, family: StaticPartitionsDefinition) -> StaticPartitionsDefinition | None:
+    """Give the keys that deliveries have taken, as a family of their own; None where there are none yet."""
+    keys = keys_in_lake(Lake(settings.lake, settings.cache), "inbox_delivery", family.get_partition_keys())
+    return StaticPartitionsDefinition(keys) if keys else None
 
 
 def _materialize(

@@ -23,15 +23,24 @@ from dagster import (
 from plantclef_assets.cron import NIGHTLY
 from plantclef_assets.settings import Settings
 
+INBOX_JOB = "inbox_side"
+"""What a delivery is run through, by the sensor or by hand."""
 _TRAINING_ASSETS = ("training_metadata", "class_map", "training_manifest", "raw_images", "resized_images")
 _PLOT_ASSETS = ("plot_manifest", "plot_images", "tile_predictions", "species_cover")
+_INBOX_ASSETS = ("inbox_delivery", "inbox_plots", "inbox_predictions", "inbox_cover")
 
 
 def build_jobs(settings: Settings) -> list[Any]:
     """Make the jobs that the settings give; each works on a range of one partition family."""
-    backbones, embeddings, tiles, validation_tiles = (
+    backbones, embeddings, tiles, validation_tiles, inbox_tiles = (
         [f"{backbone}_{what}" for backbone in settings.backbones]
-        for what in ("backbone", "embeddings", "tile_embeddings", "validation_tile_embeddings")
+        for what in (
+            "backbone",
+            "embeddings",
+            "tile_embeddings",
+            "validation_tile_embeddings",
+            "inbox_tile_embeddings",
+        )
     )
     demo = ["demo_survey"] if settings.uses_demo_survey else []
     # What is trained here waits for every shard, so it is no part of a run over some of them.
@@ -90,6 +99,14 @@ def build_jobs(settings: Settings) -> list[Any]:
                 description="The submission of each run, the leaderboard, how alike runs are; needs all plot shards.",
             ),
         ]
+    if settings.has_inbox:
+        jobs.append(
+            define_asset_job(
+                INBOX_JOB,
+                AssetSelection.assets(*_INBOX_ASSETS, *inbox_tiles),
+                description="From what was delivered through the inbox to the cover of its species (deliveries).",
+            )
+        )
     if settings.sweeps:
         jobs.append(
             define_asset_job(
@@ -119,12 +136,14 @@ def with_conditions(assets: Sequence[AssetsDefinition], settings: Settings) -> S
     follower = (missing | AutomationCondition.any_deps_updated()).since_last_handled() & can_begin & ~inputs_failed
     specs = {spec.key.to_user_string(): spec for asset in assets for spec in asset.specs}
     follows = {name: _needs_all_shards(spec, specs) for name, spec in specs.items()}
-    return map_asset_specs(
-        lambda spec: spec.replace_attributes(
-            automation_condition=follower if follows[spec.key.to_user_string()] else shard
-        ),
-        assets,
-    )
+
+    def with_condition(spec: AssetSpec) -> AssetSpec:
+        name = spec.key.to_user_string()
+        if name.startswith("inbox_") or "_inbox_" in name:
+            return spec  # a delivery that has not come is not missing; the inbox's own sensor asks for those that have
+        return spec.replace_attributes(automation_condition=follower if follows[name] else shard)
+
+    return map_asset_specs(with_condition, assets)
 
 
 def _needs_all_shards(spec: AssetSpec, specs: Mapping[str, AssetSpec]) -> bool:
@@ -138,7 +157,7 @@ def _needs_all_shards(spec: AssetSpec, specs: Mapping[str, AssetSpec]) -> bool:
     )
 
 
-def build_sensors(settings: Settings) -> list[AutomationConditionSensorDefinition]:
+def build_automation(settings: Settings) -> list[AutomationConditionSensorDefinition]:
     """Make what evaluates the conditions: it runs where the settings give a schedule, and else can be switched on."""
     return [
         AutomationConditionSensorDefinition(

@@ -1,4 +1,4 @@
-"""The code location: the one place where assets, checks, jobs and resources are wired together.
+"""The code location: the one place where assets, checks, jobs, sensors and resources are wired together.
 
 What belongs here: `build_defs` and the `defs` that Dagster loads. Loading imports no torch, timm, pyspark or
 dagster_gcp; a test holds that. (https://docs.dagster.io/guides/build/projects)
@@ -15,17 +15,19 @@ from plantclef_assets.assets.classifiers import classifier_assets
 from plantclef_assets.assets.cover import cover_assets
 from plantclef_assets.assets.embeddings import embedding_assets
 from plantclef_assets.assets.images import image_assets
+from plantclef_assets.assets.inbox import inbox_assets
 from plantclef_assets.assets.predictions import prediction_assets
 from plantclef_assets.assets.reports import report_assets
 from plantclef_assets.assets.sources import source_assets
 from plantclef_assets.assets.submissions import submission_assets
 from plantclef_assets.assets.sweeps import sweep_assets
 from plantclef_assets.assets.validation import validation_assets
-from plantclef_assets.automation import build_jobs, build_sensors, refuse_ranges_cut_into_runs, with_conditions
+from plantclef_assets.automation import build_automation, build_jobs, refuse_ranges_cut_into_runs, with_conditions
 from plantclef_assets.checks import build_checks
 from plantclef_assets.partitions import build_families
 from plantclef_assets.recipes import build_recipes
 from plantclef_assets.resources import build_resources
+from plantclef_assets.sensors import build_sensors
 from plantclef_assets.settings import Settings, load_settings
 
 
@@ -47,6 +49,7 @@ def build_defs(settings: Settings | None = None, resource_overrides: Mapping[str
     assets = [
         *source_assets(settings, recipes),
         *image_assets(settings, families, recipes),
+        *inbox_assets(settings, families, recipes),
         *validation_assets(settings, families, recipes),
         *backbone_assets(settings, recipes),
         *embedding_assets(settings, families, recipes),
@@ -61,7 +64,7 @@ def build_defs(settings: Settings | None = None, resource_overrides: Mapping[str
         assets=with_conditions(assets, settings),
         asset_checks=build_checks(settings, recipes),
         jobs=build_jobs(settings),
-        sensors=build_sensors(settings),
+        sensors=[*build_automation(settings), *build_sensors(settings, recipes)],
         resources={**build_resources(settings), **(resource_overrides or {})},
         # A run is a process: one place that holds the accelerator, and nothing that lives on when it is killed.
         executor=in_process_executor,

@@ -24,6 +24,7 @@ PACKAGE_FOLDER = Path(__file__).resolve().parent
 _SPARK_MASTER = r"local(\[(\*|\d+)(,\d+)?\])?|local-cluster\[\d+,\d+,\d+\]|spark://[^/]+:\d+(,.+)?|yarn|k8s://.+"
 _SPARK_CONNECT = r"sc://[^/]+(/.*)?"
 _REMOTE = re.compile(r"^[a-z][a-z0-9+.-]*://")
+_BUCKET = re.compile(r"gs://[a-z0-9][a-z0-9._-]+[a-z0-9](/(?!\.\.?(/|$))[^/?#*\[\]]+)*/?")
 _OBJECT = re.compile(r"^gs://[^/]+(/.*)?$")
 _NAMED_FILE = re.compile(r"://[^/]+/(.*/)?[^/?#]+$")
 _ARCHIVE = re.compile(r"\.(tar|tgz|tar\.(gz|bz2|xz))$", re.IGNORECASE)
@@ -95,6 +96,27 @@ def check_readable(location: str | None, kind: Literal["file", "images"]) -> str
     return str(path)
 
 
+def check_inbox(location: str | None) -> str | None:
+    """Give an inbox, a folder or `gs://bucket/prefix`, with its path made absolute and without a slash at its end.
+
+    Raises:
+        ValueError: there is no such folder, it may not be read, or it is neither.
+    """
+    if location is None:
+        return None
+    if is_remote(location):
+        if not _BUCKET.fullmatch(location):
+            raise ValueError(f"'{location}' is neither a folder nor an address like gs://bucket/prefix")
+        _require_bucket_packages(location)
+        return location.rstrip("/")
+    path = Path(location).expanduser().absolute()
+    if not path.is_dir():
+        raise ValueError(f"there is no folder '{path}'; make it, so that photographs can be put into it")
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise ValueError(f"no permission to read '{path}'")
+    return str(path)
+
+
 def _check_address(location: str, kind: Literal["file", "images"]) -> str:
     if is_download(location):
         address, checksum = split_checksum(location)
@@ -123,14 +145,18 @@ def check_root(location: str) -> str:
     """
     if not is_remote(location):
         return check_writable_folder(location)
-    if not re.fullmatch(r"gs://[a-z0-9][a-z0-9._-]+[a-z0-9](/(?!\.\.?(/|$))[^/?#*\[\]]+)*/?", location):
+    if not _BUCKET.fullmatch(location):
         raise ValueError(f"'{location}' is neither a folder nor an address like gs://bucket/prefix")
+    _require_bucket_packages(location)
+    return location.rstrip("/")
+
+
+def _require_bucket_packages(location: str) -> None:
     missing = missing_packages()
     if missing:
         raise ValueError(
             f"'{location}' needs {' and '.join(missing)}, which the extra brings: pip install 'plantclef-assets[gcs]'"
         )
-    return location.rstrip("/")
 
 
 def check_spark_address(address: str | None, *, connect: bool) -> str | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from dagster import AllPartitionMapping, PartitionMapping, StaticPartitionMapping, StaticPartitionsDefinition
 
-from plantclef_assets.lake.keys import shard_keys
+from plantclef_assets.lake.keys import delivery_keys, shard_keys
 from plantclef_assets.profile_tables import RunSettings
 from plantclef_assets.settings import Settings
 
@@ -23,16 +23,25 @@ class Families:
     training: StaticPartitionsDefinition
     plots: StaticPartitionsDefinition
     validation_plots: StaticPartitionsDefinition
+    inbox: StaticPartitionsDefinition
     feature_sets: StaticPartitionsDefinition
     runs: StaticPartitionsDefinition
 
+    def of_plots(self, source: str) -> StaticPartitionsDefinition:
+        """Give the family of the assets that are about the plots of a source."""
+        return {"validation_plots": self.validation_plots, "inbox_plots": self.inbox}.get(source, self.plots)
+
 
 def build_families(settings: Settings) -> Families:
-    """Make the families: three of shards, the feature sets, and the runs of the result table."""
+    """Make the families: four of shards, the feature sets, and the runs of the result table.
+
+    The shards of the inbox are a declared reserve that deliveries take one by one.
+    """
     return Families(
         training=StaticPartitionsDefinition(shard_keys(settings.training_shards)),
         plots=StaticPartitionsDefinition(shard_keys(settings.plot_shards)),
         validation_plots=StaticPartitionsDefinition(list(settings.validation.shard_keys)),
+        inbox=StaticPartitionsDefinition(delivery_keys(settings.inbox_shards)),
         feature_sets=StaticPartitionsDefinition(list(settings.feature_sets)),
         runs=StaticPartitionsDefinition(list(settings.active_runs)),
     )
@@ -44,9 +53,9 @@ def every_shard_of(backbone: str, settings: Settings) -> PartitionMapping:
     return StaticPartitionMapping(dict.fromkeys(shard_keys(settings.training_shards), own))
 
 
-def used_feature_sets(settings: Settings) -> PartitionMapping:
-    """Let every plot shard wait for the classifiers that some run uses."""
-    plots = set(shard_keys(settings.plot_shards))
+def used_feature_sets(shards: Iterable[str], settings: Settings) -> PartitionMapping:
+    """Let every shard of plots wait for the classifiers that some run uses."""
+    plots = set(shards)
     return StaticPartitionMapping({run.feature_set: plots for run in settings.active_runs.values()})
 
 

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from plantclef_assets.cron import check_cron, check_time_zone
@@ -24,6 +24,7 @@ from plantclef_assets.locations import (
     HUB,
     PACKAGE_FOLDER,
     TRAIN,
+    check_inbox,
     check_readable,
     check_root,
     check_spark_address,
@@ -74,6 +75,12 @@ class Settings(FromProfile):
     training_images: str | None = None
     plot_images: str | None = None
     plot_truth: str | None = None
+    inbox: str | None = None
+    """A folder or `gs://` prefix that new plot photographs are put into; without it there is no inbox side."""
+    inbox_shards: int = Field(default=100, ge=1, le=99_999)
+    """How many deliveries can be taken from the inbox; may be raised, since a delivery keeps its key for good."""
+    inbox_settle_seconds: PositiveFloat = 60.0
+    """For how long a file of the inbox has to look the same before it is taken."""
     class_mapping: str | None = None
     species_names: str | None = None
     licenses: tuple[str, ...] = ()
@@ -158,6 +165,11 @@ class Settings(FromProfile):
     def _check_images(cls, value: str | None) -> str | None:
         return check_readable(value, "images")
 
+    @field_validator("inbox")
+    @classmethod
+    def _check_inbox(cls, value: str | None) -> str | None:
+        return check_inbox(value)
+
     @field_validator("base_weights", "finetuned_weights")
     @classmethod
     def _check_weights(cls, value: str | None, field: ValidationInfo) -> str | None:
@@ -221,9 +233,9 @@ class Settings(FromProfile):
                 f"{PREFIX}{lacking}: not set; the training CSV and the folder of its images are both needed"
                 " (only a fine-tuned checkpoint with its own class list needs none)"
             )
-        if without_training and not self.plot_images:
+        if without_training and not self.answers_plots:
             raise ValueError(f"{PREFIX}PLOT_IMAGES: not set; without training photographs the plots are all there is")
-        if self.plot_images and not self.active_runs:
+        if self.answers_plots and not self.active_runs:
             raise ValueError(f"{PREFIX}RUNS: no run is declared whose feature set exists; the plots need one at least")
         for name, run in self._declared_runs.items():
             if (run.top_per_tile or 0) > self.top_k and not run.needs_all_classes:
@@ -231,7 +243,7 @@ class Settings(FromProfile):
                     f"{PREFIX}TOP_K: {self.top_k} species are kept of each tile, but the run '{name}' asks for the "
                     f"best {run.top_per_tile}"
                 )
-        if self.plot_images and self.cover.run and self.cover.run not in self.active_runs:
+        if self.answers_plots and self.cover.run and self.cover.run not in self.active_runs:
             raise ValueError(
                 f"{PREFIX}COVER__RUN: there is no run '{self.cover.run}' whose feature set exists; use one of "
                 + ", ".join(self.active_runs)
@@ -249,6 +261,16 @@ class Settings(FromProfile):
     def has_plots(self) -> bool:
         """Whether there is a survey: without plot photographs the plot side of the graph does not exist."""
         return self.plot_images is not None
+
+    @property
+    def has_inbox(self) -> bool:
+        """Whether new surveys arrive in an inbox: without one the inbox side of the graph does not exist."""
+        return self.inbox is not None
+
+    @property
+    def answers_plots(self) -> bool:
+        """Whether there are plots to say species of: those of a survey, or what arrives in an inbox."""
+        return self.has_plots or self.has_inbox
 
     @property
     def has_training(self) -> bool:

@@ -60,6 +60,21 @@ def finetuned_lake(tiny_survey: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="session")
+def inbox_lake(finetuned_lake: "Settings", tmp_path_factory: pytest.TempPathFactory) -> "Settings":
+    """Like `finetuned_lake`, with an inbox from which two deliveries were taken and run through; to be read only."""
+    from plantclef_assets_tests.inboxes import SETTLED_AT_ONCE, deliver
+    from plantclef_assets_tests.tiny import INBOX_CHAIN, materialize_chain
+
+    folder = tmp_path_factory.mktemp("inbox")
+    (folder / "inbox").mkdir()
+    ask = _own_copy(finetuned_lake, folder / "lake")
+    settings = ask(inbox=str(folder / "inbox"), inbox_shards=3, inbox_settle_seconds=SETTLED_AT_ONCE)
+    deliver(settings, [[1, 2], [3, 4]])
+    materialize_chain(settings, INBOX_CHAIN)
+    return settings
+
+
+@pytest.fixture(scope="session")
 def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server of Cloud Storage on loopback; this process and those it starts are led there."""
     from plantclef_assets_tests.gcs_server import gcs_server, variables
@@ -90,6 +105,12 @@ def own_lake(tiny_lake: "Settings", tmp_path: Path) -> "Callable[..., Settings]"
 def own_finetuned_lake(finetuned_lake: "Settings", tmp_path: Path) -> "Callable[..., Settings]":
     """A copy of the lake with a fine-tuned backbone that a test may change."""
     return _own_copy(finetuned_lake, tmp_path / "lake")
+
+
+@pytest.fixture
+def own_inbox_lake(inbox_lake: "Settings", tmp_path: Path) -> "Callable[..., Settings]":
+    """A copy of the lake with an inbox that a test may change; the inbox itself is to be read only."""
+    return _own_copy(inbox_lake, tmp_path / "lake")
 
 
 def _own_copy(of: "Settings", target: Path) -> "Callable[..., Settings]":

@@ -181,6 +181,16 @@ FINETUNED_CHAIN = (
 )
 """The same with a fine-tuned backbone."""
 
+INBOX_CHAIN = (
+    (
+        "inbox_delivery,inbox_plots,base_inbox_tile_embeddings,finetuned_inbox_tile_embeddings,inbox_predictions,"
+        "inbox_cover",
+        "00",
+        "01",
+    ),
+)
+"""What two deliveries are run through after that."""
+
 
 def materialize_chain(settings: Settings, chain: Sequence[tuple[str, str | None, str | None]] = CHAIN) -> None:
     """Materialize everything; every asset and blocking check has to pass."""

@@ -75,8 +75,7 @@ def _tile_embeddings(
     source: str, backbone: str, settings: Settings, families: Families, recipes: Mapping[str, Recipe]
 ) -> AssetsDefinition:
     name, tilings = tile_embeddings_of(source, backbone), tilings_of(backbone, settings)
-    validates = source == "validation_plots"
-    plots = "validation plot" if validates else "plot"
+    plots = {"validation_plots": "validation plot", "inbox_plots": "plot from the inbox"}.get(source, "plot")
 
     @platform_asset(
         name,
@@ -84,7 +83,7 @@ def _tile_embeddings(
         settings,
         recipes,
         kinds={"torch", "timm"},
-        partitions=families.validation_plots if validates else families.plots,
+        partitions=families.of_plots(source),
         accelerated=settings.engine == "local",
         deps=[source, f"{backbone}_backbone"],
         description=f"The features of each tile ({', '.join(tilings)}) of each {plots}, from the {backbone} backbone; "

@@ -41,8 +41,11 @@ def contact_sheet(lake: Lake) -> Describe:
     return describe
 
 
-def tiled_plot(lake: Lake, pairs: Sequence[tuple[str, str]]) -> Describe:
-    """Show the first plot of a shard with the best species of each tile, by the run that cuts it finest."""
+def tiled_plot(lake: Lake, plots: str, pairs: Sequence[tuple[str, str]]) -> Describe:
+    """Show the first plot of a shard with the best species of each tile, by the run that cuts it finest.
+
+    `plots` is the asset that the plots are in.
+    """
     feature_set, tiling = max(pairs, key=lambda pair: (pair[1] != "full", pair[1], pair[0]))
 
     def describe(artifact: Artifact, record: Record) -> Mapping[str, Any]:
@@ -52,7 +55,7 @@ def tiled_plot(lake: Lake, pairs: Sequence[tuple[str, str]]) -> Describe:
             return {}
         plot = best.column("plot_id")[0].as_py()
         rows = [row for row in best.to_pylist() if row["plot_id"] == plot]
-        picture = lake.read(Artifact("plot_images", artifact.partition), ["data"], [("plot_id", "=", plot)])
+        picture = lake.read(Artifact(plots, artifact.partition), ["data"], [("plot_id", "=", plot)])
         labels = _tile_labels(lake, rows)
         from plantclef_assets.vision.tiling import Tile
 
@@ -63,8 +66,11 @@ def tiled_plot(lake: Lake, pairs: Sequence[tuple[str, str]]) -> Describe:
     return describe
 
 
-def covered_plot(lake: Lake) -> Describe:
-    """Show the first plot of a shard in which species show, its tiles coloured by them, and the first rows."""
+def covered_plot(lake: Lake, plots: str) -> Describe:
+    """Show the first plot of a shard in which species show, its tiles coloured by them, and the first rows.
+
+    `plots` is the asset that the plots are in.
+    """
 
     def describe(artifact: Artifact, record: Record) -> Mapping[str, Any]:
         table = lake.read(artifact)
@@ -74,7 +80,7 @@ def covered_plot(lake: Lake) -> Describe:
             return preview
         first = shown[0]
         plot, species = first["plot_id"], [_shown(row) for row in shown if row["plot_id"] == first["plot_id"]]
-        picture = lake.read(Artifact("plot_images", artifact.partition), ["data"], [("plot_id", "=", plot)])
+        picture = lake.read(Artifact(plots, artifact.partition), ["data"], [("plot_id", "=", plot)])
         note = f"No colour: {first['uncovered']:.0%}. {first['matched']} of {first['tiles']} tiles show a species."
         drawn = draw_cover(picture.column("data")[0].as_py(), species, note)
         return {"covered_plot": _picture(drawn, plot), **preview}

@@ -12,26 +12,32 @@ from plantclef_assets.assets.pictures import tiled_plot
 from plantclef_assets.lake.provenance import Lineage, Recipe
 from plantclef_assets.materialization import in_this_process, materialize
 from plantclef_assets.partitions import Families, used_feature_sets
+from plantclef_assets.recipes import answered_sources, predictions_of, tile_embeddings_of
 from plantclef_assets.resources import LakeResource
 from plantclef_assets.settings import Settings
 
 
 def prediction_assets(settings: Settings, families: Families, recipes: Mapping[str, Recipe]) -> list[AssetsDefinition]:
-    """Make the assets of this module; there are none without plots."""
-    if not settings.has_plots:
-        return []
+    """Make the assets of this module, one for each source of plots that are told in species."""
+    return [_predictions(source, settings, families, recipes) for source in answered_sources(settings)]
+
+
+def _predictions(
+    source: str, settings: Settings, families: Families, recipes: Mapping[str, Recipe]
+) -> AssetsDefinition:
     pairs = sorted({(run.feature_set, run.tiling) for run in settings.active_runs.values()})
+    tiles = {backbone: tile_embeddings_of(source, backbone) for backbone in settings.backbones}
 
     @platform_asset(
-        "tile_predictions",
+        predictions_of(source),
         "predictions",
         settings,
         recipes,
         kinds={"torch", "parquet"},
-        partitions=families.plots,
+        partitions=families.of_plots(source),
         deps=[
-            *(f"{backbone}_tile_embeddings" for backbone in settings.backbones),
-            AssetDep("classifier", partition_mapping=used_feature_sets(settings)),
+            *tiles.values(),
+            AssetDep("classifier", partition_mapping=used_feature_sets(answered_sources(settings)[source], settings)),
             "class_map",
         ],
     )
@@ -39,7 +45,8 @@ def prediction_assets(settings: Settings, families: Families, recipes: Mapping[s
         """The likeliest species of each tile, by each classifier and tiling that some run uses."""
         from plantclef_assets.learning.artifacts import PredictedTiles
 
-        make = PredictedTiles(lake.lake, pairs, settings.top_k)
-        return materialize(context, Lineage(lake.lake, recipes), in_this_process(make), tiled_plot(lake.lake, pairs))
+        make = PredictedTiles(lake.lake, pairs, settings.top_k, tiles)
+        shown = tiled_plot(lake.lake, source, pairs)
+        return materialize(context, Lineage(lake.lake, recipes), in_this_process(make), shown)
 
-    return [tile_predictions]
+    return tile_predictions

@@ -13,6 +13,7 @@ from plantclef_assets.checks import (
     cover,
     embeddings,
     images,
+    inbox,
     predictions,
     reports,
     sources,
@@ -27,6 +28,7 @@ from plantclef_assets.settings import Settings
 _MODULES = (
     sources,
     images,
+    inbox,
     backbones,
     embeddings,
     classifiers,

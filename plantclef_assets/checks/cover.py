@@ -8,6 +8,7 @@ import numpy as np
 from plantclef_assets.checks.judging import Check, Evidence, Finding
 from plantclef_assets.checks.tables import table_checks
 from plantclef_assets.lake.store import Artifact
+from plantclef_assets.recipes import answered_sources, cover_of
 from plantclef_assets.scoring.cover import union_area
 from plantclef_assets.scoring.cover_files import box_of
 from plantclef_assets.settings import Settings
@@ -18,23 +19,25 @@ _TOLERANCE = 1e-9
 
 def checks(settings: Settings) -> dict[str, list[Check]]:
     """Give the checks by asset."""
-    return {
-        "species_cover": [
-            *table_checks("species_cover"),
-            Check("every_plot", "Every plot of the shard is there, and no other.", _every_plot, blocking=True),
-            Check(
-                "cover_valid",
-                "Coverage and uncovered lie in [0, 1] and are those of the tiles that are told.",
-                _cover_valid,
-                blocking=True,
-            ),
-        ]
-    }
+    return {asset: _checks_of(asset) for asset in map(cover_of, answered_sources(settings))}
+
+
+def _checks_of(asset: str) -> list[Check]:
+    return [
+        *table_checks(asset),
+        Check("every_plot", "Every plot of the shard is there, and no other.", _every_plot, blocking=True),
+        Check(
+            "cover_valid",
+            "Coverage and uncovered lie in [0, 1] and are those of the tiles that are told.",
+            _cover_valid,
+            blocking=True,
+        ),
+    ]
 
 
 def _every_plot(evidence: Evidence) -> Iterable[Finding]:
     for artifact in evidence.records:
-        images = Artifact("plot_images", artifact.partition)
+        images = _plots_of(evidence, artifact)
         wanted, found = (
             set(evidence.lake.read(one, ["plot_id"]).column("plot_id").to_pylist()) for one in (images, artifact)
         )
@@ -44,10 +47,15 @@ def _every_plot(evidence: Evidence) -> Iterable[Finding]:
                 yield Finding(artifact, f"{artifact}: {len(plots)} plots {problem} ({named})")
 
 
+def _plots_of(evidence: Evidence, artifact: Artifact) -> Artifact:
+    _, plots, _ = evidence.recipe.inputs(artifact.partition)
+    return plots
+
+
 def _cover_valid(evidence: Evidence) -> Iterable[Finding]:
     """Compute the areas again from the tiles: per species, and over all species of a plot."""
     for artifact in evidence.records:
-        images = evidence.lake.read(Artifact("plot_images", artifact.partition), ["plot_id", "width", "height"])
+        images = evidence.lake.read(_plots_of(evidence, artifact), ["plot_id", "width", "height"])
         area = {row["plot_id"]: row["width"] * row["height"] for row in images.to_pylist()}
         table = evidence.lake.read(artifact, ["plot_id", "species_id", "coverage", "uncovered", "positions"])
         boxes_of = defaultdict(list)

@@ -4,23 +4,26 @@ from collections.abc import Iterable
 
 from plantclef_assets.checks.judging import Check, Evidence, Finding
 from plantclef_assets.checks.tables import table_checks
+from plantclef_assets.recipes import answered_sources, predictions_of
 from plantclef_assets.settings import Settings
 
 
 def checks(settings: Settings) -> dict[str, list[Check]]:
     """Give the checks by asset."""
-    return {
-        "tile_predictions": [
-            *table_checks("tile_predictions"),
-            Check("probabilities_valid", "Probabilities lie in [0, 1].", _probabilities_valid, blocking=True),
-            Check("probabilities_sorted", "They fall as the rank rises.", _probabilities_sorted, blocking=True),
-            Check(
-                "confident_somewhere",
-                "The mean probability of a tile's first species is above chance.",
-                _confident_somewhere,
-            ),
-        ]
-    }
+    return {asset: _checks_of(asset) for asset in map(predictions_of, answered_sources(settings))}
+
+
+def _checks_of(asset: str) -> list[Check]:
+    return [
+        *table_checks(asset),
+        Check("probabilities_valid", "Probabilities lie in [0, 1].", _probabilities_valid, blocking=True),
+        Check("probabilities_sorted", "They fall as the rank rises.", _probabilities_sorted, blocking=True),
+        Check(
+            "confident_somewhere",
+            "The mean probability of a tile's first species is above chance.",
+            _confident_somewhere,
+        ),
+    ]
 
 
 def _probabilities_valid(evidence: Evidence) -> Iterable[Finding]:

@@ -13,7 +13,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from plantclef_assets.ingest.archives import PHOTOGRAPHS
+from plantclef_assets.ingest.archives import is_photograph
+from plantclef_assets.ingest.fetching import object_version
+from plantclef_assets.lake.filesystems import is_in_bucket, open_filesystem
 from plantclef_assets.vision.decoding import EMPTY, TRUNCATED, UndecodableImage, decode_image
 
 _TEMPORARY = (".part", ".partial", ".filepart", ".tmp", ".temp", ".incomplete", ".crdownload", ".download", "~")
@@ -25,7 +27,10 @@ _UNFINISHED = (EMPTY, TRUNCATED)
 
 @dataclass(frozen=True)
 class Stamp:
-    """What a listing says of a file: its size in bytes, and when it was last changed, in ns since 1970."""
+    """What a listing says of a file: its size in bytes, and when it was last changed, in ns since 1970.
+
+    For an object in a bucket that is the number of its generation.
+    """
 
     size: int
     modified: int
@@ -39,7 +44,7 @@ class Sighting:
         stamp: how it looks.
         since: when it was first seen so, in s since 1970.
         digest: blake2b of its bytes, 32 hexadecimal digits; None before they were read.
-        fault: why it is not complete, though it no longer changes; None where nothing is known against it.
+        fault: why it is not taken, though it no longer changes; None where nothing is known against it.
     """
 
     stamp: Stamp
@@ -64,7 +69,7 @@ class Look:
     Attributes:
         ready: files that are complete and new, by name.
         repeated: files that are complete, but are like one that was taken or is ready, with the name of that.
-        faulty: files that no longer change, but are not complete, and why.
+        faulty: files that no longer change, but are not taken, and why.
         sightings: what the next look has to know.
     """
 
@@ -91,6 +96,27 @@ def list_inbox(folder: Path) -> dict[str, Stamp]:
                 continue
             stamps[path.relative_to(folder).as_posix()] = Stamp(status.st_size, status.st_mtime_ns)
     return dict(sorted(stamps.items()))
+
+
+def open_inbox(location: str) -> tuple[dict[str, Stamp], Callable[[str], BinaryIO]]:
+    """Look into an inbox that is a folder or a `gs://` prefix.
+
+    Returns:
+        the files in it, as `list_inbox` gives them, and what opens one by its name.
+
+    Raises:
+        OSError: the folder or the bucket cannot be listed. A prefix below which there is nothing is an empty inbox.
+    """
+    filesystem, root = open_filesystem(location)
+    if not is_in_bucket(location):
+        return list_inbox(Path(root)), lambda name: Path(root, name).open("rb")
+    found = {path.removeprefix(root + "/"): entry for path, entry in filesystem.find(root, detail=True).items()}
+    stamps = {
+        name: Stamp(entry["size"], int(object_version(entry)))
+        for name, entry in sorted(found.items())
+        if not any(part.startswith(".") for part in name.split("/")) and not _is_temporary(PurePosixPath(name).name)
+    }
+    return stamps, lambda name: filesystem.open(f"{root}/{name}", "rb")
 
 
 def judge_inbox(
@@ -159,7 +185,7 @@ def _examine(name: str, sighting: Sighting, open_file: Callable[[str], BinaryIO]
         with open_file(name) as stream:
             digest, size = _digest(stream)
             stream.seek(0)
-            content = stream.read() if PurePosixPath(name).suffix.lower() in PHOTOGRAPHS else None
+            content = stream.read() if is_photograph(name) else None
     except OSError:
         return sighting
     if size != sighting.stamp.size:

@@ -3,11 +3,13 @@
 Only headers are looked at here; what a full decoding finds is set aside where images are decoded.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from plantclef_assets.ingest.deliveries import content_digest
 from plantclef_assets.ingest.sources import Read, open_source
 from plantclef_assets.lake.schemas import PLOT_IMAGES, RAW_IMAGES
 from plantclef_assets.lake.shards import Shard, ShardWriter, write_shard
@@ -69,29 +71,78 @@ class PlotImages:
         ):
             for rows in _manifest_rows(self.lake, "plot_manifest", shard):
                 usable = _read_photographs(read, rows, "plot_id", self.max_pixels, table)
-                table.add(
-                    [
-                        {"plot_id": row["plot_id"], "width": width, "height": height, "data": data}
-                        for row, data, (width, height) in usable
-                    ]
+                table.add([_plot_row(*one) for one in usable])
+
+
+class ChangedInboxError(OSError):
+    """A photograph is no longer in the inbox as it was delivered."""
+
+
+@dataclass(frozen=True)
+class InboxPlots:
+    """Makes shards of inbox_plots: the files of one delivery each, with their upright sizes.
+
+    Attributes:
+        lake: where to write, and where the deliveries are.
+        location: the inbox, a folder or a `gs://` prefix.
+        cache: the folder for what belongs to archives; there are none in an inbox.
+        max_pixels: plots with more pixels are set aside.
+    """
+
+    lake: Lake
+    location: str
+    cache: str
+    max_pixels: int
+
+    def __call__(self, shard: Shard) -> None:
+        """Write one shard; foreign or oversized files go to quarantine.
+
+        Raises:
+            ChangedInboxError: a file is gone, or has other bytes than those that were delivered.
+            SourceError: there is no such inbox.
+        """
+        with (
+            open_source(self.location, Path(self.cache)).reading() as read,
+            write_shard(self.lake, shard, PLOT_IMAGES) as table,
+        ):
+            rows = self.lake.read(Artifact("inbox_delivery", shard.artifact.partition)).to_pylist()
+            for some in _in_batches({**row, "archive": None} for row in rows):
+                usable = _read_photographs(partial(self._as_delivered, read), some, "plot_id", self.max_pixels, table)
+                table.add([_plot_row(*one) for one in usable])
+
+    def _as_delivered(self, read: Read, rows: Sequence[Mapping[str, Any]]) -> list[bytes | OSError]:
+        contents = read(rows)
+        for row, data in zip(rows, contents, strict=True):
+            if isinstance(data, OSError) or content_digest(data) != row["digest"]:
+                raise ChangedInboxError(
+                    f"{row['source']} is no longer in the inbox '{self.location}' as it was delivered; put it back "
+                    "under this name, and other photographs under other names"
                 )
+        return contents
+
+
+def _plot_row(row: Mapping[str, Any], data: bytes, size: tuple[int, int]) -> dict[str, Any]:
+    return {"plot_id": row["plot_id"], "width": size[0], "height": size[1], "data": data}
 
 
 def _manifest_rows(lake: Lake, manifest: str, shard: Shard) -> Iterator[list[dict[str, Any]]]:
-    """Give the rows of a shard's part, as many at once as fit into memory."""
-    rows: list[dict[str, Any]] = []
+    """Give the rows of a shard's part of a manifest, as many at once as fit into memory."""
+    part = lake.read(Artifact(manifest), filters=[("shard", "=", shard.artifact.partition)])
+    return _in_batches(row for batch in part.to_batches(max_chunksize=_ROWS_AT_ONCE) for row in batch.to_pylist())
+
+
+def _in_batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Give rows as many at once as their photographs fit into memory."""
+    batch: list[dict[str, Any]] = []
     size = 0
-    for batch in lake.read(Artifact(manifest), filters=[("shard", "=", shard.artifact.partition)]).to_batches(
-        max_chunksize=_ROWS_AT_ONCE
-    ):
-        for row in batch.to_pylist():
-            if rows and (len(rows) == _ROWS_AT_ONCE or size + row["bytes"] > _BYTES_AT_ONCE):
-                yield rows
-                rows, size = [], 0
-            rows.append(row)
-            size += row["bytes"]
-    if rows:
-        yield rows
+    for row in rows:
+        if batch and (len(batch) == _ROWS_AT_ONCE or size + row["bytes"] > _BYTES_AT_ONCE):
+            yield batch
+            batch, size = [], 0
+        batch.append(row)
+        size += row["bytes"]
+    if batch:
+        yield batch
 
 
 def _read_photographs(

@@ -12,6 +12,14 @@ def shard_keys(shards: int) -> list[str]:
     return [str(index).zfill(digits) for index in range(shards)]
 
 
+def delivery_keys(reserve: int) -> list[str]:
+    """Give the keys of an inbox's reserve: as `shard_keys` gives them up to a hundred.
+
+    Beyond these they grow longer in place of being padded, so that a greater reserve renames no delivery.
+    """
+    return [str(index).zfill(2) for index in range(reserve)]
+
+
 def is_checkpoint_head(feature_set: str | None) -> bool:
     """Whether a feature set is answered by the classifier inside a checkpoint."""
     return feature_set == CHECKPOINT_HEAD

@@ -130,6 +130,17 @@ RESIZED_IMAGES = TableSpec(
     key=("image_name",),
 )
 PLOT_IMAGES = TableSpec(pa.schema([*_PLOT, column("data", pa.binary(), "the file as published")]), key=("plot_id",))
+INBOX_DELIVERY = TableSpec(
+    pa.schema(
+        [
+            _PLOT_ID,
+            column("source", pa.string(), "path of the photograph below the inbox"),
+            column("bytes", pa.int64(), "size of the file"),
+            column("digest", pa.string(), "blake2b of its bytes, 32 hexadecimal digits"),
+        ]
+    ),
+    key=("plot_id",),
+)
 VALIDATION_PLOTS = TableSpec(
     pa.schema(
         [
@@ -293,6 +304,12 @@ TABLES: dict[str, TableSpec] = {
     "finetuned_tile_embeddings": FINETUNED_TILE_EMBEDDINGS,
     "base_validation_tile_embeddings": BASE_TILE_EMBEDDINGS,
     "finetuned_validation_tile_embeddings": FINETUNED_TILE_EMBEDDINGS,
+    "inbox_delivery": INBOX_DELIVERY,
+    "inbox_plots": PLOT_IMAGES,
+    "base_inbox_tile_embeddings": BASE_TILE_EMBEDDINGS,
+    "finetuned_inbox_tile_embeddings": FINETUNED_TILE_EMBEDDINGS,
+    "inbox_predictions": TILE_PREDICTIONS,
+    "inbox_cover": SPECIES_COVER,
     "tile_predictions": TILE_PREDICTIONS,
     "species_cover": SPECIES_COVER,
     "submission": SUBMISSION,

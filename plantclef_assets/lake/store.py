@@ -157,17 +157,19 @@ class Lake:
         return buckets.local_copy(self.storage, str(path), self._local_name(path, "copies"))
 
     @contextmanager
-    def publish(self, path: LakePath) -> Iterator[Path]:
+    def publish(self, path: LakePath, *, replace: bool = True) -> Iterator[Path]:
         """Give a temporary local file to write; when the block ends well it takes the place of `path` in one step.
 
         Raises:
-            OvertakenError: in a bucket, something else was published there since the block began.
+            FileExistsError: it may not replace a local file, and there is one.
+            OvertakenError: in a bucket, something else was published there since the block began, or was there already
+                and may not be replaced.
         """
         if isinstance(path, Path):
-            with whole_file(path) as temporary:
+            with whole_file(path, replace=replace) as temporary:
                 yield temporary
             return
-        replaced = buckets.generation_of(self.storage, str(path))
+        replaced = buckets.generation_of(self.storage, str(path)) if replace else 0
         with temporary_beside(self._local_name(path, "uploads")) as temporary:
             yield temporary
             try:

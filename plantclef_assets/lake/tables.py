@@ -93,23 +93,26 @@ def write_table(
     *,
     widths: Mapping[str, int] | None = None,
     enforced: bool = True,
+    replace: bool = True,
 ) -> Iterator[TableWriter]:
     """Write one parquet artifact; it appears whole when the block ends well, and not at all otherwise.
 
     Args:
         lake: where to write.
-        artifact: what to write; an artifact that exists is replaced in one step.
+        artifact: what to write; an artifact that exists is replaced in one step, if it may be replaced.
         spec: its columns.
         provenance: what it is made from, stored in the footer.
         widths: the widths of the vector columns.
         enforced: whether an unsound table is refused; only tests that damage a lake say no.
+        replace: whether an artifact that exists is replaced.
 
     Raises:
+        FileExistsError, OvertakenError: there is one, and it may not be replaced (see `Lake.publish`).
         UnsoundTableError: the rows would make later work wrong (see `figures.enforce`).
     """
     schema = spec.schema(**(widths or {}))
     plain = [name for name in schema.names if name != "data" and name not in spec.vectors]
-    with lake.publish(lake.path(artifact)) as temporary:
+    with lake.publish(lake.path(artifact), replace=replace) as temporary:
         parquet = pq.ParquetWriter(
             temporary,
             schema,

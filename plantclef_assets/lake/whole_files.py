@@ -29,15 +29,22 @@ def temporary_beside(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Give a temporary file to write; when the block ends well it takes the place of `path` by one rename."""
+def whole_file(path: Path, *, replace: bool = True) -> Iterator[Path]:
+    """Give a temporary file to write; when the block ends well it takes the place of `path` in one step.
+
+    Raises:
+        FileExistsError: it may not replace a file, and there is one.
+    """
     with temporary_beside(path) as temporary:
         yield temporary
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
         # Some libraries write files for their owner alone; who may read the folder may read what is in it.
         temporary.chmod(path.parent.stat().st_mode & 0o666)
-        temporary.replace(path)
+        if replace:
+            temporary.replace(path)
+        else:
+            path.hardlink_to(temporary)  # a rename would replace
 
 
 def why_abandoned(name: str, changed: float) -> str | None:

@@ -1,6 +1,6 @@
 """The predictions of classifiers as artifacts of the lake."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,12 +18,14 @@ _BATCH_ROWS = 4096
 
 @dataclass(frozen=True)
 class PredictedTiles:
-    """Makes shards of tile_predictions: the best species of each tile, by every classifier that some run uses."""
+    """Makes shards of tile predictions: the best species of each tile, by every classifier that some run uses."""
 
     lake: Lake
     pairs: Sequence[tuple[str, str]]
     """(feature set, tiling), sorted."""
     top_k: int
+    tiles: Mapping[str, str]
+    """Backbone → the asset of its tile embeddings."""
 
     def __call__(self, shard: Shard) -> None:
         """Write one shard.
@@ -32,7 +34,7 @@ class PredictedTiles:
             UnknownSpeciesError: a classifier names species that the class map does not have.
         """
         known = set(self.lake.read(Artifact("class_map"), ["species_id"]).column("species_id").to_pylist())
-        tiles = ["plot_id", "tiling", "tile_index", "x", "y", "width", "height"]
+        places = ["plot_id", "tiling", "tile_index", "x", "y", "width", "height"]
         with write_shard(self.lake, shard, TILE_PREDICTIONS) as table:
             plots: set[str] = set()
             for feature_set in dict.fromkeys(feature_set for feature_set, _ in self.pairs):
@@ -41,8 +43,8 @@ class PredictedTiles:
                 _require_known(feature_set, classifier, known)
                 tilings = {tiling for name, tiling in self.pairs if name == feature_set}
                 backbone, column = split_feature_set(feature_set)
-                file = self.lake.open(Artifact(f"{backbone}_tile_embeddings", shard.artifact.partition))
-                for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=[*tiles, column]):
+                file = self.lake.open(Artifact(self.tiles[backbone], shard.artifact.partition))
+                for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=[*places, column]):
                     used = batch.filter(np.isin(batch.column("tiling").to_pylist(), list(tilings)))
                     if not used.num_rows:
                         continue
@@ -52,7 +54,7 @@ class PredictedTiles:
                     count = species.shape[1]
                     rows = np.repeat(np.arange(used.num_rows), count)
                     table.add_columns(
-                        **{name: used.column(name).take(rows) for name in tiles},
+                        **{name: used.column(name).take(rows) for name in places},
                         feature_set=[feature_set] * len(rows),
                         species_id=species.reshape(-1),
                         probability=probabilities.reshape(-1),

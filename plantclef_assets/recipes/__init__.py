@@ -6,6 +6,7 @@ that matter, and the artifacts that go in. What does not: how anything is comput
 
 from plantclef_assets.lake.provenance import Recipe
 from plantclef_assets.recipes.models import (
+    answered_sources,
     backbone_recipes,
     backbone_settings,
     brings_head,
@@ -16,14 +17,24 @@ from plantclef_assets.recipes.models import (
     tiled_sources,
     tilings_of,
 )
-from plantclef_assets.recipes.plots import plot_recipes, swept_sources, validation_plots_recipe
+from plantclef_assets.recipes.plots import (
+    cover_of,
+    inbox_recipes,
+    plot_recipes,
+    predictions_of,
+    swept_sources,
+    validation_plots_recipe,
+)
 from plantclef_assets.recipes.training import class_map_of_checkpoint, training_recipes
 from plantclef_assets.settings import Settings
 
 __all__ = [
+    "answered_sources",
     "backbone_settings",
     "brings_head",
     "build_recipes",
+    "cover_of",
+    "predictions_of",
     "swept_sources",
     "tile_embeddings_of",
     "tile_size",
@@ -42,6 +53,8 @@ def build_recipes(settings: Settings) -> dict[str, Recipe]:
         recipes.append(embedding_map_recipe(settings))
     if settings.has_plots:
         recipes += plot_recipes(settings)
+    if settings.has_inbox:
+        recipes += inbox_recipes(settings)
     if settings.composes_plots:
         recipes.append(validation_plots_recipe(settings))
     if settings.uses_demo_survey:

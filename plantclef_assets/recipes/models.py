@@ -4,13 +4,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from plantclef_assets.computation import computation, precision
-from plantclef_assets.lake.keys import is_checkpoint_head, shard_keys
+from plantclef_assets.lake.keys import delivery_keys, is_checkpoint_head, shard_keys
 from plantclef_assets.lake.provenance import Recipe
 from plantclef_assets.lake.store import Artifact
 from plantclef_assets.learning import maps
 from plantclef_assets.recipes.identities import file_digest, only, weights_identity
 from plantclef_assets.report.artifacts import map_picture
 from plantclef_assets.settings import Settings
+
+_TILES_BEGIN = {"validation_plots": "validation_", "inbox_plots": "inbox_"}
+"""How the names of tile embeddings tell whose plots they are of; those of the survey say nothing."""
 
 
 def backbone_recipes(backbone: str, settings: Settings) -> Iterable[Recipe]:
@@ -119,13 +122,19 @@ def embedding_map_recipe(settings: Settings) -> Recipe:
 
 def tiled_sources(settings: Settings) -> dict[str, tuple[str, ...]]:
     """Give the assets whose plots are cut into tiles and embedded, each with the keys of its shards."""
+    composed = {"validation_plots": settings.validation.shard_keys} if settings.composes_plots else {}
+    return answered_sources(settings) | composed
+
+
+def answered_sources(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Give the assets whose plots are told in species and cover, each with the keys of its shards."""
     plots = {"plot_images": tuple(shard_keys(settings.plot_shards))} if settings.has_plots else {}
-    return plots | ({"validation_plots": settings.validation.shard_keys} if settings.composes_plots else {})
+    return plots | ({"inbox_plots": tuple(delivery_keys(settings.inbox_shards))} if settings.has_inbox else {})
 
 
 def tile_embeddings_of(source: str, backbone: str) -> str:
     """Name the asset of a backbone's tile embeddings of the plots of a source."""
-    return f"{backbone}_{'validation_' if source == 'validation_plots' else ''}tile_embeddings"
+    return f"{backbone}_{_TILES_BEGIN.get(source, '')}tile_embeddings"
 
 
 def backbone_settings(backbone: str, settings: Settings) -> tuple[str, str, int | None]:

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from plantclef_assets.lake.keys import shard_keys
+from plantclef_assets.lake.keys import delivery_keys, shard_keys
 from plantclef_assets.lake.provenance import Recipe
 from plantclef_assets.lake.store import Artifact
 from plantclef_assets.learning.features import split_feature_set
 from plantclef_assets.profile_tables import RunSettings
-from plantclef_assets.recipes.identities import demo_survey_of, file_digest, images_identity, only
+from plantclef_assets.recipes.identities import demo_survey_of, file_digest, images_identity, only, same_shard
 from plantclef_assets.recipes.models import tile_embeddings_of, tiled_sources
 from plantclef_assets.scoring.artifacts import submission_files
 from plantclef_assets.scoring.cover_files import cover_files
@@ -19,8 +19,6 @@ def plot_recipes(settings: Settings) -> Iterable[Recipe]:
     """Make the recipes of the plot side and of what is answered and scored."""
     shards = tuple(shard_keys(settings.plot_shards))
     images, runs = settings.plot_images or "", settings.active_runs
-    pairs = sorted({(run.feature_set, run.tiling) for run in runs.values()})
-    classifiers = sorted({run.feature_set for run in runs.values()})
     yield Recipe(
         "plot_manifest",
         "2",
@@ -35,34 +33,8 @@ def plot_recipes(settings: Settings) -> Iterable[Recipe]:
         config=lambda _: {"max_pixels": settings.max_pixels},
         partitions=shards,
     )
-    yield Recipe(
-        "tile_predictions",
-        "1",
-        inputs=lambda shard: (
-            *(Artifact(f"{backbone}_tile_embeddings", shard) for backbone in settings.backbones),
-            *(Artifact("classifier", name, "safetensors") for name in classifiers),
-            Artifact("class_map"),
-        ),
-        config=lambda _: {"top_k": settings.top_k, "feature_sets_and_tilings": [list(pair) for pair in pairs]},
-        partitions=shards,
-    )
-    yield Recipe(
-        "species_cover",
-        "1",
-        inputs=lambda shard: (
-            Artifact("tile_predictions", shard),
-            Artifact("plot_images", shard),
-            Artifact("class_map"),
-        ),
-        config=lambda _: {
-            "feature_set": settings.cover_run.feature_set,
-            "tiling": settings.cover_run.tiling,
-            "min_score": settings.cover.min_score,
-            "max_rank": settings.cover.max_rank,
-        },
-        beside=cover_files,
-        partitions=shards,
-    )
+    yield _predictions_recipe("plot_images", shards, settings)
+    yield _cover_recipe("plot_images", shards, settings)
     yield Recipe(
         "submission",
         "1",
@@ -88,6 +60,64 @@ def plot_recipes(settings: Settings) -> Iterable[Recipe]:
     yield Recipe("run_agreement", "1", inputs=only(*(Artifact("submission", run) for run in runs)))
     if settings.sweeps:
         yield _sweep_recipe(settings)
+
+
+def inbox_recipes(settings: Settings) -> Iterable[Recipe]:
+    """Make the recipes of what is delivered into the inbox."""
+    keys = tuple(delivery_keys(settings.inbox_shards))
+    yield Recipe("inbox_delivery", "1", partitions=keys)
+    yield Recipe(
+        "inbox_plots",
+        "1",
+        inputs=same_shard("inbox_delivery"),
+        config=lambda _: {"max_pixels": settings.max_pixels},
+        partitions=keys,
+    )
+    yield _predictions_recipe("inbox_plots", keys, settings)
+    yield _cover_recipe("inbox_plots", keys, settings)
+
+
+def predictions_of(source: str) -> str:
+    """Name the asset of the tile predictions of the plots of a source."""
+    return "inbox_predictions" if source == "inbox_plots" else "tile_predictions"
+
+
+def cover_of(source: str) -> str:
+    """Name the asset of the cover of species of the plots of a source."""
+    return "inbox_cover" if source == "inbox_plots" else "species_cover"
+
+
+def _predictions_recipe(source: str, shards: tuple[str, ...], settings: Settings) -> Recipe:
+    runs = settings.active_runs.values()
+    pairs = sorted({(run.feature_set, run.tiling) for run in runs})
+    classifiers = sorted({run.feature_set for run in runs})
+    return Recipe(
+        predictions_of(source),
+        "1",
+        inputs=lambda shard: (
+            *(Artifact(tile_embeddings_of(source, backbone), shard) for backbone in settings.backbones),
+            *(Artifact("classifier", name, "safetensors") for name in classifiers),
+            Artifact("class_map"),
+        ),
+        config=lambda _: {"top_k": settings.top_k, "feature_sets_and_tilings": [list(pair) for pair in pairs]},
+        partitions=shards,
+    )
+
+
+def _cover_recipe(source: str, shards: tuple[str, ...], settings: Settings) -> Recipe:
+    return Recipe(
+        cover_of(source),
+        "1",
+        inputs=lambda shard: (Artifact(predictions_of(source), shard), Artifact(source, shard), Artifact("class_map")),
+        config=lambda _: {
+            "feature_set": settings.cover_run.feature_set,
+            "tiling": settings.cover_run.tiling,
+            "min_score": settings.cover.min_score,
+            "max_rank": settings.cover.max_rank,
+        },
+        beside=cover_files,
+        partitions=shards,
+    )
 
 
 def _sweep_recipe(settings: Settings) -> Recipe:

@@ -30,21 +30,25 @@ _NO_TILE = Hits(np.empty(0, int), np.empty((0, 4), int), np.empty(0, int), np.em
 
 @dataclass(frozen=True)
 class SpeciesCover:
-    """Makes shards of species_cover: the table, and beside it a CSV and a JSON of the same."""
+    """Makes shards of the cover of species: the table, and beside it a CSV and a JSON of the same."""
 
     lake: Lake
     feature_set: str
     tiling: str
     min_score: float
     max_rank: int
+    plots: str = "plot_images"
+    """The asset that the plots are in."""
+    predictions: str = "tile_predictions"
+    """The asset that says what the tiles of these plots show."""
 
     def __call__(self, shard: Shard) -> None:
         """Write the files of one shard; the table comes last, so what it describes is there.
 
-        Every plot of plot_images is in all three: one in which nothing shows, or that was too small to be cut, has a
+        Every plot is in all three: one in which nothing shows, or that was too small to be cut, has a
         row without a species.
         """
-        plots = self.lake.read(Artifact("plot_images", shard.artifact.partition), ["plot_id", "width", "height"])
+        plots = self.lake.read(Artifact(self.plots, shard.artifact.partition), ["plot_id", "width", "height"])
         answers, names = self._answers(shard.artifact.partition), self._names()
         rows, described, covers = [], [], []
         for plot in plots.to_pylist():
@@ -69,7 +73,7 @@ class SpeciesCover:
 
     def _answers(self, partition: str | None) -> dict[str, Hits]:
         filters = [("feature_set", "=", self.feature_set), ("tiling", "=", self.tiling), ("rank", "<=", self.max_rank)]
-        table = self.lake.read(Artifact("tile_predictions", partition), list(_ANSWERS), filters)
+        table = self.lake.read(Artifact(self.predictions, partition), list(_ANSWERS), filters)
         rows = defaultdict(list)
         for number, plot in enumerate(table.column("plot_id").to_pylist()):
             rows[plot].append(number)

@@ -56,9 +56,12 @@ def test_the_command_line_validates_the_definitions() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("finetuned", [False, True])
-def test_recipes_and_dependencies_name_the_same_edges(tiny_survey: Path, tmp_path: Path, finetuned: bool) -> None:
-    settings = with_finetuned(tiny_survey, tmp_path) if finetuned else tiny_settings(tiny_survey, tmp_path)
+@pytest.mark.parametrize(("finetuned", "inbox"), [(False, False), (True, False), (True, True)])
+def test_recipes_and_dependencies_name_the_same_edges(
+    tiny_survey: Path, tmp_path: Path, finetuned: bool, inbox: bool
+) -> None:
+    make = with_finetuned if finetuned else tiny_settings
+    settings = make(tiny_survey, tmp_path, inbox=str(tmp_path) if inbox else None)
     graph = build_defs(settings).resolve_asset_graph()
     recipes = build_recipes(settings)
     assert {key.to_user_string() for key in graph.get_all_asset_keys()} == set(recipes)
@@ -98,6 +101,28 @@ def test_every_edge_between_families_waits_for_what_it_needs(tiny_survey: Path, 
     assert upstream_keys(defs, "leaderboard", None, "submission") == set(settings.active_runs)
     assert upstream_keys(defs, "embedding_map", None, "base_embeddings") == training
     assert upstream_keys(defs, "embedding_map", None, "finetuned_embeddings") == training
+
+
+def test_an_inbox_adds_a_side_of_its_own_that_waits_for_the_classifiers(tiny_survey: Path, tmp_path: Path) -> None:
+    plain = describe(build_defs(tiny_settings(tiny_survey, tmp_path / "lake")))
+    defs = build_defs(tiny_settings(tiny_survey, tmp_path / "lake", inbox=str(tmp_path), inbox_shards=101))
+    with_inbox = describe(defs)
+    inbox = {"inbox_delivery", "inbox_plots", "base_inbox_tile_embeddings", "inbox_predictions", "inbox_cover"}
+    assert set(with_inbox) - set(plain) == inbox
+    assert {name: told for name, told in with_inbox.items() if name not in inbox} == plain
+    for name in inbox:
+        assert with_inbox[name]["partitions"] == [f"{number:02d}" for number in range(101)]
+    assert upstream_keys(defs, "inbox_predictions", "100", "classifier") == {"base_cls", "base_dct"}
+    assert upstream_keys(defs, "inbox_predictions", "100", "base_inbox_tile_embeddings") == {"100"}
+    assert upstream_keys(defs, "inbox_plots", "07", "inbox_delivery") == {"07"}
+    assert set(with_inbox["inbox_cover"]["depends_on"]) == {"inbox_predictions", "inbox_plots", "class_map"}
+
+
+def test_an_inbox_needs_no_survey(tiny_survey: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(tiny_survey, tmp_path, plot_images=None, plot_truth=None, inbox=str(tmp_path))
+    assets = describe(build_defs(settings))
+    assert {"inbox_plots", "inbox_predictions", "inbox_cover"} <= set(assets)
+    assert not {"plot_images", "tile_predictions", "validation_plots"} & set(assets)
 
 
 def test_finetuned_assets_exist_only_with_finetuned_weights(tiny_survey: Path, tmp_path: Path) -> None:

@@ -32,6 +32,11 @@ DOWNSTREAM = {
     "base_tile_embeddings": "tile_predictions",
     "finetuned_tile_embeddings": "tile_predictions",
     "tile_predictions": "species_cover",
+    "inbox_delivery": "inbox_plots",
+    "inbox_plots": "base_inbox_tile_embeddings",
+    "base_inbox_tile_embeddings": "inbox_predictions",
+    "finetuned_inbox_tile_embeddings": "inbox_predictions",
+    "inbox_predictions": "inbox_cover",
     "submission": "leaderboard",
 }
 """What is downstream of an asset and can be in one run with it. All that follows the other assets has partitions of
@@ -52,6 +57,12 @@ FIRST = {
     "finetuned_validation_tile_embeddings": "00",
     "tile_predictions": "00",
     "species_cover": "00",
+    "inbox_delivery": "00",
+    "inbox_plots": "00",
+    "base_inbox_tile_embeddings": "00",
+    "finetuned_inbox_tile_embeddings": "00",
+    "inbox_predictions": "00",
+    "inbox_cover": "00",
     "classifier": "base_cls",
     "submission": "base_cls_full",
 }

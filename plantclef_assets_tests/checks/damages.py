@@ -28,6 +28,9 @@ from plantclef_assets_tests.checks.lake_damage import (
 )
 from plantclef_assets_tests.tiny import COLUMNS, SPECIES, materialize, metadata_row, write_metadata
 
+_PREDICTED = ("tile_predictions", "inbox_predictions")
+_COVERED = ("species_cover", "inbox_cover")
+
 Inflict = Callable[[OwnLake, Path], Settings]
 """Damages a lake (given also the folder of its survey) and gives the settings to go on with."""
 
@@ -70,7 +73,7 @@ def _row_lost(asset: str) -> Inflict:
         return settings
 
     # These do not count rows but photographs or plots, whose number only the figures know.
-    counted = asset in ("class_map", "tile_predictions", "species_cover") or asset.endswith("_tile_embeddings")
+    counted = asset in ("class_map", *_PREDICTED, *_COVERED) or asset.endswith("_tile_embeddings")
     return inflict if counted else _rows(asset, without_last_row)
 
 
@@ -231,6 +234,12 @@ _SCHEMA_DAMAGES = {
     "validation_plots": _without("width"),
     "base_validation_tile_embeddings": _without("height"),
     "finetuned_validation_tile_embeddings": _without("height"),
+    "inbox_delivery": _without("bytes"),
+    "inbox_plots": _without("width"),
+    "base_inbox_tile_embeddings": _without("height"),
+    "finetuned_inbox_tile_embeddings": _without("height"),
+    "inbox_predictions": _of_another_type("height"),
+    "inbox_cover": _without("genus"),
     "tile_predictions": _of_another_type("height"),
     "species_cover": _without("genus"),
     "submission": _without("run"),
@@ -245,8 +254,8 @@ _LABELLED = (
     "resized_images",
     "base_embeddings",
     "finetuned_embeddings",
-    "tile_predictions",
-    "species_cover",
+    *_PREDICTED,
+    *_COVERED,
     "embedding_map",
 )
 WITH_FINETUNED = (
@@ -257,6 +266,15 @@ WITH_FINETUNED = (
     "embedding_map",
 )
 """The assets that exist only with a fine-tuned backbone; their damages are done to a lake that has one."""
+WITH_INBOX = (
+    "inbox_delivery",
+    "inbox_plots",
+    "base_inbox_tile_embeddings",
+    "finetuned_inbox_tile_embeddings",
+    "inbox_predictions",
+    "inbox_cover",
+)
+"""The assets that exist only with an inbox; likewise."""
 
 DAMAGES: dict[tuple[str, str], Damage] = {}
 """(asset, check) → the damage."""
@@ -281,11 +299,32 @@ for _backbone_name in ("base", "finetuned"):
     _asset = f"{_backbone_name}_embeddings"
     DAMAGES[_asset, "vectors_usable"] = Damage(_rows(_asset, _zero_vector), blocking=True)
     DAMAGES[_asset, "classes_covered"] = Damage(partial(_species_never_embedded, _asset), names="1000003")
-    for _asset in (f"{_backbone_name}_tile_embeddings", f"{_backbone_name}_validation_tile_embeddings"):
+    for _plots in ("", "validation_", "inbox_"):
+        _asset = f"{_backbone_name}_{_plots}tile_embeddings"
         DAMAGES[_asset, "vectors_usable"] = Damage(_rows(_asset, _zero_vector), blocking=True)
         DAMAGES[_asset, "every_tile"] = Damage(_rows(_asset, without_last_row), blocking=True)
 
+for _asset in _PREDICTED:
+    DAMAGES[_asset, "probabilities_valid"] = Damage(
+        _rows(_asset, lambda table: with_value(table, "probability", 0, 1.5)), blocking=True
+    )
+    DAMAGES[_asset, "probabilities_sorted"] = Damage(_rows(_asset, _first_two_swapped), blocking=True)
+    DAMAGES[_asset, "confident_somewhere"] = Damage(_rows(_asset, _all_as_likely))
+for _asset in _COVERED:
+    DAMAGES[_asset, "unique_keys"] = Damage(_rows(_asset, _first_row_twice), blocking=True)
+    DAMAGES[_asset, "every_plot"] = Damage(_rows(_asset, _first_plot_lost), blocking=True)
+    DAMAGES[_asset, "cover_valid"] = Damage(
+        _rows(_asset, lambda table: with_value(table, "coverage", 0, 1.5)), blocking=True
+    )
+
 DAMAGES |= {
+    ("inbox_delivery", "delivered_once"): Damage(
+        _rows("inbox_delivery", with_first_key_twice(("digest",))), blocking=True
+    ),
+    ("inbox_plots", "little_quarantined"): Damage(_rows("inbox_plots", _same, rows_in=2, rows_out=0, quarantined=2)),
+    ("inbox_plots", "whole_delivery"): Damage(
+        _rows("inbox_plots", _same, rows_in=3, rows_out=2, quarantined=1), blocking=True
+    ),
     ("plot_images", "unique_keys"): Damage(partial(_plot_twice, "plot_images"), blocking=True),
     ("validation_plots", "unique_keys"): Damage(partial(_plot_twice, "validation_plots"), blocking=True),
     ("validation_plots", "labels_in_class_map"): Damage(_rows("validation_plots", _same, species=[999]), blocking=True),
@@ -321,16 +360,6 @@ DAMAGES |= {
     ("classifier", "every_species_a_class"): Damage(_classifier(species_without_class=2, first_without_class=[5, 6])),
     ("classifier", "head_covers_classes"): Damage(_classifier(uncovered=2, first_uncovered=[5, 6])),
     ("classifier", "labels_in_class_map"): Damage(_classifier(species=[*SPECIES, 999]), blocking=True),
-    ("tile_predictions", "probabilities_valid"): Damage(
-        _rows("tile_predictions", lambda table: with_value(table, "probability", 0, 1.5)), blocking=True
-    ),
-    ("tile_predictions", "probabilities_sorted"): Damage(_rows("tile_predictions", _first_two_swapped), blocking=True),
-    ("tile_predictions", "confident_somewhere"): Damage(_rows("tile_predictions", _all_as_likely)),
-    ("species_cover", "unique_keys"): Damage(_rows("species_cover", _first_row_twice), blocking=True),
-    ("species_cover", "every_plot"): Damage(_rows("species_cover", _first_plot_lost), blocking=True),
-    ("species_cover", "cover_valid"): Damage(
-        _rows("species_cover", lambda table: with_value(table, "coverage", 0, 1.5)), blocking=True
-    ),
     ("submission", "valid_submission"): Damage(_plot_missing_in_csv, blocking=True, names="base_cls_full.2024.csv"),
     ("submission", "species_per_plot"): Damage(_rows("submission", _same, species_per_plot=0.25)),
     ("submission", "prior_has_effect"): Damage(_rows("submission", _same, plots_changed=0, pairs_kept=1.0)),

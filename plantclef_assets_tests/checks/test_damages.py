@@ -16,7 +16,7 @@ from plantclef_assets_tests.checks.chain_runs import (
     materialize_with_downstream,
     metadata_of,
 )
-from plantclef_assets_tests.checks.damages import DAMAGES, WITH_FINETUNED, Damage
+from plantclef_assets_tests.checks.damages import DAMAGES, WITH_FINETUNED, WITH_INBOX, Damage
 from plantclef_assets_tests.checks.lake_damage import OwnLake, with_demo_survey
 from plantclef_assets_tests.tiny import materialized
 
@@ -25,8 +25,8 @@ IN_TINY_LAKE = {"stopped_early", "finetuning_helped", "finetuned_separates_bette
 CASES = [pytest.param(*pair, damage, id="-".join(pair)) for pair, damage in sorted(DAMAGES.items())]
 
 
-def test_every_check_of_every_asset_has_its_damage(own_finetuned_lake: OwnLake, tiny_survey: Path) -> None:
-    graph = build_defs(with_demo_survey(own_finetuned_lake, tiny_survey)).resolve_asset_graph()
+def test_every_check_of_every_asset_has_its_damage(own_inbox_lake: OwnLake, tiny_survey: Path) -> None:
+    graph = build_defs(with_demo_survey(own_inbox_lake, tiny_survey)).resolve_asset_graph()
     checks = {(key.asset_key.to_user_string(), key.name): graph.get(key) for key in graph.asset_check_keys}
     assert set(DAMAGES) == set(checks)
     assert {pair for pair, check in checks.items() if check.blocking} == {
@@ -38,7 +38,8 @@ def test_every_check_of_every_asset_has_its_damage(own_finetuned_lake: OwnLake, 
 def test_a_check_finds_its_damage(
     asset: str, check: str, damage: Damage, request: pytest.FixtureRequest, tiny_survey: Path
 ) -> None:
-    lake: OwnLake = request.getfixturevalue("own_finetuned_lake" if asset in WITH_FINETUNED else "own_lake")
+    kinds = {"own_inbox_lake": WITH_INBOX, "own_finetuned_lake": WITH_FINETUNED}
+    lake: OwnLake = request.getfixturevalue(next((kind for kind, of in kinds.items() if asset in of), "own_lake"))
     settings = damage.inflict(lake, tiny_survey)
     if damage.checks_alone:
         result, after = evaluate_checks(settings, asset), None

@@ -103,6 +103,15 @@ def test_of_two_writers_the_later_one_is_told(lake: Lake, there_before: bool, si
     assert path.read_bytes() == b"e" * size
 
 
+def test_what_may_not_be_replaced_stays(lake: Lake) -> None:
+    path = lake.path(Artifact("weights", suffix="bin"))
+    with lake.publish(path, replace=False) as temporary:
+        temporary.write_bytes(b"first")
+    with pytest.raises(OvertakenError), lake.publish(path, replace=False) as temporary:
+        temporary.write_bytes(b"second")
+    assert path.read_bytes() == b"first"
+
+
 def test_writers_who_race_leave_one_whole_object(lake: Lake) -> None:
     path, barrier = lake.path(Artifact("weights", suffix="bin")), Barrier(4)
 

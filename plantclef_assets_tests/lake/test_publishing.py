@@ -124,3 +124,13 @@ def test_who_may_read_the_folder_may_read_the_file(lake: Lake, mode: int) -> Non
         temporary.write_text("written for its owner alone")
         temporary.chmod(0o600)
     assert path.stat().st_mode & 0o777 == mode & 0o666
+
+
+def test_what_may_not_be_replaced_stays(lake: Lake) -> None:
+    path = place(lake)
+    with lake.publish(path, replace=False) as temporary:
+        temporary.write_text("first")
+    with pytest.raises(FileExistsError), lake.publish(path, replace=False) as temporary:
+        temporary.write_text("second")
+    assert path.read_text() == "first"
+    assert names_beside(path) == [path.name]

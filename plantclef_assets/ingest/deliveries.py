@@ -1,0 +1,143 @@
+"""Deliveries: what was taken from an inbox, each a small table in the lake that is written once and never again.
+
+What belongs here: which of the complete files of an inbox become plots, and the table that says so. What does not:
+which files are complete (`inbox.py`), and their bytes (`photographs.py`). The tables are the whole memory of an inbox:
+who looks into it has to remember nothing but sightings.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePosixPath
+
+from plantclef_assets.ingest.inbox import Delivery
+from plantclef_assets.lake.filesystems import open_filesystem
+from plantclef_assets.lake.schemas import INBOX_DELIVERY
+from plantclef_assets.lake.shards import Shard
+from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.tables import write_table
+
+_READ_AT_ONCE = 8
+"""Fewer than the connections that Google's client keeps open."""
+_PLOTS_AT_ONCE = 16
+
+
+class NothingDeliveredError(FileNotFoundError):
+    """A delivery that was asked for, and has not arrived."""
+
+
+def keys_in_lake(lake: Lake, asset: str, keys: Sequence[str]) -> list[str]:
+    """Give those of the keys that an asset has a file of, in their order; costs one listing."""
+    filesystem, root = open_filesystem(lake.root)
+    found = set(filesystem.find(f"{root}/{asset}"))
+    return [key for key in keys if f"{root}/{asset}/{key}.parquet" in found]
+
+
+def read_deliveries(lake: Lake, keys: Sequence[str]) -> dict[str, tuple[Delivery, ...]]:
+    """Give what was delivered under each key that is taken."""
+    taken = keys_in_lake(lake, "inbox_delivery", keys)
+    with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
+        tables = pool.map(lambda key: lake.read(Artifact("inbox_delivery", key)), taken)
+        return {
+            key: tuple(Delivery(row["source"], row["bytes"], row["digest"]) for row in table.to_pylist())
+            for key, table in zip(taken, tables, strict=True)
+        }
+
+
+def write_delivery(lake: Lake, shard: Shard, files: Iterable[Delivery]) -> None:
+    """Write a delivery, for good.
+
+    Raises:
+        FileExistsError, OvertakenError: somebody else has taken this key (see `Lake.publish`).
+    """
+    rows = sorted((plot_of(one.name), one) for one in files)
+    with write_table(lake, shard.artifact, INBOX_DELIVERY, shard.provenance, replace=False) as table:
+        table.write_rows(
+            plot_id=[plot for plot, _ in rows],
+            source=[one.name for _, one in rows],
+            bytes=[one.size for _, one in rows],
+            digest=[one.digest for _, one in rows],
+        )
+        table.figures = {"rows_in": len(rows), "quarantined": 0, "bytes": sum(one.size for _, one in rows)}
+
+
+def plot_of(name: str) -> str:
+    """Give the name of the plot that a file shows: its file name without extension, as in a survey's manifest."""
+    return PurePosixPath(name).stem
+
+
+def sort_out(
+    lake: Lake, ready: Sequence[Delivery], taken: Iterable[Delivery]
+) -> tuple[tuple[Delivery, ...], dict[str, str]]:
+    """Sort the files that are complete and new into those that become plots, and those that cannot.
+
+    Args:
+        lake: where the survey's plots are, if there is a survey.
+        ready: what `inbox.judge_inbox` found complete and new.
+        taken: what was delivered before.
+
+    Returns:
+        the files to deliver; and why the others are not, by their names: each is a photograph of the survey, or has the
+        name of a plot that there is, or one that cannot be written.
+    """
+    names, photographs = _survey(lake, {one.size for one in ready})
+    used = dict.fromkeys(names, "in the survey") | {plot_of(one.name): "delivered before" for one in taken}
+    accepted: list[Delivery] = []
+    refused: dict[str, str] = {}
+    for one in ready:
+        plot = plot_of(one.name)
+        if not _is_unicode(one.name):
+            refused[one.name] = "its name is no Unicode; give it another one"
+        elif one.digest in photographs:
+            refused[one.name] = f"it is the photograph of plot {photographs[one.digest]} of the survey"
+        elif plot in used:
+            refused[one.name] = f"plot {plot} is another photograph already ({used[plot]}); give this one another name"
+        else:
+            accepted.append(one)
+            used[plot] = one.name
+    return tuple(accepted), refused
+
+
+def _is_unicode(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _survey(lake: Lake, sizes: set[int]) -> tuple[set[str], dict[str, str]]:
+    """Give the names of the survey's plots, and digest → plot of the photographs that have one of the sizes in bytes.
+
+    Only these are read, where they are in the lake.
+    """
+    if not sizes or not lake.exists(Artifact("plot_manifest")):
+        return set(), {}
+    rows = lake.read(Artifact("plot_manifest"), ["plot_id", "bytes", "shard"]).to_pylist()
+    alike = defaultdict(set)
+    for row in rows:
+        if row["bytes"] in sizes:
+            alike[row["shard"]].add(row["plot_id"])
+    return {row["plot_id"] for row in rows}, {
+        digest: plot
+        for shard, plots in alike.items()
+        for digest, plot in _digests(lake, Artifact("plot_images", shard), plots).items()
+    }
+
+
+def _digests(lake: Lake, images: Artifact, plots: set[str]) -> Mapping[str, str]:
+    if not lake.exists(images):
+        return {}
+    batches = lake.open(images).iter_batches(batch_size=_PLOTS_AT_ONCE, columns=["plot_id", "data"])
+    return {
+        content_digest(row["data"]): row["plot_id"]
+        for batch in batches
+        for row in batch.to_pylist()
+        if row["plot_id"] in plots
+    }
+
+
+def content_digest(data: bytes) -> str:
+    """Give what a photograph is known by in a delivery: blake2b of its bytes, 32 hexadecimal digits."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
