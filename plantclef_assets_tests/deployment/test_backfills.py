@@ -49,8 +49,8 @@ def test_the_schedule_asks_for_missing_shards_and_then_for_what_needs_them(
     stamps = {path: path.stat().st_mtime_ns for path in platform.embedded()}
     platform.switch_sensor("start")
     try:
-        wait_for(lambda: not platform.partitions("base_embeddings")["unmaterialized"], 150, "the missing shards")
-        wait_for(lambda: not platform.partitions("classifier")["unmaterialized"], 90, "the classifiers")
+        wait_for(lambda: not platform.partitions("base_embeddings")["unmaterialized"], 300, "the missing shards")
+        wait_for(lambda: not platform.partitions("classifier")["unmaterialized"], 300, "the classifiers")
     finally:
         platform.switch_sensor("stop")
     assert differing_shards(platform.settings, local_lake, "base_embeddings") == []
