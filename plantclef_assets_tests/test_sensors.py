@@ -44,11 +44,11 @@ def pretend_done(settings: Settings, key: str) -> None:
 
 
 def test_the_sensor_is_off_until_somebody_switches_it_on(settings: Ask) -> None:
-    (found,) = build_defs(settings()).sensors or []
+    (found,) = (one for one in build_defs(settings()).sensors or [] if one.name == "inbox_sensor")
     assert found.name == "inbox_sensor"
     assert found.default_status == DefaultSensorStatus.STOPPED
     assert found.minimum_interval_seconds == 30
-    assert not build_defs(settings(inbox=None)).sensors
+    assert "inbox_sensor" not in {one.name for one in build_defs(settings(inbox=None)).sensors or []}
 
 
 def test_what_arrives_together_is_one_shard_and_one_run(settings: Ask, inbox: Path) -> None:
