@@ -1,6 +1,7 @@
 """The platform as it is deployed: Postgres, webserver and daemon, over the tiny survey, asked by GraphQL."""
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from plantclef_assets_tests.engines.spark_cluster import free_port
 
 SENSOR = "materialize_missing"
 _LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "plantclef_assets"}
+_TRIES = 10
 _ENDED = {"COMPLETED_SUCCESS", "COMPLETED_FAILED", "COMPLETED", "FAILED", "CANCELED"}
 
 
@@ -51,9 +53,13 @@ class Platform:
         return all(one["healthy"] for one in health["daemonHealth"]["allDaemonStatuses"] if one["required"])
 
     def ask(self, query: str, **variables: object) -> dict[str, Any]:
-        """Ask by GraphQL and give the data of the answer."""
-        reply = requests.post(f"{self.address}/graphql", json={"query": query, "variables": variables}, timeout=60)
-        answer = reply.json()
+        """Ask by GraphQL and give the data of the answer; where Postgres has lost the connection, ask again."""
+        for _ in range(_TRIES):
+            reply = requests.post(f"{self.address}/graphql", json={"query": query, "variables": variables}, timeout=60)
+            answer = reply.json()
+            if "OperationalError" not in str(answer.get("errors")):
+                break
+            time.sleep(1)
         assert "errors" not in answer, answer
         return answer["data"]
 
