@@ -19,9 +19,11 @@ KEYS = [f"{number:02d}" for number in range(8)]
 
 
 def assert_checked(platform: Platform, *assets: str) -> None:
+    """Checks run after what they check has been recorded."""
     for asset in assets:
-        results = platform.check_results(asset)
-        assert results and set(results.values()) == {"SUCCEEDED"}, (asset, results)
+        wait_for(
+            lambda asset=asset: set(platform.check_results(asset).values()) == {"SUCCEEDED"}, 60, f"{asset}'s checks"
+        )
 
 
 def test_a_shard_that_fails_leaves_the_others_and_is_redone_alone(platform: Platform, local_lake: Settings) -> None:
