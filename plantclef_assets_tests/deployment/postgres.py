@@ -13,6 +13,7 @@ from pathlib import Path
 from plantclef_assets_tests.deployment.processes import Server, wait_for
 from plantclef_assets_tests.engines.spark_cluster import free_port
 
+DATABASE = "postgres"
 _FOLDERS = (*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True), Path("/usr/local/bin"))
 
 
@@ -60,7 +61,7 @@ class Postgres:
             "\nstorage:\n  postgres:\n    postgres_db:\n"
             f"      scheme: postgresql+psycopg2\n      hostname: 127.0.0.1\n      port: {self.port}\n"
             "      username: dagster\n      password: unused\n"
-            "      db_name: postgres\n"
+            f"      db_name: {DATABASE}\n"
         )
 
 
