@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-from plantclef_assets.report.figures import JPEG_QUALITY, drawable, shortened
+from plantclef_assets.report.figures import JPEG_QUALITY, drawable, plot_to_draw_on, shortened
 from plantclef_assets.report.maps import COLOURS
-from plantclef_assets.vision.decoding import decode_image
 from plantclef_assets.vision.tiling import Box
 
 _OTHERS = (200, 200, 200)
@@ -51,9 +50,7 @@ def draw_cover(data: bytes, species: Sequence[Shown], note: str, *, side: int = 
     Raises:
         UndecodableImage: the plot cannot be decoded.
     """
-    plot = decode_image(data)
-    factor = side / max(plot.size)
-    plot = plot.resize((round(plot.width * factor), round(plot.height * factor)), Image.Resampling.LANCZOS)
+    plot, factor = plot_to_draw_on(data, side)
     colours = [*COLOURS, *[_OTHERS] * len(species)][: len(species)]
     tiles = [
         (box, score, colour)

@@ -50,9 +50,7 @@ def tiled_plot(data: bytes, tiles: Sequence[Tile], labels: Mapping[int, Sequence
     Raises:
         UndecodableImage: the plot cannot be decoded.
     """
-    plot = decode_image(data)
-    factor = side / max(plot.size)
-    picture = plot.resize((round(plot.width * factor), round(plot.height * factor)), Image.Resampling.LANCZOS)
+    picture, factor = plot_to_draw_on(data, side)
     draw = ImageDraw.Draw(picture, "RGBA")
     font = ImageFont.load_default(size=11)
     for tile in side_by_side(tiles):
@@ -64,6 +62,18 @@ def tiled_plot(data: bytes, tiles: Sequence[Tile], labels: Mapping[int, Sequence
             draw.rectangle((box[0], box[1], box[2], box[1] + 14 * len(lines) + 3), fill=(*_SHADE, 150))
             draw.multiline_text((left + 4, top + 1), "\n".join(lines), fill=_INK, font=font, spacing=2)
     return _jpeg(picture)
+
+
+def plot_to_draw_on(data: bytes, side: int) -> tuple[Image.Image, float]:
+    """Give a plot whose longer side is `side` px, and the factor from px of the upright plot to px of the picture.
+
+    Raises:
+        UndecodableImage: the plot cannot be decoded.
+    """
+    plot = decode_image(data)
+    factor = side / max(plot.size)
+    size = round(plot.width * factor), round(plot.height * factor)
+    return plot.resize(size, Image.Resampling.LANCZOS), factor
 
 
 def side_by_side(tiles: Sequence[Tile]) -> list[Tile]:
