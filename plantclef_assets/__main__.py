@@ -12,8 +12,8 @@ from dagster import DagsterInstance, Definitions, StaticPartitionsDefinition
 from plantclef_assets.ingest.deliveries import keys_in_lake
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.partitions import build_families
-from plantclef_assets.refusals import SettingsError
 from plantclef_assets.settings import Settings, load_settings
+from plantclef_assets.settings.refusals import SettingsError
 
 _RANGE = "dagster/asset_partition_range_"
 _QUIET = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}

@@ -6,8 +6,8 @@ called late, but before any work; a word that this machine cannot follow is refu
 
 from typing import TYPE_CHECKING, Any
 
-from plantclef_assets.refusals import SettingsError
 from plantclef_assets.settings import Settings
+from plantclef_assets.settings.refusals import SettingsError
 
 if TYPE_CHECKING:
     import torch

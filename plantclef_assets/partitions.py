@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from dagster import AllPartitionMapping, PartitionMapping, StaticPartitionMapping, StaticPartitionsDefinition
 
 from plantclef_assets.lake.keys import delivery_keys, shard_keys
-from plantclef_assets.profile_tables import RunSettings
 from plantclef_assets.settings import Settings
+from plantclef_assets.settings.tables import RunSettings
 
 
 @dataclass(frozen=True)

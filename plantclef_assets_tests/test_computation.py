@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from plantclef_assets.computation import computation
-from plantclef_assets.refusals import SettingsError
 from plantclef_assets.settings import load_settings
+from plantclef_assets.settings.refusals import SettingsError
 
 
 def test_a_device_that_only_sparks_workers_have_is_resolved_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:

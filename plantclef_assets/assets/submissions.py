@@ -15,11 +15,11 @@ from plantclef_assets.learning.features import split_feature_set
 from plantclef_assets.locations import is_demo
 from plantclef_assets.materialization import in_this_process, materialize
 from plantclef_assets.partitions import Families, every_partition, read_by_runs
-from plantclef_assets.profile_tables import RunSettings
 from plantclef_assets.resources import LakeResource
 from plantclef_assets.scoring.artifacts import Leaderboard, RunAgreement, Submissions
 from plantclef_assets.scoring.rules import Run
 from plantclef_assets.settings import Settings
+from plantclef_assets.settings.tables import RunSettings
 
 
 def submission_assets(settings: Settings, families: Families, recipes: Mapping[str, Recipe]) -> list[AssetsDefinition]:

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from plantclef_assets.checks.judging import Check, Evidence, Finding
 from plantclef_assets.checks.tables import table_checks
 from plantclef_assets.lake.catalog import open_catalog
-from plantclef_assets.profile_tables import PublishedSettings
 from plantclef_assets.settings import Settings
+from plantclef_assets.settings.tables import PublishedSettings
 
 _SHARED_OBSERVATIONS = """
 select obs_id from training_manifest where learn_tag in ('train', 'val') and obs_id is not null

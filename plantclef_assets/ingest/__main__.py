@@ -14,8 +14,8 @@ from plantclef_assets.engines.progress import BYTES, Progress
 from plantclef_assets.ingest.addresses import plan_downloads, read_addresses
 from plantclef_assets.ingest.downloads import download_files
 from plantclef_assets.ingest.limits import DownloadError, Limits
-from plantclef_assets.refusals import SettingsError
 from plantclef_assets.settings import load_download_settings
+from plantclef_assets.settings.refusals import SettingsError
 
 _DOWNLOAD = """Download files, each in chunks over several connections, checked, and visible only when whole. Asked
 again, the same command goes on where it ended, however that was, and leaves alone what is there."""

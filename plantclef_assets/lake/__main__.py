@@ -17,8 +17,8 @@ from plantclef_assets.lake.catalog import open_catalog
 from plantclef_assets.lake.cleaning import ForeignSettingsError, delete_leftover, find_leftovers
 from plantclef_assets.lake.store import Lake
 from plantclef_assets.recipes import build_recipes
-from plantclef_assets.refusals import SettingsError
 from plantclef_assets.settings import Settings, load_settings
+from plantclef_assets.settings.refusals import SettingsError
 
 _CLEAN = "clean"
 _OVERVIEW = """

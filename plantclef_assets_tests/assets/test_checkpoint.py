@@ -13,9 +13,9 @@ import torch
 
 from plantclef_assets.definitions import build_defs
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.refusals import SettingsError
 from plantclef_assets.scoring.submissions import read_submission
 from plantclef_assets.settings import Settings
+from plantclef_assets.settings.refusals import SettingsError
 from plantclef_assets.vision import small_vit  # noqa: F401
 from plantclef_assets.vision.timm_import import import_timm
 from plantclef_assets_tests.assets.test_materialization import failure

@@ -11,8 +11,8 @@ from dagster import DagsterInstance
 
 from plantclef_assets.definitions import build_defs
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.refusals import SettingsError
 from plantclef_assets.settings import Settings
+from plantclef_assets.settings.refusals import SettingsError
 from plantclef_assets_tests.assets.test_materialization import stamps
 from plantclef_assets_tests.inboxes import SETTLED_AT_ONCE, Sensor, put_photograph
 from plantclef_assets_tests.tiny import failed_checks, materialize, tiny_settings

@@ -16,11 +16,11 @@ from plantclef_assets.lake.store import Artifact, Lake, record_metadata
 from plantclef_assets.learning.classifier_files import read_classifier, write_classifier
 from plantclef_assets.learning.linear import LinearClassifier
 from plantclef_assets.recipes import build_recipes
-from plantclef_assets.refusals import SettingsError
 from plantclef_assets.scoring import priors
 from plantclef_assets.scoring.aggregation import aggregate
 from plantclef_assets.scoring.artifacts import RunAgreement
 from plantclef_assets.settings import Settings, load_settings
+from plantclef_assets.settings.refusals import SettingsError
 from plantclef_assets_tests.assets.test_graph import upstream_keys
 from plantclef_assets_tests.assets.test_materialization import materialization_metadata
 from plantclef_assets_tests.checks.chain_runs import evaluate_checks, evaluations

@@ -15,10 +15,10 @@ from dagster import DagsterInstance
 from plantclef_assets.lake.catalog import open_catalog
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.refusals import SettingsError
 from plantclef_assets.scoring.cover import union_area
 from plantclef_assets.scoring.cover_files import SpeciesCover, box_of
 from plantclef_assets.settings import Settings
+from plantclef_assets.settings.refusals import SettingsError
 from plantclef_assets_tests.assets.test_materialization import materialization_metadata, stamps
 from plantclef_assets_tests.checks.chain_runs import evaluate_checks, failed
 from plantclef_assets_tests.checks.lake_damage import rewrite, with_column

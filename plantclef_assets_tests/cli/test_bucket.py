@@ -9,7 +9,8 @@ import pytest
 from plantclef_assets.lake.filesystems import open_filesystem
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.recipes import build_recipes
-from plantclef_assets.settings import PREFIX, Settings
+from plantclef_assets.settings import Settings
+from plantclef_assets.settings.refusals import PREFIX
 from plantclef_assets_tests.assets.test_bucket import generations
 from plantclef_assets_tests.checks.chain_runs import evaluate_checks, evaluations
 from plantclef_assets_tests.cli.commands import PROJECT, PYTHON, make_instance, materialize_command, run_command

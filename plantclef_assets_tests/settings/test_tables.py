@@ -11,8 +11,9 @@ from plantclef_assets.ingest.limits import Limits
 from plantclef_assets.learning.finetuning_config import FinetuningConfig
 from plantclef_assets.learning.training_config import TrainingConfig
 from plantclef_assets.locations import PACKAGE_FOLDER
-from plantclef_assets.presets import PRESETS
-from plantclef_assets.profile_tables import (
+from plantclef_assets.scoring.aggregation import AGGREGATIONS
+from plantclef_assets.settings.presets import PRESETS
+from plantclef_assets.settings.tables import (
     ClassifierSettings,
     DownloadSettings,
     FinetuningSettings,
@@ -20,7 +21,6 @@ from plantclef_assets.profile_tables import (
     check_classifiers,
     check_runs,
 )
-from plantclef_assets.scoring.aggregation import AGGREGATIONS
 from plantclef_assets.vision.tiling import parse_tiling
 
 

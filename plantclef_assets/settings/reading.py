@@ -20,7 +20,7 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as PydanticSettingsError
 
 from plantclef_assets.locations import PACKAGE_FOLDER
-from plantclef_assets.refusals import PREFIX, SettingsError, refuse_unknown_variables, sentence_of
+from plantclef_assets.settings.refusals import PREFIX, SettingsError, refuse_unknown_variables, sentence_of
 
 _PROFILES = PACKAGE_FOLDER / "profiles"
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from plantclef_assets.presets import PRESETS, preset_runs
-from plantclef_assets.profile_tables import RunSettings, SweepSettings
 from plantclef_assets.recipes import tilings_of
-from plantclef_assets.refusals import SettingsError
 from plantclef_assets.scoring.plot_names import region_of
 from plantclef_assets.settings import Settings, load_settings
+from plantclef_assets.settings.presets import PRESETS, preset_runs
+from plantclef_assets.settings.refusals import SettingsError
+from plantclef_assets.settings.tables import RunSettings, SweepSettings
 
 
 @pytest.fixture

@@ -1,0 +1,37 @@
+"""Files that settings can name, and settings read from variables."""
+
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from plantclef_assets.settings import Settings, load_settings
+from plantclef_assets_tests.settings.given import Set
+from plantclef_assets_tests.tiny import PROFILE
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a file and a folder of each kind that settings can name; the lake goes there too."""
+    for name in ("metadata.csv", "truth.csv", "classes.txt", "names.txt", "weights.safetensors"):
+        (tmp_path / name).write_text("x")
+    for name, mode in (("images.tar", "w"), ("images.tar.gz", "w:gz")):
+        tarfile.open(tmp_path / name, mode).close()
+    for name in ("images", "plots"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "own.toml").write_text(PROFILE + "base_dct_full = { feature_set = 'base_dct' }\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PLANTCLEF_LAKE", str(tmp_path / "lake"))
+    return tmp_path
+
+
+@pytest.fixture
+def with_variables(files: Path, monkeypatch: pytest.MonkeyPatch) -> Set:
+    """Load the settings from variables, given without their prefix."""
+
+    def load(**variables: object) -> Settings:
+        for name, value in variables.items():
+            monkeypatch.setenv(f"PLANTCLEF_{name}", str(value))
+        return load_settings()
+
+    return load

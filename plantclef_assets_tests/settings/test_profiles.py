@@ -1,0 +1,83 @@
+"""Profiles: those of the package load, and one's own are merged with variables and arguments."""
+
+from pathlib import Path
+
+import pytest
+
+from plantclef_assets.recipes import tilings_of
+from plantclef_assets.settings import load_download_settings, load_settings
+from plantclef_assets_tests.settings.given import Set, refusal, with_sources
+
+PACKAGED = ("demo", "plantclef2024", "plantclef2025")
+PLOTS = {"plantclef2024": 1695, "plantclef2025": 2105}
+
+
+@pytest.mark.parametrize("profile", PACKAGED)
+def test_every_packaged_profile_loads(profile: str, with_variables: Set, files: Path) -> None:
+    settings = with_sources(with_variables, files, PROFILE=profile)
+    base = ["base_dct_full", "base_cls_full", "base_cls_3x3", "base_cls_4x4", "base_cls_4x4_max3"]
+    assert list(settings.active_runs)[: len(base)] == base
+    finetuned = set(settings.active_runs) - set(base)
+    assert settings.trains_backbone == (profile == "demo")
+    assert {"finetuned_cls_full", "finetuned_cls_3x3", "finetuned_head_3x3"} <= finetuned or not settings.has_head
+    assert not finetuned or settings.has_head
+    assert tilings_of("base", settings) == ("full", "3x3", "4x4")
+    assert settings.active_runs["base_cls_4x4_max3"].aggregation_parameters == {"species_per_plot": 3}
+    if profile != "demo":
+        assert settings.dialect == profile.removeprefix("plantclef")
+        assert (settings.training_shards, settings.plot_shards) == (512, 16)
+        assert not settings.uses_demo_survey
+
+
+@pytest.mark.parametrize("profile", ["plantclef2024", "plantclef2025"])
+def test_what_is_published_is_fetched_only_where_one_says_so(profile: str, with_variables: Set, files: Path) -> None:
+    settings = with_sources(with_variables, files, PROFILE=profile)
+    assert settings.published is not None
+    assert (settings.published.training_rows, settings.published.plots) == (1408033, PLOTS[profile])
+    settings = with_variables(TRAINING_METADATA="published", TRAINING_IMAGES="published")
+    assert settings.training_metadata == settings.published.training_metadata
+    assert settings.training_images == settings.published.training_images
+    assert str(settings.training_images).startswith("https://")
+    assert with_sources(with_variables, files, PUBLISHED="none").published is None
+
+
+def test_there_is_a_test_for_every_packaged_profile() -> None:
+    import plantclef_assets
+
+    folder = Path(plantclef_assets.__file__).parent / "profiles"
+    assert sorted(file.stem for file in folder.glob("*.toml")) == sorted(PACKAGED)
+
+
+def test_an_argument_beats_a_variable_beats_the_profile_beats_the_default(with_variables: Set, files: Path) -> None:
+    own = files / "own.toml"
+    own.write_text("training_shards = 5\nplot_shards = 6\nimage_size = 64\n" + own.read_text())
+    settings = with_sources(with_variables, files, PROFILE=own, TRAINING_SHARDS=7, PLOT_SHARDS=8)
+    assert (settings.training_shards, settings.plot_shards, settings.image_size, settings.top_k) == (7, 8, 64, 20)
+    settings = load_settings(training_shards=9)
+    assert (settings.training_shards, settings.plot_shards, settings.image_size, settings.top_k) == (9, 8, 64, 20)
+
+
+def test_a_profile_of_ones_own_declares_its_runs(with_variables: Set, files: Path) -> None:
+    settings = with_sources(with_variables, files, PROFILE="own.toml")
+    assert list(settings.active_runs) == ["base_cls_full", "base_cls_2x2", "base_dct_2x2_max2", "base_dct_full"]
+    assert tilings_of("base", settings) == ("full", "2x2")
+
+
+def test_what_a_profile_sets_can_be_unset(with_variables: Set) -> None:
+    settings = with_variables(FINETUNED_WEIGHTS="none", PLOT_IMAGES="none")
+    assert settings.backbones == ("base",)
+    assert not settings.has_plots
+
+
+def test_the_table_of_downloads_is_read_before_the_sources_are_there(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (files / "own.toml").write_text("training_images = '/nowhere'\n[download]\nconnections = 8\nchunk_bytes = '1MiB'\n")
+    monkeypatch.setenv("PLANTCLEF_PROFILE", "own.toml")
+    monkeypatch.setenv("PLANTCLEF_DOWNLOAD__BYTES_PER_SECOND", "20M")
+    monkeypatch.setenv("PLANTCLEF_PLOT_IMAGES", "/nowhere/either")
+    download = load_download_settings()
+    assert (download.connections, download.chunk_bytes, download.bytes_per_second) == (8, 2**20, 20_000_000)
+    monkeypatch.setenv("PLANTCLEF_DOWNLOAD__CONNECTIONS", "0")
+    (sentence,) = refusal(load_download_settings)
+    assert sentence.startswith("PLANTCLEF_DOWNLOAD__CONNECTIONS: ")

@@ -1,0 +1,161 @@
+"""Settings: every variable of the contract, and what follows from several together."""
+
+from pathlib import Path
+
+import pytest
+
+from plantclef_assets.recipes import backbone_settings, tile_size
+from plantclef_assets.settings import load_settings
+from plantclef_assets.settings.tables import RunSettings
+from plantclef_assets_tests.settings.given import Set, refusal, with_sources
+
+
+def test_nothing_needs_to_be_set_for_the_demo(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PLANTCLEF_LAKE")
+    settings = load_settings()
+    assert (settings.profile, settings.image_size, settings.engine) == ("demo", 128, "local")
+    assert (settings.training_shards, settings.plot_shards) == (4, 2)
+    assert (settings.device, settings.precision, settings.spark_master) == ("auto", "auto", "local[*]")
+    assert settings.workers >= 1
+    assert settings.shards_per_run is None
+    assert settings.uses_demo_survey
+    assert settings.has_plots
+    project = Path(__file__).parents[2]
+    assert Path(settings.lake) == project / "lake", "beside pyproject.toml, wherever one stands"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("PROFILE", "own.toml", "own.toml"),
+        ("LAKE", "{here}/other", "{here}/other"),
+        ("TRAINING_METADATA", "{here}/metadata.csv", "{here}/metadata.csv"),
+        ("TRAINING_METADATA", "gs://bucket/metadata.csv", "gs://bucket/metadata.csv"),
+        ("TRAINING_METADATA", "https://example.org/metadata.csv", "https://example.org/metadata.csv"),
+        ("TRAINING_IMAGES", "{here}/images", "{here}/images"),
+        ("TRAINING_IMAGES", "{here}/images.tar", "{here}/images.tar"),
+        ("TRAINING_IMAGES", "{here}/images.tar.gz", "{here}/images.tar.gz"),
+        ("TRAINING_IMAGES", "gs://bucket/images", "gs://bucket/images"),
+        ("TRAINING_IMAGES", "https://example.org/images.TGZ", "https://example.org/images.TGZ"),
+        ("PLOT_IMAGES", "gs://bucket", "gs://bucket"),
+        ("PLOT_IMAGES", "{here}/plots", "{here}/plots"),
+        ("PLOT_TRUTH", "{here}/truth.csv", "{here}/truth.csv"),
+        ("CLASS_MAPPING", "{here}/classes.txt", "{here}/classes.txt"),
+        ("SPECIES_NAMES", "{here}/names.txt", "{here}/names.txt"),
+        ("TRAINING_SHARDS", "512", 512),
+        ("PLOT_SHARDS", "16", 16),
+        ("IMAGE_SIZE", "224", 224),
+        ("BASE_MODEL", "vit_small_patch14_dinov2", "vit_small_patch14_dinov2"),
+        ("BASE_WEIGHTS", "hub", "hub"),
+        ("BASE_WEIGHTS", "{here}/weights.safetensors", "{here}/weights.safetensors"),
+        ("BASE_WEIGHTS", "gs://bucket/weights.pth", "gs://bucket/weights.pth"),
+        ("BASE_INPUT_SIZE", "224", 224),
+        ("FINETUNED_MODEL", "vit_base_patch14_reg4_dinov2", "vit_base_patch14_reg4_dinov2"),
+        ("FINETUNED_INPUT_SIZE", "518", 518),
+        ("DEVICE", "cuda", "cuda"),
+        ("PRECISION", "bf16", "bf16"),
+        ("ENGINE", "spark", "spark"),
+        ("WORKERS", "3", 3),
+        ("SPARK_MASTER", "spark://host:7077", "spark://host:7077"),
+        ("SPARK_REMOTE", "sc://host:15002", "sc://host:15002"),
+        ("SPARK_CONFIG", '{"spark.task.cpus": "2"}', {"spark.task.cpus": "2"}),
+        ("SHARDS_PER_RUN", "8", 8),
+        ("SCHEDULE", "0 3 * * *", "0 3 * * *"),
+        ("SCHEDULE_TIMEZONE", "Europe/Paris", "Europe/Paris"),
+        ("CACHE", "{here}/kept", "{here}/kept"),
+        ("LICENSES", '["cc-by", "cc0"]', ("cc-by", "cc0")),
+    ],
+)
+def test_every_variable_of_the_contract_is_taken(
+    variable: str, value: str, expected: object, with_variables: Set, files: Path
+) -> None:
+    if variable == "PROFILE":
+        with_sources(with_variables, files)
+    settings = with_variables(**{variable: value.replace("{here}", str(files))})
+    if isinstance(expected, str):
+        expected = expected.format(here=files)
+    assert getattr(settings, variable.lower()) == expected
+
+
+def test_finetuned_weights_bring_their_side_of_the_graph(with_variables: Set, files: Path) -> None:
+    settings = with_variables(
+        FINETUNED_MODEL="vit_base_patch14_reg4_dinov2", FINETUNED_WEIGHTS=files / "weights.safetensors"
+    )
+    assert settings.backbones == ("base", "finetuned")
+    assert settings.feature_sets == ("base_dct", "base_cls", "finetuned_cls")
+
+
+def test_paths_may_be_relative_and_of_ones_home(
+    with_variables: Set, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(files))
+    settings = with_variables(TRAINING_METADATA="metadata.csv", TRAINING_IMAGES="~/images", LAKE="here/lake")
+    assert settings.training_metadata == str(files / "metadata.csv")
+    assert settings.training_images == str(files / "images")
+    assert settings.lake == str(files / "here" / "lake")
+
+
+def test_a_lake_may_be_in_a_bucket_and_its_local_files_are_in_the_cache(with_variables: Set, files: Path) -> None:
+    settings = with_variables(LAKE="gs://my-bucket/some/lake/", CACHE=str(files / "cache"))
+    assert settings.lake == "gs://my-bucket/some/lake", "nobody asks whether there is one before it is used"
+    assert settings.resolve("demo:plots") == str(files / "cache/buckets/my-bucket/some/lake/demo_survey/plots")
+
+
+def test_an_empty_variable_is_as_good_as_none(with_variables: Set) -> None:
+    assert with_variables(PLOT_TRUTH="", TRAINING_SHARDS="").training_shards == 4
+
+
+def test_a_run_takes_the_parameters_of_its_aggregation(with_variables: Set, files: Path) -> None:
+    (files / "own.toml").write_text(
+        "[runs]\n"
+        "a = { feature_set = 'base_cls', aggregation = 'bisection', mean_species_per_plot = 2.5, scored_by = 'mean' }\n"
+        "b = { feature_set = 'base_cls', aggregation = 'topk_union', top_per_tile = 1, min_score = 0.1, "
+        "revisits = 'vote' }"
+    )
+    runs = with_sources(with_variables, files, PROFILE="own.toml").active_runs
+    assert runs["a"].aggregation_parameters == {"mean_species_per_plot": 2.5, "scored_by": "mean"}
+    assert runs["b"].aggregation_parameters == {"min_score": 0.1, "top_per_tile": 1}
+    assert (runs["a"].revisits, runs["b"].revisits) == (None, "vote")
+
+
+def test_what_a_run_does_not_set_is_no_part_of_its_provenance() -> None:
+    plain = RunSettings(feature_set="base_cls")
+    names = ("feature_set", "tiling", "aggregation", "species_per_plot")
+    assert plain.model_dump() == dict(zip(names, ("base_cls", "full", "argmax_union", None), strict=True))
+    voted = RunSettings(feature_set="base_cls", aggregation="vote", min_votes=2)
+    assert voted.model_dump() == plain.model_dump() | {"aggregation": "vote", "min_votes": 2}
+
+
+def test_no_run_may_ask_for_more_of_a_tile_than_is_kept(with_variables: Set, files: Path) -> None:
+    run = '{"a": {"feature_set": "base_cls", "aggregation": "topk_union", "top_per_tile": 6}}'
+    assert with_variables(RUNS=run, TOP_K=6).runs["a"].top_per_tile == 6
+    over_all = run.replace('"top_per_tile"', '"prior": "frequency", "top_per_tile"')
+    assert with_variables(RUNS=over_all, TOP_K=5).runs["a"].needs_all_classes
+    (sentence,) = refusal(lambda: with_variables(RUNS=run, TOP_K=5))
+    assert sentence == "PLANTCLEF_TOP_K: 5 species are kept of each tile, but the run 'a' asks for the best 6."
+
+
+def test_single_values_of_a_group_can_be_set(with_variables: Set) -> None:
+    settings = with_variables(CLASSIFIER__EPOCHS=3, VALIDATION__PLOTS=0)
+    assert (settings.classifier.epochs, settings.classifier.batch_size) == (3, 32)
+    assert not settings.composes_plots
+
+
+def test_training_a_backbone_needs_photographs_and_no_name_of_a_model(with_variables: Set, files: Path) -> None:
+    settings = with_variables(FINETUNED_WEIGHTS="train", FINETUNING__EPOCHS=3)
+    assert settings.feature_sets == ("base_dct", "base_cls", "finetuned_cls", "finetuned_head")
+    assert backbone_settings("finetuned", settings) == backbone_settings("base", settings)
+    assert tile_size("finetuned", settings) == settings.image_size
+    assert settings.finetuning.epochs == 3
+    (sentence,) = refusal(
+        lambda: with_variables(PROFILE="plantclef2024", FINETUNED_WEIGHTS="train", PLOT_IMAGES=files / "plots")
+    )
+    assert sentence == "PLANTCLEF_FINETUNED_WEIGHTS: 'train' needs training photographs, and none are set."
+
+
+def test_a_survey_is_not_needed(with_variables: Set, files: Path) -> None:
+    settings = with_variables(
+        PROFILE="plantclef2024", TRAINING_METADATA=files / "metadata.csv", TRAINING_IMAGES=files / "images"
+    )
+    assert not settings.has_plots
+    assert settings.plot_truth is None
