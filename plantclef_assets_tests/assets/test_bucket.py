@@ -12,7 +12,9 @@ from plantclef_assets.learning import maps
 from plantclef_assets.recipes import build_recipes
 from plantclef_assets.resources import LakeResource
 from plantclef_assets.settings import Settings
-from plantclef_assets_tests.gcs_server import make_bucket
+from plantclef_assets_tests.assets.test_inbox import run_requested
+from plantclef_assets_tests.gcs_server import make_bucket, put_folder
+from plantclef_assets_tests.inboxes import SETTLED_AT_ONCE, Sensor, put_photograph
 from plantclef_assets_tests.tiny import (
     FINETUNED_CHAIN,
     failed_checks,
@@ -150,6 +152,33 @@ def test_fine_tuning_that_broke_off_goes_on_from_its_state_in_the_bucket(
     assert ran == [2], "only what was left"
     assert path.read_bytes() == wanted
     assert not state.exists()
+
+
+def test_a_delivery_to_a_bucket_is_run_through_as_one_to_a_folder(
+    in_bucket: Settings, own_finetuned_lake: Callable[..., Settings], tmp_path: Path
+) -> None:
+    for number in (1, 2):
+        put_photograph(tmp_path / "inbox" / f"NEW-{number}.jpg", number)
+    far = in_bucket.lake.removesuffix("lake") + "inbox"
+    put_folder(tmp_path / "inbox", far)
+    with_inbox = {"inbox_shards": 3, "inbox_settle_seconds": SETTLED_AT_ONCE}
+    lakes = []
+    for settings in (
+        Settings(**(in_bucket.model_dump() | {"inbox": far} | with_inbox)),
+        own_finetuned_lake(inbox=str(tmp_path / "inbox"), **with_inbox),
+    ):
+        assert Sensor(settings).requested() == ["00"]
+        assert run_requested(settings, "00") == set()
+        assert Sensor(settings).requested() == [], "what is done is not asked for again"
+        lakes.append(Lake(settings.lake, settings.cache))
+    for asset in ("inbox_plots", "finetuned_inbox_tile_embeddings", "inbox_predictions", "inbox_cover"):
+        one, other = (lake.record(Artifact(asset, "00")) for lake in lakes)
+        assert one is not None
+        assert other is not None
+        assert one.fingerprint == other.fingerprint, asset
+    for suffix in ("csv", "json"):
+        one, other = (lake.path(Artifact("inbox_cover", "00", suffix)).read_bytes() for lake in lakes)
+        assert one == other
 
 
 def test_the_client_is_that_of_dagster_gcp(gcs: str, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
