@@ -1,6 +1,7 @@
-"""Fetch published files: `python -m plantclef_assets.ingest download URL… --to FOLDER`.
+"""Fetch published files: `python -m plantclef_assets.ingest published`, and `… download URL… --to FOLDER`.
 
-Needs no lake; how many connections and bytes a second it may take is said by `PLANTCLEF_DOWNLOAD__…` or by options.
+Neither needs a lake; how many connections and bytes a second a download may take is said by `PLANTCLEF_DOWNLOAD__…` or
+by options.
 """
 
 import argparse
@@ -14,18 +15,22 @@ from plantclef_assets.engines.progress import BYTES, Progress
 from plantclef_assets.ingest.addresses import plan_downloads, read_addresses
 from plantclef_assets.ingest.downloads import download_files
 from plantclef_assets.ingest.limits import DownloadError, Limits
-from plantclef_assets.settings import load_download_settings
+from plantclef_assets.settings import load_download_settings, load_published_settings
 from plantclef_assets.settings.refusals import SettingsError
 
 _DOWNLOAD = """Download files, each in chunks over several connections, checked, and visible only when whole. Asked
 again, the same command goes on where it ended, however that was, and leaves alone what is there."""
+_PUBLISHED = """Print what the organisers publish, as far as the profile (PLANTCLEF_PROFILE) knows: which setting takes
+it, about how much it is, its address."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Do what one command line says; gives 1, after one sentence a failure on stderr, where it cannot be done."""
     parser = argparse.ArgumentParser(prog="python -m plantclef_assets.ingest", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="download")
+    commands = parser.add_subparsers(required=True, metavar="download|published")
     _describe_download(commands.add_parser("download", help="fetch published files", description=_DOWNLOAD))
+    shown = commands.add_parser("published", help="what the profile knows of", description=_PUBLISHED)
+    shown.set_defaults(run=_show_published)
     options = parser.parse_args(arguments)
     try:
         return options.run(options)
@@ -78,6 +83,17 @@ def _download(options: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
     print(f"{len(downloads) - len(failed)} of {len(downloads)} files are in {options.to}")
     return 1 if failed else 0
+
+
+def _show_published(options: argparse.Namespace) -> int:
+    files = load_published_settings().files
+    if not files:
+        print("The profile knows of nothing published; PLANTCLEF_PROFILE=plantclef2025 does.", file=sys.stderr)
+        return 1
+    width = max(map(len, files))
+    for name, file in files.items():
+        print(f"{name:{width}}  {file.size.human_readable(decimal=True):>7}  {file.address}")
+    return 0
 
 
 def _say(line: str) -> None:

@@ -7,6 +7,11 @@ A variable beats the profile, the profile beats the default. A profile is a TOML
 `fields.py`; `PLANTCLEF_PROFILE` names one of the package's own (`profiles/*.toml`) or a file of one's own.
 """
 
-from plantclef_assets.settings.together import Settings, load_download_settings, load_settings
+from plantclef_assets.settings.together import (
+    Settings,
+    load_download_settings,
+    load_published_settings,
+    load_settings,
+)
 
-__all__ = ["Settings", "load_download_settings", "load_settings"]
+__all__ = ["Settings", "load_download_settings", "load_published_settings", "load_settings"]

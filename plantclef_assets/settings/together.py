@@ -25,6 +25,7 @@ from plantclef_assets.settings.refusals import PREFIX
 from plantclef_assets.settings.tables import (
     ClassifierSettings,
     DownloadSettings,
+    PublishedSettings,
     RunSettings,
 )
 
@@ -167,12 +168,13 @@ class Settings(SettingsTable):
         return any(is_demo(source) for source in sources)
 
 
-class _DownloadTable(FromProfile):
-    """The one table of the settings that a download needs."""
+class _WithoutSources(FromProfile):
+    """The tables of the settings that can be read before there are any sources."""
 
     model_config = SettingsConfigDict(extra="ignore")
 
     download: DownloadSettings = DownloadSettings()
+    published: PublishedSettings | None = None
 
 
 def load_settings(**values: Any) -> Settings:
@@ -190,4 +192,13 @@ def load_download_settings() -> DownloadSettings:
     Raises:
         SettingsError: as for all settings.
     """
-    return read_settings(_DownloadTable, {}, Settings.model_fields).download
+    return read_settings(_WithoutSources, {}, Settings.model_fields).download
+
+
+def load_published_settings() -> PublishedSettings:
+    """Read the table `published` alone, which is empty where the profile has none.
+
+    Raises:
+        SettingsError: as for all settings.
+    """
+    return read_settings(_WithoutSources, {}, Settings.model_fields).published or PublishedSettings()

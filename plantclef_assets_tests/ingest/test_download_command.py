@@ -164,3 +164,20 @@ def test_an_impossible_option_is_refused(options: list[str], capsys: pytest.Capt
     with pytest.raises(SystemExit):
         run("http://localhost/file", "--to", "folder", *options)
     assert options[1] in capsys.readouterr().err
+
+
+def test_what_is_published_is_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLANTCLEF_PROFILE", "plantclef2025")
+    assert main(["published"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [row[:2] for row in rows] == [
+        ["training_metadata", "780.0MB"],
+        ["training_images", "160.0GB"],
+        ["training_images_full", "281.0GB"],
+        ["plot_images", "8.0GB"],
+        ["finetuned_weights", "2.3GB"],
+    ]
+    assert all(address.startswith("https://") for *_, address in rows)
+    monkeypatch.setenv("PLANTCLEF_PROFILE", "demo")
+    assert main(["published"]) == 1
+    assert "The profile knows of nothing published" in capsys.readouterr().err

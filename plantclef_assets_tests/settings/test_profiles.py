@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from plantclef_assets.recipes import tilings_of
-from plantclef_assets.settings import load_download_settings, load_settings
+from plantclef_assets.settings import load_download_settings, load_published_settings, load_settings
 from plantclef_assets_tests.settings.given import Set, refusal, with_sources
 
 PACKAGED = ("demo", "plantclef2024", "plantclef2025")
@@ -34,11 +34,20 @@ def test_what_is_published_is_fetched_only_where_one_says_so(profile: str, with_
     settings = with_sources(with_variables, files, PROFILE=profile)
     assert settings.published is not None
     assert (settings.published.training_rows, settings.published.plots) == (1408033, PLOTS[profile])
-    settings = with_variables(TRAINING_METADATA="published", TRAINING_IMAGES="published")
-    assert settings.training_metadata == settings.published.training_metadata
-    assert settings.training_images == settings.published.training_images
-    assert str(settings.training_images).startswith("https://")
-    assert with_sources(with_variables, files, PUBLISHED="none").published is None
+    known = settings.published.files
+    assert ("plot_images" in known) == (profile == "plantclef2025"), "those of 2024 are handed out after signing in"
+    named = [name for name in known if not name.endswith("_full")]
+    settings = with_variables(**{name.upper(): "published" for name in named})
+    for name in named:
+        assert getattr(settings, name) == known[name].address
+        assert known[name].address.startswith("https://")
+    assert settings.has_head, "the published archive brings its classifier"
+    assert with_variables(TRAINING_IMAGES="published_full").training_images == known["training_images_full"].address
+
+
+def test_nothing_published_is_known_where_the_data_are_ones_own(with_variables: Set, files: Path) -> None:
+    assert with_sources(with_variables, files, PROFILE="plantclef2025", PUBLISHED="none").published is None
+    assert load_published_settings().files == {}
 
 
 def test_there_is_a_test_for_every_packaged_profile() -> None:

@@ -15,7 +15,17 @@ from pydantic import (
 from plantclef_assets.lake.keys import shard_keys
 
 PUBLISHED = "published"
-"""In place of a source: where its organisers publish it."""
+"""In place of a source: where its organisers publish it; `published_full` where they publish a larger one, too."""
+
+
+class PublishedFile(BaseModel):
+    """One file that the organisers publish."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    address: str
+    size: ByteSize
+    """About how much it is; decimal and binary units."""
 
 
 class PublishedSettings(BaseModel):
@@ -26,11 +36,18 @@ class PublishedSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    training_metadata: str | None = None
-    training_images: str | None = None
-    plot_images: str | None = None
+    training_metadata: PublishedFile | None = None
+    training_images: PublishedFile | None = None
+    training_images_full: PublishedFile | None = None
+    plot_images: PublishedFile | None = None
+    finetuned_weights: PublishedFile | None = None
     training_rows: PositiveInt | None = None
     plots: PositiveInt | None = None
+
+    @property
+    def files(self) -> dict[str, PublishedFile]:
+        """The files by the names of their settings; `…_full` is the larger one of two."""
+        return {name: file for name, file in self if isinstance(file, PublishedFile)}
 
     @staticmethod
     def named_in(values: dict[str, Any]) -> dict[str, Any]:
@@ -39,17 +56,19 @@ class PublishedSettings(BaseModel):
         Raises:
             ValueError: a setting says so, but its profile knows no published location of it.
         """
-        known = values.get("published")
-        known = known.model_dump() if isinstance(known, PublishedSettings) else known or {}
+        published = values.get("published") or {}
+        files = published.model_dump() if isinstance(published, PublishedSettings) else published
         named = {}
-        for name in ("training_metadata", "training_images", "plot_images"):
-            if values.get(name) == PUBLISHED:
-                if not known.get(name):
+        for name in ("training_metadata", "training_images", "plot_images", "finetuned_weights"):
+            word = str(values.get(name))
+            if word in (PUBLISHED, f"{PUBLISHED}_full"):
+                known = files.get(name + word.removeprefix(PUBLISHED))
+                if not known:
                     raise ValueError(
-                        f"PLANTCLEF_{name.upper()}: '{PUBLISHED}' is of no use here, since the profile knows no "
+                        f"PLANTCLEF_{name.upper()}: '{word}' is of no use here, since the profile knows no "
                         "published location of it; give a path or an address"
                     )
-                named[name] = known[name]
+                named[name] = known["address"]
         return values | named
 
 
