@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from plantclef_assets.checks.judging import Check, Evidence, Finding
+from plantclef_assets.checks.judging import Check, Evidence, Finding, none_counted
 from plantclef_assets.checks.tables import labels_in_class_map, up_to_date
 from plantclef_assets.lake.keys import is_checkpoint_head
 from plantclef_assets.settings import Settings
@@ -24,7 +24,11 @@ def checks(settings: Settings) -> dict[str, list[Check]]:
             Check(
                 "no_shared_observation",
                 "No obs_id is on two sides of the split: learned from, set aside to decide by, and validated on.",
-                _no_shared_observation,
+                none_counted(
+                    "shared_observations",
+                    "{artifact}: {count} observations are on both sides of its split ({named})",
+                    "first_shared",
+                ),
                 blocking=True,
             ),
             Check("stopped_early", "Training ended because the loss that decides stopped falling.", _stopped_early),
@@ -36,9 +40,21 @@ def checks(settings: Settings) -> dict[str, list[Check]]:
             Check(
                 "every_species_a_class",
                 "It can name every species that has training photographs.",
-                _every_species_a_class,
+                none_counted(
+                    "species_without_class",
+                    "{artifact} can never name {count} species that have training photographs ({named})",
+                    "first_without_class",
+                ),
             ),
-            Check("head_covers_classes", "A checkpoint's classifier knows every class of the class map.", _head_covers),
+            Check(
+                "head_covers_classes",
+                "A checkpoint's classifier knows every class of the class map.",
+                none_counted(
+                    "uncovered",
+                    "{artifact} does not know {count} classes, so they are never predicted ({named})",
+                    "first_uncovered",
+                ),
+            ),
             labels_in_class_map(),
             up_to_date(),
         ]
@@ -52,14 +68,6 @@ def _better_than_majority(evidence: Evidence) -> Iterable[Finding]:
         accuracy, majority = record.figures.get("accuracy", 0.0), record.figures.get("majority_rate", 1.0)
         if accuracy <= majority:
             yield Finding(artifact, f"{artifact}: accuracy {accuracy:.3f}, the commonest species alone {majority:.3f}")
-
-
-def _no_shared_observation(evidence: Evidence) -> Iterable[Finding]:
-    for artifact, record in evidence.records.items():
-        count = record.figures.get("shared_observations", 0)
-        if count:
-            named = ", ".join(record.figures.get("first_shared", []))
-            yield Finding(artifact, f"{artifact}: {count} observations are on both sides of its split ({named})")
 
 
 def _stopped_early(evidence: Evidence) -> Iterable[Finding]:
@@ -82,21 +90,3 @@ def _calibrated(evidence: Evidence) -> Iterable[Finding]:
                 artifact,
                 f"{artifact}: expected calibration error {after:.3f} with its temperature, {before:.3f} without",
             )
-
-
-def _every_species_a_class(evidence: Evidence) -> Iterable[Finding]:
-    for artifact, record in evidence.records.items():
-        count = record.figures.get("species_without_class", 0)
-        if count:
-            named = ", ".join(map(str, record.figures.get("first_without_class", [])))
-            yield Finding(
-                artifact, f"{artifact} can never name {count} species that have training photographs ({named})"
-            )
-
-
-def _head_covers(evidence: Evidence) -> Iterable[Finding]:
-    for artifact, record in evidence.records.items():
-        count = record.figures.get("uncovered", 0)
-        if count:
-            named = ", ".join(map(str, record.figures["first_uncovered"]))
-            yield Finding(artifact, f"{artifact} does not know {count} classes, so they are never predicted ({named})")

@@ -66,6 +66,24 @@ class Check:
     blocking: bool = False
 
 
+def none_counted(figure: str, problem: str, examples: str | None = None) -> Callable[[Evidence], Iterable[Finding]]:
+    """Make the judgement that a figure of every artifact, a count of what is wrong, is zero.
+
+    Args:
+        figure: the name of the count.
+        problem: what is said otherwise, with `{artifact}`, `{count}`, `{rows}` and `{named}`, the examples.
+        examples: the name of the figure that lists some of them.
+    """
+
+    def judge(evidence: Evidence) -> Iterator[Finding]:
+        for artifact, record in evidence.records.items():
+            if count := record.figures.get(figure, 0):
+                named = ", ".join(map(str, record.figures.get(examples or "", [])))
+                yield Finding(artifact, problem.format(artifact=artifact, count=count, rows=record.rows, named=named))
+
+    return judge
+
+
 def checks_of(asset: str, checks: Sequence[Check], recipes: Mapping[str, Recipe]) -> AssetChecksDefinition:
     """Make one step that evaluates the checks of an asset after it is materialized, or when asked for alone."""
     by_name = {check.name: check for check in checks}

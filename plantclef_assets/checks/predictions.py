@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from plantclef_assets.checks.judging import Check, Evidence, Finding
+from plantclef_assets.checks.judging import Check, Evidence, Finding, none_counted
 from plantclef_assets.checks.tables import table_checks
 from plantclef_assets.recipes import answered_sources, predictions_of
 from plantclef_assets.settings import Settings
@@ -16,28 +16,26 @@ def checks(settings: Settings) -> dict[str, list[Check]]:
 def _checks_of(asset: str) -> list[Check]:
     return [
         *table_checks(asset),
-        Check("probabilities_valid", "Probabilities lie in [0, 1].", _probabilities_valid, blocking=True),
-        Check("probabilities_sorted", "They fall as the rank rises.", _probabilities_sorted, blocking=True),
+        Check(
+            "probabilities_valid",
+            "Probabilities lie in [0, 1].",
+            none_counted("probabilities_outside", "{artifact}: {count} probabilities are outside [0, 1]"),
+            blocking=True,
+        ),
+        Check(
+            "probabilities_sorted",
+            "They fall as the rank rises.",
+            none_counted(
+                "probabilities_rising", "{artifact}: {count} species are likelier than the one ranked before them"
+            ),
+            blocking=True,
+        ),
         Check(
             "confident_somewhere",
             "The mean probability of a tile's first species is above chance.",
             _confident_somewhere,
         ),
     ]
-
-
-def _probabilities_valid(evidence: Evidence) -> Iterable[Finding]:
-    for artifact, record in evidence.records.items():
-        count = record.figures.get("probabilities_outside", 0)
-        if count:
-            yield Finding(artifact, f"{artifact}: {count} probabilities are outside [0, 1]")
-
-
-def _probabilities_sorted(evidence: Evidence) -> Iterable[Finding]:
-    for artifact, record in evidence.records.items():
-        count = record.figures.get("probabilities_rising", 0)
-        if count:
-            yield Finding(artifact, f"{artifact}: {count} species are likelier than the one ranked before them")
 
 
 def _confident_somewhere(evidence: Evidence) -> Iterable[Finding]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from plantclef_assets.checks.judging import Check, Evidence, Finding
+from plantclef_assets.checks.judging import Check, Evidence, Finding, none_counted
 from plantclef_assets.checks.tables import table_checks
 from plantclef_assets.lake.catalog import open_catalog
 from plantclef_assets.settings import Settings
@@ -27,7 +27,13 @@ def checks(settings: Settings) -> dict[str, list[Check]]:
         "class_map": [
             *table_checks("class_map"),
             Check("contiguous_classes", "Class indices count from 0 without a gap.", _contiguous, blocking=True),
-            Check("classes_have_images", "Every class has at least one photograph.", _classes_have_images),
+            Check(
+                "classes_have_images",
+                "Every class has at least one photograph.",
+                none_counted(
+                    "without_images", "{count} of {rows} classes have no photograph, so none can be predicted"
+                ),
+            ),
             Check("species_listed", "Every species of the metadata is in the official class list.", _species_listed),
         ],
         "training_manifest": [
@@ -38,7 +44,11 @@ def checks(settings: Settings) -> dict[str, list[Check]]:
                 _no_shared_observation,
                 blocking=True,
             ),
-            Check("photographs_found", "Every metadata row has its photograph.", _photographs_found),
+            Check(
+                "photographs_found",
+                "Every metadata row has its photograph.",
+                none_counted("without_image", "{count} metadata rows have no photograph; the quarantine names them"),
+            ),
             Check("balanced_shards", "No shard is more than 10 % larger than the mean.", _balanced_shards),
             complete(published.training_rows, "photographs"),
         ],
@@ -76,13 +86,6 @@ def _contiguous(evidence: Evidence) -> Iterable[Finding]:
             yield Finding(artifact, f"class index {wrong} is missing or there twice")
 
 
-def _classes_have_images(evidence: Evidence) -> Iterable[Finding]:
-    for artifact, record in evidence.records.items():
-        count = record.figures.get("without_images", 0)
-        if count:
-            yield Finding(artifact, f"{count} of {record.rows} classes have no photograph, so none can be predicted")
-
-
 def _species_listed(evidence: Evidence) -> Iterable[Finding]:
     for artifact, record in evidence.records.items():
         unlisted = record.figures.get("unlisted", [])
@@ -97,13 +100,6 @@ def _no_shared_observation(evidence: Evidence) -> Iterable[Finding]:
             shared = [row[0] for row in catalog.sql(_SHARED_OBSERVATIONS).fetchall()]
         if shared:
             yield Finding(artifact, f"{len(shared)} observations are in train and val ({', '.join(shared[:5])})")
-
-
-def _photographs_found(evidence: Evidence) -> Iterable[Finding]:
-    for artifact, record in evidence.records.items():
-        count = record.figures.get("without_image", 0)
-        if count:
-            yield Finding(artifact, f"{count} metadata rows have no photograph; the quarantine names them")
 
 
 def _balanced_shards(evidence: Evidence) -> Iterable[Finding]:

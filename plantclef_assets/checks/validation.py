@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from plantclef_assets.checks.judging import Check, Evidence, Finding
+from plantclef_assets.checks.judging import Check, Evidence, Finding, none_counted
 from plantclef_assets.checks.tables import labels_in_class_map, table_checks
 from plantclef_assets.ingest.validation_plots import species_seen
 from plantclef_assets.settings import Settings
@@ -25,7 +25,9 @@ def checks(settings: Settings) -> dict[str, list[Check]]:
             Check(
                 "held_out_photographs",
                 "No photograph, and none of its observation, has trained a classifier or a backbone.",
-                _held_out_photographs,
+                none_counted(
+                    "not_held_out", "{artifact}: {count} photographs are not held out ({named})", "first_not_held_out"
+                ),
                 blocking=True,
             ),
             Check("species_covered", "Every held-out species is on some plot.", _species_covered),
@@ -40,14 +42,6 @@ def _truth_as_pasted(evidence: Evidence) -> Iterable[Finding]:
             if not pasted or row["species_ids"] != pasted:
                 said = f"its truth is {row['species_ids']}, but what is seen is {pasted}"
                 yield Finding(artifact, f"{artifact}: plot {row['plot_id']}: {said}")
-
-
-def _held_out_photographs(evidence: Evidence) -> Iterable[Finding]:
-    for artifact, record in evidence.records.items():
-        count = record.figures.get("not_held_out", 0)
-        if count:
-            named = ", ".join(record.figures.get("first_not_held_out", []))
-            yield Finding(artifact, f"{artifact}: {count} photographs are not held out ({named})")
 
 
 def _species_covered(evidence: Evidence) -> Iterable[Finding]:
