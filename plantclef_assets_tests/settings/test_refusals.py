@@ -200,9 +200,20 @@ def test_finetuned_weights_need_the_name_of_their_model(with_variables: Set, fil
         ("[classifier]\nepoch = 3\n", "PLANTCLEF_CLASSIFIER__EPOCH"),
         ("training_shards = 0\n", "PLANTCLEF_TRAINING_SHARDS"),
         ("training_shards = \n", "PLANTCLEF_PROFILE"),
+        (
+            "[published]\nplots = 3\ntraining_images = 'https://example.org/a.tar'\n",
+            "PLANTCLEF_PUBLISHED__TRAINING_IMAGES",
+        ),
     ],
 )
 def test_a_mistake_in_a_profile_is_one_sentence(text: str, said: str, with_variables: Set, files: Path) -> None:
     (files / "own.toml").write_text(text)
     (sentence,) = refusal(lambda: with_sources(with_variables, files, PROFILE="own.toml"))
     assert sentence.startswith(f"{said}: ")
+
+
+def test_what_is_published_in_another_form_cannot_be_fetched(with_variables: Set, files: Path) -> None:
+    (files / "own.toml").write_text("[published]\ntraining_images = 'https://example.org/a.tar'\n")
+    given = {"TRAINING_METADATA": files / "metadata.csv", "TRAINING_IMAGES": "published"}
+    (sentence,) = refusal(lambda: with_variables(PROFILE="own.toml", **given))
+    assert sentence.startswith("PLANTCLEF_TRAINING_IMAGES: 'published' is of no use here")

@@ -56,19 +56,19 @@ class PublishedSettings(BaseModel):
         Raises:
             ValueError: a setting says so, but its profile knows no published location of it.
         """
-        published = values.get("published") or {}
-        files = published.model_dump() if isinstance(published, PublishedSettings) else published
+        published = values.get("published")
+        files = published.model_dump() if isinstance(published, PublishedSettings) else published or {}
         named = {}
         for name in ("training_metadata", "training_images", "plot_images", "finetuned_weights"):
             word = str(values.get(name))
             if word in (PUBLISHED, f"{PUBLISHED}_full"):
-                known = files.get(name + word.removeprefix(PUBLISHED))
-                if not known:
+                try:
+                    named[name] = files[name + word.removeprefix(PUBLISHED)]["address"]
+                except (KeyError, TypeError):  # not there, or in another form than that of a file
                     raise ValueError(
                         f"PLANTCLEF_{name.upper()}: '{word}' is of no use here, since the profile knows no "
-                        "published location of it; give a path or an address"
-                    )
-                named[name] = known["address"]
+                        "published location of it, {address, size}; give a path or an address"
+                    ) from None
         return values | named
 
 
