@@ -20,12 +20,12 @@ _ROWS_AT_ONCE, _BYTES_AT_ONCE = 64, 32 * 2**20
 
 
 @dataclass(frozen=True)
-class RawImages:
-    """Makes shards of raw_images: the photographs of a shard's part of the manifest.
+class _FromSource:
+    """What makes shards of the photographs of a source.
 
     Attributes:
-        lake: where to write, and where the manifest is.
-        location: the source that the manifest lists (see `sources.open_source`).
+        lake: where to write, and where what lists the photographs is.
+        location: their source (see `sources.open_source`).
         cache: the folder for what belongs to archives.
         max_pixels: photographs with more pixels are set aside.
     """
@@ -34,6 +34,10 @@ class RawImages:
     location: str
     cache: str
     max_pixels: int
+
+
+class RawImages(_FromSource):
+    """Makes shards of raw_images: the photographs of a shard's part of the manifest."""
 
     def __call__(self, shard: Shard) -> None:
         """Write one shard; unreadable, empty, foreign or oversized files go to quarantine."""
@@ -47,21 +51,8 @@ class RawImages:
                 table.add([{name: row[name] for name in columns} | {"data": data} for row, data, _ in usable])
 
 
-@dataclass(frozen=True)
-class PlotImages:
-    """Makes shards of plot_images: the files of a shard's part of the plot manifest, with their upright sizes.
-
-    Attributes:
-        lake: where to write, and where the manifest is.
-        location: the source that the manifest lists (see `sources.open_source`).
-        cache: the folder for what belongs to archives.
-        max_pixels: plots with more pixels are set aside.
-    """
-
-    lake: Lake
-    location: str
-    cache: str
-    max_pixels: int
+class PlotImages(_FromSource):
+    """Makes shards of plot_images: the files of a shard's part of the plot manifest, with their upright sizes."""
 
     def __call__(self, shard: Shard) -> None:
         """Write one shard; unreadable, empty, foreign or oversized files go to quarantine."""
@@ -78,21 +69,8 @@ class ChangedInboxError(OSError):
     """A photograph is no longer in the inbox as it was delivered."""
 
 
-@dataclass(frozen=True)
-class InboxPlots:
-    """Makes shards of inbox_plots: the files of one delivery each, with their upright sizes.
-
-    Attributes:
-        lake: where to write, and where the deliveries are.
-        location: the inbox, a folder or a `gs://` prefix.
-        cache: the folder for what belongs to archives; there are none in an inbox.
-        max_pixels: plots with more pixels are set aside.
-    """
-
-    lake: Lake
-    location: str
-    cache: str
-    max_pixels: int
+class InboxPlots(_FromSource):
+    """Makes shards of inbox_plots: the files of one delivery each, with their upright sizes."""
 
     def __call__(self, shard: Shard) -> None:
         """Write one shard; foreign or oversized files go to quarantine.
