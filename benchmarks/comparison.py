@@ -40,7 +40,10 @@ def main() -> None:
     for seed in parser.parse_args().seeds:
         print(f"seed {seed}", flush=True)
         variables = os.environ | {"PLANTCLEF_SEED": str(seed)}
-        subprocess.run([sys.executable, "-m", "plantclef_assets"], env=variables, check=True, capture_output=True)
+        command = [sys.executable, "-m", "plantclef_assets"]
+        made = subprocess.run(command, env=variables, check=False, capture_output=True, text=True)
+        if made.returncode:
+            sys.exit(f"{made.stdout}{made.stderr}\nthe chain stopped at seed {seed}; its reason is above")
         settings = load_settings(seed=seed)
         scores, observations = score_photographs(settings)
         photographs.append(scores)
