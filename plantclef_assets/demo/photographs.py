@@ -21,11 +21,15 @@ ORGAN_SHARES = (0.52, 0.26, 0.09, 0.1, 0.03)
 
 
 class View(NamedTuple):
-    """The view of one photograph: what it shows, (width, height) in px, and its chance variation."""
+    """The view of one photograph: what it shows, (width, height) in px, and its chance variation.
+
+    `on_paper` lays the plant on a sheet, as in a herbarium, in place of the ground that it grows on.
+    """
 
     organ: str
     size: tuple[int, int]
     rng: np.random.Generator
+    on_paper: bool = False
 
 
 def photograph(individual: Individual, view: View) -> Image.Image:
@@ -58,6 +62,8 @@ def draw_view(
 
 
 def _ground(view: View, grain: float) -> Image.Image:
+    if view.on_paper:
+        return paper(view.size, view.rng)
     return paint_ground(str(view.rng.choice(GROUNDS)), view.size, grain, view.rng)
 
 
@@ -156,9 +162,14 @@ def _paint_upright_shoot(layer: Image.Image, individual: Individual, view: View)
 
 
 def photograph_species(
-    species: Species, longer_side: int, rng: np.random.Generator, organ_shares: Sequence[float] = ORGAN_SHARES
+    species: Species,
+    longer_side: int,
+    rng: np.random.Generator,
+    organ_shares: Sequence[float] = ORGAN_SHARES,
+    *,
+    on_paper: bool = False,
 ) -> tuple[str, Image.Image]:
-    """Photograph a new individual of the species; return the organ and the RGB image."""
+    """Photograph a new individual of the species where it grows, or on paper; return the organ and the RGB image."""
     individual = grow_individual(species, rng)
-    view = draw_view(rng, individual, longer_side, organ_shares)
+    view = draw_view(rng, individual, longer_side, organ_shares)._replace(on_paper=on_paper)
     return view.organ, photograph(individual, view)

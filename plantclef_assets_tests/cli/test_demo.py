@@ -7,6 +7,7 @@ import pytest
 
 from plantclef_assets.lake.catalog import open_catalog
 from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.learning.classifier_files import read_classifier
 from plantclef_assets_tests.cli.commands import PYTHON, file_stamps, make_instance, run_command
 
 DEMO = [str(PYTHON), "-m", "plantclef_assets"]
@@ -28,11 +29,24 @@ def test_it_ends_with_a_believable_leaderboard(demo: tuple[dict[str, str], str])
     rows = Lake(variables["PLANTCLEF_LAKE"]).read(Artifact("leaderboard")).to_pylist()
     scores = {row["run"]: row["f1_plot"] for row in rows}
     assert scores["base_cls_3x3"] >= scores["base_cls_full"] + 0.15
-    assert scores["finetuned_head_3x3"] > scores["base_cls_3x3"], "it has learned from plants pasted together"
+    for rule in ("3x3", "4x4_max3"):
+        assert scores[f"finetuned_head_{rule}"] > scores[f"base_cls_{rule}"], (
+            "it has learned from plants pasted together"
+        )
     assert max(scores.values()) <= 0.95
     assert {row["plots_without_truth"] for row in rows} == {2}
     for run, score in scores.items():
         assert re.search(rf"^{run} .* {score:.3f} ", printed, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_fine_tuning_brings_the_backbone_from_the_herbarium_to_the_field(demo: tuple[dict[str, str], str]) -> None:
+    folder = Path(demo[0]["PLANTCLEF_LAKE"], "classifier")
+    accuracy = {
+        name: read_classifier(folder / f"{name}.safetensors").metrics["accuracy"]
+        for name in ("base_cls", "finetuned_cls", "finetuned_head")
+    }
+    assert min(accuracy["finetuned_cls"], accuracy["finetuned_head"]) >= accuracy["base_cls"] + 0.05
 
 
 @pytest.mark.slow

@@ -59,6 +59,17 @@ def test_photographs_of_one_species_differ_and_repeat() -> None:
     assert shots[0][1].tobytes() == shots[1][1].tobytes() != shots[2][1].tobytes()
 
 
+def test_a_plant_on_paper_is_the_same_plant_without_its_ground() -> None:
+    for number in range(4):
+        field, paper = (
+            photograph_species(species_of(1, number), 96, np.random.default_rng(number), on_paper=on_paper)
+            for on_paper in (False, True)
+        )
+        assert (field[0], field[1].size) == (paper[0], paper[1].size)
+        lightness = [np.percentile(np.asarray(image.convert("L")), 80) for _, image in (field, paper)]
+        assert lightness[1] > lightness[0], "a sheet of paper is lighter than any ground"
+
+
 def test_traits_are_whole_and_standardised() -> None:
     flora = [species_of(77, number) for number in range(120)]
     kinds, measures = trait_classes(flora), trait_measures(flora)
