@@ -1,1 +1,1 @@
-"""The demo's procedural flora, the survey drawn from it, and the small backbone pretrained on another flora."""
+"""The demo's procedural flora, the survey drawn from it, and the small backbone that knows another's herbarium."""
