@@ -54,7 +54,7 @@ def write_survey(
     seed: int = 2024,
     species: int = 24,
     photographs: int = 1080,
-    plots: int = 24,
+    plots: int = 48,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Draw a survey and write it to `folder`; where that exists already, do nothing.

@@ -58,5 +58,5 @@ def build_recipes(settings: Settings) -> dict[str, Recipe]:
     if settings.composes_plots:
         recipes.append(validation_plots_recipe(settings))
     if settings.uses_demo_survey:
-        recipes.append(Recipe("demo_survey", "1", beside=lambda lake, _: (lake.folder / "demo_survey",)))
+        recipes.append(Recipe("demo_survey", "2", beside=lambda lake, _: (lake.folder / "demo_survey",)))
     return {recipe.asset: recipe for recipe in recipes}

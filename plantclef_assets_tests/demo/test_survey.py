@@ -126,9 +126,9 @@ def test_the_full_plan_has_a_long_tail_and_keeps_observations_together() -> None
     assert 0.2 < validated.total() / 1080 < 0.3
 
 
-def test_the_full_survey_visits_eight_places_three_times() -> None:
-    plots = plan_plots(2024, 24, 24)
+def test_the_full_survey_visits_sixteen_places_three_times() -> None:
+    plots = plan_plots(2024, 24, 48)
     visits = Counter(plot.name.rsplit("-", maxsplit=1)[0] for plot in plots)
-    assert len(visits) == 8 and set(visits.values()) == {3}
+    assert len(visits) == 16 and set(visits.values()) == {3}
     assert {len(plot.species) for plot in plots} == {2, 3, 4, 5}
     assert len({species_id(number) for number in range(24)}) == 24
