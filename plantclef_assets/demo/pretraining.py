@@ -59,13 +59,15 @@ class Recipe:
     """The settings of a pretraining, kept in the header of its weights.
 
     `cycles` gives the number of species and of optimiser steps of each cycle: a cycle goes on with the weights of
-    the one before, with new heads and a schedule of its own. `photographs` are drawn of each species.
-    `coarse_share` is the share of a cycle's steps taken at `coarse_side` px, which is faster; the rest is at 126 px.
+    the one before, with new heads and a schedule of its own. `photographs` are drawn of each species, `on_paper` or
+    in the field. `coarse_share` is the share of a cycle's steps taken at `coarse_side` px, which is faster; the rest
+    is at 126 px.
     """
 
     flora_seed: int = 77
     cycles: tuple[tuple[int, int], ...] = ((120, 1000), (240, 1600))
     photographs: int = 90
+    on_paper: bool = True
     batch: int = 80
     coarse_side: int = 84
     coarse_share: float = 0.75
@@ -79,17 +81,17 @@ class Recipe:
 def draw_pool(recipe: Recipe, workers: int) -> NDArray[np.uint8]:
     """Draw the pool: shape (species, photographs, 3, 128, 128), channels first, in `workers` processes."""
     species = max(species for species, _ in recipe.cycles)
-    draw = partial(_draw_species, recipe.flora_seed, recipe.photographs)
+    draw = partial(_draw_species, recipe)
     with worker_processes(workers) as pool:
         return np.stack(list(pool.map(draw, range(species), chunksize=8)))
 
 
-def _draw_species(flora_seed: int, photographs: int, number: int) -> NDArray[np.uint8]:
-    species = species_of(flora_seed, number)
+def _draw_species(recipe: Recipe, number: int) -> NDArray[np.uint8]:
+    species = species_of(recipe.flora_seed, number)
     images = []
-    for shot in range(photographs):
-        rng = np.random.default_rng([flora_seed, 3, number, shot])
-        image = photograph_species(species, 176, rng, ORGAN_SHARES, on_paper=True)[1]
+    for shot in range(recipe.photographs):
+        rng = np.random.default_rng([recipe.flora_seed, 3, number, shot])
+        image = photograph_species(species, 176, rng, ORGAN_SHARES, on_paper=recipe.on_paper)[1]
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
         box = (left, top, left + side, top + side)
