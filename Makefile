@@ -1,4 +1,4 @@
-# Targets for people: demo, test, lint, ui, bench, clean. All of them set up what they need, with PYTHON (3.11 or newer)
+# Targets for people: demo, test, test-all, test-wheel, lint, ui, bench, clean. All of them set up what they need, with PYTHON (3.11 or newer)
 # and the package registry; nothing is installed outside .venv.
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,14 +9,30 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTANCE := $(DAGSTER_HOME)/.migrated
 
-.PHONY: demo test lint ui bench clean
+# One worker per core; a worker and what its tests start need about 2 GB.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
+
+.PHONY: demo test test-all test-wheel lint ui bench clean
 
 demo: $(INSTALLED) $(INSTANCE) ## set up, run the whole chain on the demo, print the leaderboard
 	$(BIN)/python -m plantclef_assets
 	@echo "Runs, checks and pictures: make ui, then http://127.0.0.1:3000"
 
-test: $(INSTALLED) ## set up, run the tests
-	$(BIN)/python -m pytest
+test: $(INSTALLED) ## set up, run the quick tests
+	$(PYTEST) -m "not (slow or gcs or spark or sample)" $(TESTS)
+
+test-all: $(INSTALLED) ## set up, run all tests; those of which something is missing here are skipped and say what
+	$(PYTEST) $(TESTS)
+
+test-wheel: ## run the quick tests against the wheel, installed into an environment of its own, outside the checkout
+	$(eval WHEEL_DIR := $(shell mktemp -d))
+	$(PYTHON) -m venv $(WHEEL_DIR)/venv
+	$(WHEEL_DIR)/venv/bin/python -m pip wheel --quiet --no-deps --wheel-dir $(WHEEL_DIR) .
+	$(WHEEL_DIR)/venv/bin/python -m pip install --quiet "$$(echo $(WHEEL_DIR)/*.whl)[dev]"
+	mkdir $(WHEEL_DIR)/tests
+	git ls-files -z | grep -zv ^plantclef_assets/ | xargs -0 cp --parents --target-directory $(WHEEL_DIR)/tests
+	cd $(WHEEL_DIR)/tests && $(MAKE) -o $(WHEEL_DIR)/venv/.installed VENV=$(WHEEL_DIR)/venv test
+	rm -rf $(WHEEL_DIR)
 
 lint: $(INSTALLED) ## lint, formatting and types
 	$(BIN)/ruff check .

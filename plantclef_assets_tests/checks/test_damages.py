@@ -22,7 +22,13 @@ from plantclef_assets_tests.tiny import materialized
 
 IN_TINY_LAKE = {"stopped_early", "finetuning_helped", "finetuned_separates_better"}
 """Fail in an undamaged tiny lake too: all training ends after a few epochs, and begins with random weights."""
-CASES = [pytest.param(*pair, damage, id="-".join(pair)) for pair, damage in sorted(DAMAGES.items())]
+QUICK = {name: (asset, name) for asset, name in sorted(DAMAGES, reverse=True)}.values()
+"""Each kind of check at the first asset that has it. The same check of the other assets is tested as `slow`."""
+CASES = [
+    pytest.param(*pair, damage, id="-".join(pair), marks=() if pair in QUICK else pytest.mark.slow)
+    for pair, damage in sorted(DAMAGES.items())
+]
+pytestmark = pytest.mark.spread
 
 
 def test_every_check_of_every_asset_has_its_damage(own_inbox_lake: OwnLake, tiny_survey: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from plantclef_assets_tests.cli.commands import DAGSTER, PROJECT
+from plantclef_assets_tests.deployment.processes import quick_daemon
 
 _START_SECONDS = 180
 _BACKFILL_SECONDS = 300
@@ -84,7 +85,7 @@ def dagster_server(home: Path, variables: Mapping[str, str]) -> Iterator[Dagster
     with log.open("wb") as stream:
         process = subprocess.Popen(
             command,
-            env=os.environ | variables | {"DAGSTER_HOME": str(home)},
+            env=os.environ | variables | quick_daemon() | {"DAGSTER_HOME": str(home)},
             cwd=home,
             stdout=stream,
             stderr=stream,

@@ -25,7 +25,7 @@ KEYS = [f"{number:02d}" for number in range(10)]
 def new_home(tmp_path: Path) -> Path:
     """An instance made by the target that sets it up."""
     if shutil.which("make") is None:
-        pytest.skip("make is not installed")
+        pytest.skip("make is not installed: apt-get install make")
     home, environment_folder = tmp_path / "home", Path(sys.prefix)
     variables = [f"VENV={environment_folder}", f"DAGSTER_HOME={home}", "-o", str(environment_folder / ".installed")]
     subprocess.run(["make", "-C", PROJECT, *variables, home / ".migrated"], check=True, capture_output=True)

@@ -21,7 +21,7 @@ _SLOW = {"training_shards": 8, "batch_size": 1, "base_input_size": 252}
 def _postgres() -> None:
     """What the platform needs of the machine."""
     if postgres_folder() is None:
-        pytest.skip("Postgres is not installed")
+        pytest.skip("Postgres is not installed: apt-get install postgresql")
     if find_spec("dagster_postgres") is None:
         pytest.skip("dagster-postgres is not installed: pip install 'plantclef-assets[dev]'")
 

@@ -14,7 +14,7 @@ from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.settings import Settings
 from plantclef_assets_tests.cli.commands import DAGSTER, PROJECT, make_instance
 from plantclef_assets_tests.deployment.postgres import Postgres, running_postgres
-from plantclef_assets_tests.deployment.processes import Server, wait_for
+from plantclef_assets_tests.deployment.processes import Server, quick_daemon, wait_for
 from plantclef_assets_tests.engines.spark_cluster import free_port
 
 SENSOR = "materialize_missing"
@@ -28,7 +28,7 @@ class Platform:
 
     def __init__(self, home: Path, settings: Settings, variables: Mapping[str, str], postgres: Postgres) -> None:
         self.home, self.settings, self.postgres = home, settings, postgres
-        self.variables = os.environ | variables | {"DAGSTER_HOME": str(home), "PYTHONUNBUFFERED": "1"}
+        self.variables = os.environ | variables | quick_daemon() | {"DAGSTER_HOME": str(home), "PYTHONUNBUFFERED": "1"}
         self.address = f"http://127.0.0.1:{(port := free_port())}"
         workspace = ["-w", PROJECT / "workspace.yaml"]
         self.webserver = self._start("dagster-webserver", *workspace, "-h", "127.0.0.1", "-p", str(port))

@@ -170,7 +170,9 @@ def test_the_chart_is_given_an_instance_that_dagster_accepts(values: Mapping[str
 
 
 def test_what_is_said_of_pods_is_said_in_kubernetes_words(values: Mapping[str, Any]) -> None:
-    job = pytest.importorskip("dagster_k8s.job")
+    job = pytest.importorskip(
+        "dagster_k8s.job", reason="dagster-k8s is not installed: pip install 'plantclef-assets[dev]'"
+    )
     every = values["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"]
     names = {
         "containerConfig": "container_config",
@@ -188,13 +190,15 @@ def test_what_is_said_of_pods_is_said_in_kubernetes_words(values: Mapping[str, A
 def test_an_instance_is_made_in_postgres_and_keeps_the_limit_of_the_pool(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("dagster_postgres")
+    pytest.importorskip(
+        "dagster_postgres", reason="dagster-postgres is not installed: pip install 'plantclef-assets[dev]'"
+    )
     from dagster import DagsterInstance
 
     from plantclef_assets_tests.deployment.postgres import DATABASE, postgres_folder, running_postgres
 
     if postgres_folder() is None:
-        pytest.skip("Postgres is not installed")
+        pytest.skip("Postgres is not installed: apt-get install postgresql")
     (tmp_path / "dagster.yaml").write_text((DEPLOY / "dagster.yaml").read_text())
     with running_postgres(tmp_path / "postgres.log") as postgres:
         url = f"postgresql+psycopg2://dagster:unused@127.0.0.1:{postgres.port}/{DATABASE}"

@@ -23,7 +23,7 @@ def browser(tmp_path: Path) -> "Iterator[Chrome]":
     """Chromium without a screen, with a profile of its own."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if chromium is None or driver is None:
-        pytest.skip("Chromium and its driver are not installed (Debian: chromium, chromium-driver)")
+        pytest.skip("Chromium and its driver are not installed: apt-get install chromium chromium-driver")
     if find_spec("selenium") is None:
         pytest.skip("selenium is not installed: pip install 'plantclef-assets[dev]'")
     from selenium.webdriver import Chrome, ChromeOptions

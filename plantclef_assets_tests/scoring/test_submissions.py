@@ -37,7 +37,7 @@ def test_both_dialects_are_written_byte_for_byte_and_read(dialect, tmp_path):
 @pytest.mark.parametrize("dialect", ["2024", "2025"])
 def test_published_submissions_are_reproduced(dialect):
     if "PLANTCLEF_TEST_DATA" not in os.environ:
-        pytest.skip("PLANTCLEF_TEST_DATA does not say where the real sample is")
+        pytest.skip("the real sample is missing: set PLANTCLEF_TEST_DATA to the folder that holds plantclef_sample/")
     path = Path(os.environ["PLANTCLEF_TEST_DATA"]) / "reference" / f"submission_{dialect}_example.csv"
     rows = read_submission(path)
     assert len(rows) > 10

@@ -140,7 +140,9 @@ def test_an_impossible_value_is_one_sentence(
     assert said in sentence
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may read everything")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything: run as another user"
+)
 def test_a_file_that_may_not_be_read_is_told(with_variables: Set, files: Path) -> None:
     (files / "metadata.csv").chmod(0)
     (sentence,) = refusal(lambda: with_variables(TRAINING_METADATA=files / "metadata.csv"))

@@ -110,7 +110,7 @@ def test_a_last_block_of_another_kind_is_computed_whole():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles for a CPU with g++, which is not here")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler: apt-get install g++")
 @pytest.mark.parametrize("dct", [True, False])
 def test_compiled_features_are_those_of_the_eager_model(small_backbone, tmp_path, dct):
     save_backbone(tmp_path / "a.safetensors", small_backbone)

@@ -147,7 +147,9 @@ def test_features_are_fetched_when_the_next_batch_is_under_way(small_backbone, o
     assert steps == ["launch", "launch", "fetch", "launch", "fetch", "fetch"]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="there is no CUDA device: run on a machine with an NVIDIA GPU"
+)
 @pytest.mark.parametrize("dct", [True, False])
 def test_on_cuda_the_features_are_those_of_the_cpu(small_weights, one_by_one, dct):
     backbone = load_backbone(SMALL_VIT, small_weights, device="cuda", precision="fp32")
