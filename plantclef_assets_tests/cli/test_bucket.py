@@ -19,7 +19,7 @@ from plantclef_assets_tests.cli.test_command_line import environment
 from plantclef_assets_tests.gcs_server import make_bucket, put_folder, put_object
 from plantclef_assets_tests.tiny import failed_checks, materialize, tiny_settings
 
-pytestmark = [pytest.mark.gcs, pytest.mark.slow]
+pytestmark = [pytest.mark.gcs, pytest.mark.slow, pytest.mark.first]
 
 SHARDS = ("00", "01", "02")
 SOURCES = {

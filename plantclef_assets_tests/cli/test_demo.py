@@ -11,6 +11,7 @@ from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.learning.classifier_files import read_classifier
 from plantclef_assets_tests.cli.commands import PYTHON, file_stamps, make_instance, run_command
 
+pytestmark = [pytest.mark.slow, pytest.mark.first]
 DEMO = [str(PYTHON), "-m", "plantclef_assets"]
 
 
@@ -24,7 +25,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], str]
     return variables, result.stdout
 
 
-@pytest.mark.slow
 def test_it_ends_with_a_believable_leaderboard(demo: tuple[dict[str, str], str]) -> None:
     variables, printed = demo
     rows = Lake(variables["PLANTCLEF_LAKE"]).read(Artifact("leaderboard")).to_pylist()
@@ -38,7 +38,6 @@ def test_it_ends_with_a_believable_leaderboard(demo: tuple[dict[str, str], str])
         assert re.search(rf"^{run} .* {score:.3f} ", printed, re.MULTILINE)
 
 
-@pytest.mark.slow
 def test_fine_tuning_brings_the_backbone_from_the_herbarium_to_the_field(demo: tuple[dict[str, str], str]) -> None:
     folder = Path(demo[0]["PLANTCLEF_LAKE"], "classifier")
     base, finetuned = (
@@ -47,14 +46,12 @@ def test_fine_tuning_brings_the_backbone_from_the_herbarium_to_the_field(demo: t
     assert finetuned >= base + 0.05
 
 
-@pytest.mark.slow
 def test_its_two_broken_photographs_are_in_quarantine(demo: tuple[dict[str, str], str]) -> None:
     with open_catalog(Lake(demo[0]["PLANTCLEF_LAKE"])) as catalog:
         reasons = catalog.sql("select asset, reason from quarantine order by reason").fetchall()
     assert reasons == [("raw_images", "not_an_image"), ("resized_images", "truncated")]
 
 
-@pytest.mark.slow
 def test_asking_again_writes_nothing(demo: tuple[dict[str, str], str]) -> None:
     lake = Path(demo[0]["PLANTCLEF_LAKE"])
     before = file_stamps(lake)

@@ -8,6 +8,7 @@ from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.scoring.submissions import read_submission
 from plantclef_assets_tests.cli.commands import file_stamps, make_instance, materialize_command, run_command
 
+pytestmark = [pytest.mark.slow, pytest.mark.sample, pytest.mark.first]
 COMMANDS = (
     materialize_command("training_metadata,class_map,training_manifest,plot_manifest,base_backbone"),
     materialize_command("raw_images,resized_images,base_embeddings", "00", "03"),
@@ -39,8 +40,6 @@ def variables(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     return found
 
 
-@pytest.mark.slow
-@pytest.mark.sample
 def test_the_classifier_recognises_the_photographs(variables: dict[str, str]) -> None:
     record = Lake(variables["PLANTCLEF_LAKE"]).record(Artifact("classifier", "base_cls", "safetensors"))
     assert record is not None
@@ -48,8 +47,6 @@ def test_the_classifier_recognises_the_photographs(variables: dict[str, str]) ->
     assert record.figures["accuracy"] >= 0.92
 
 
-@pytest.mark.slow
-@pytest.mark.sample
 def test_tiles_find_the_species_of_the_plots(variables: dict[str, str]) -> None:
     rows = Lake(variables["PLANTCLEF_LAKE"]).read(Artifact("leaderboard")).to_pylist()
     scores = {row["run"]: row["f1_plot"] for row in rows}
@@ -60,8 +57,6 @@ def test_tiles_find_the_species_of_the_plots(variables: dict[str, str]) -> None:
     assert scores["base_cls_full"] <= scores["base_cls_3x3"] - 0.3
 
 
-@pytest.mark.slow
-@pytest.mark.sample
 def test_the_real_quadrats_are_answered(variables: dict[str, str]) -> None:
     submission = read_submission(Path(variables["PLANTCLEF_LAKE"], "submission", "base_cls_4x4_max3.csv"))
     answers = {row.plot_id: row.species_ids for row in submission}
@@ -70,8 +65,6 @@ def test_the_real_quadrats_are_answered(variables: dict[str, str]) -> None:
         assert len(answers[quadrat]) == 3
 
 
-@pytest.mark.slow
-@pytest.mark.sample
 def test_a_second_materialization_does_no_work(variables: dict[str, str]) -> None:
     before = file_stamps(Path(variables["PLANTCLEF_LAKE"]))
     for command in COMMANDS:

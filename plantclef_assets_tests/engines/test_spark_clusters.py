@@ -18,7 +18,7 @@ from plantclef_assets_tests.engines.test_local import wait_until
 from plantclef_assets_tests.engines.test_spark_runs import bytes_of, remove
 from plantclef_assets_tests.tiny import materialize
 
-pytestmark = [pytest.mark.spark, pytest.mark.slow]
+pytestmark = [pytest.mark.spark, pytest.mark.slow, pytest.mark.first]
 
 KEYS = tuple(f"{number:02}" for number in range(8))
 
