@@ -98,7 +98,7 @@ def measure_state(bench: Bench) -> dict[str, str]:
     if bench.device.type != "cuda":
         return {}
     a = torch.randn(bench.size.matrix, bench.size.matrix, device=bench.device, dtype=torch.bfloat16)
-    for _ in range(500):
+    for _ in range(1000):
         torch.mm(a, a)
     names = ["clocks.sm", "clocks.mem", "power.draw", "power.limit", "temperature.gpu", "driver_version"]
     command = ["nvidia-smi", f"--query-gpu={','.join(names)}", "--format=csv,noheader"]
@@ -242,5 +242,5 @@ class Forward:
 def _whole(backbone: Backbone) -> Backbone:
     """Return the same backbone without `vision/cls_only.py`: the last block is computed for all tokens."""
     changed = copy.copy(backbone)
-    changed._cls_first = changed._all_tokens
+    vars(changed)["_cls_first"] = changed._all_tokens
     return changed

@@ -20,7 +20,7 @@ from plantclef_assets.vision.cls_only import cls_features
 
 SCRIPT = """
 import runpy, sys
-for absent in ("dagster", "duckdb", "pyspark", "pydantic", "pydantic_settings"):
+for absent in ("dagster", "duckdb", "pyspark", "pydantic", "pydantic_settings", "requests", "sklearn", "umap"):
     sys.modules[absent] = None  # importing it raises ImportError
 sys.argv = ["benchmarks", "gpu", "--small", "--output", sys.argv[1]]
 runpy.run_module("benchmarks", run_name="__main__")
