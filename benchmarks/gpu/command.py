@@ -61,6 +61,7 @@ def run(bench: Bench) -> None:
         similar = torch.nn.functional.cosine_similarity(expected[:-1], expected[1:]).median()
         print(f"Inputs are ready after {time.monotonic() - start:.0f} s.")
         print(f"The cosine of two different photographs is {float(similar):.3f} (median).")
+        bench.freeze()
         bench.free()
         measure_device(bench, base)
         state = measure_state(bench)
@@ -69,6 +70,7 @@ def run(bench: Bench) -> None:
         forward.start()
         forward.measure_eager()
         forward.measure_compiled()
+        bench.freeze()
         forward.profile()
         compiles = bench.results.value(MODEL, COMPILED, "rate") is not None
         whole = EndToEnd(bench, inputs, forward.half, forward.compiled if compiles else forward.half)
