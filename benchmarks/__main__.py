@@ -1,16 +1,17 @@
-"""Run the benchmarks: `python -m benchmarks [ingest] [resizing] [embedding]`.
+"""Run the benchmarks: `python -m benchmarks [ingest] [resizing] [embedding]`, or `python -m benchmarks gpu`.
 
 Every comparison alternates its candidates and takes the best of several rounds, since machines are noisy; only the
-ratios of one run mean anything.
+ratios of one run mean anything. `gpu` is a benchmark of its own, see `benchmarks/gpu`.
 """
 
 import argparse
+import importlib
+import sys
 import time
 from collections.abc import Callable, Mapping
 
-from benchmarks import embedding, ingest, resizing
-
-BENCHMARKS = {"ingest": ingest.candidates, "resizing": resizing.candidates, "embedding": embedding.candidates}
+BENCHMARKS = ("ingest", "resizing", "embedding")
+"""Modules with `candidates`; imported when they run, since `gpu` runs where not all that they need is installed."""
 ROUNDS = 3
 
 
@@ -28,12 +29,17 @@ def compare(candidates: Mapping[str, Callable[[], int]]) -> None:
 
 
 def main() -> None:
-    """Run the benchmarks that are named, or all."""
+    """Run the benchmarks that are named, or all that need no GPU."""
+    if sys.argv[1:2] == ["gpu"]:
+        from benchmarks.gpu.command import main as measure_gpu
+
+        measure_gpu(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", help=f"some of {', '.join(BENCHMARKS)}")
+    parser.add_argument("names", nargs="*", help=f"some of {', '.join(BENCHMARKS)}; or gpu and its options")
     for name in parser.parse_args().names or BENCHMARKS:
         print(name)
-        with BENCHMARKS[name]() as candidates:
+        with importlib.import_module(f"benchmarks.{name}").candidates() as candidates:
             compare(candidates)
 
 
