@@ -90,7 +90,7 @@ class Results:
 def describe_machine() -> dict[str, Any]:
     """Describe the machine as far as Python's standard library knows it."""
     return {
-        "system": platform.platform(),
+        "system": platform.system(),
         "processor": platform.processor() or platform.machine(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "python": platform.python_version(),
