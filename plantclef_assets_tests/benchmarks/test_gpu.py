@@ -22,7 +22,7 @@ SCRIPT = """
 import runpy, sys
 for absent in ("dagster", "duckdb", "pyspark", "pydantic", "pydantic_settings", "requests", "sklearn", "umap"):
     sys.modules[absent] = None  # importing it raises ImportError
-sys.argv = ["benchmarks", "gpu", "--small", "--output", sys.argv[1]]
+sys.argv = ["benchmarks", "gpu", "--small", "--seconds", "1200", "--output", sys.argv[1]]
 runpy.run_module("benchmarks", run_name="__main__")
 """
 ONLY_ON_A_GPU = ("attention of 4 pictures, cuDNN", "attention of 4 pictures, memory-efficient")
