@@ -61,12 +61,23 @@ def kill_session(leader: int) -> None:
 
 
 def open_session(master: str, config: dict[str, str]) -> "Iterator[SparkSession]":
-    """Give a session and stop it; there is one in a process at a time."""
+    """Yield a session and stop it with its JVM; there is one in a process at a time.
+
+    A later session in the same JVM would inherit the configuration of this one.
+    """
+    from pyspark import SparkContext
+
     from plantclef_assets.resources import SparkEngine
 
     session = SparkEngine(master=master, remote=None, config=QUICK | config).open().spark_session
+    gateway = SparkContext._gateway
+    assert gateway is not None
     yield session
     session.stop()
+    gateway.shutdown()
+    gateway.proc.terminate()  # pyright: ignore[reportAttributeAccessIssue] (pyspark adds the process)
+    gateway.proc.wait()  # pyright: ignore[reportAttributeAccessIssue]
+    SparkContext._gateway = SparkContext._jvm = None
 
 
 class Cluster:
