@@ -1,5 +1,6 @@
 """Classifiers as files: one safetensors file holds its layers, its class list, its metrics and free metadata."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
+from plantclef_assets.lake.store import FINGERPRINT_KEY, OTHER_TENSORS
 from plantclef_assets.learning.linear import LinearClassifier
 
 _HEADER_KEY = "classifier"
@@ -33,8 +35,20 @@ def read_classifier(path: Path) -> LinearClassifier:
     Raises:
         ValueError: the file is missing, damaged, or not written by `write_classifier`.
     """
-    metrics = _read_header(path)["metrics"]
-    return LinearClassifier(**load_file(path), metrics=metrics)
+    header = _read_header(path)
+    classifier = LinearClassifier(**load_file(path), metrics=header["metrics"])
+    written = header["metadata"].get(FINGERPRINT_KEY)
+    if written and written != fingerprint_classifier(classifier):
+        raise ValueError(f"{path} is damaged: {OTHER_TENSORS}; delete it and materialize classifier again")
+    return classifier
+
+
+def fingerprint_classifier(classifier: LinearClassifier) -> str:
+    """Return the fingerprint of a classifier's arrays, 32 hexadecimal digits."""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in classifier.arrays.values():
+        digest.update(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def read_classifier_metadata(path: Path) -> dict[str, str]:
@@ -51,8 +65,10 @@ def _read_header(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="np") as file:
             header = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
+    except OSError as error:
         raise ValueError(f"there is no classifier at {path}: {error}") from error
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it and materialize classifier again") from error
     if _HEADER_KEY not in header:
         raise ValueError(f"{path} holds tensors, but its header does not describe a classifier")
     return json.loads(header[_HEADER_KEY])
