@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from plantclef_assets.lake.filesystems import is_in_bucket, open_filesystem
-from plantclef_assets.lake.store import Artifact, DamagedArtifactError, Lake
+from plantclef_assets.lake.store import Artifact, DamagedArtifactError, Lake, artifact_named
 
 if TYPE_CHECKING:
     import duckdb
@@ -122,7 +122,7 @@ def _why_unreadable(lake: Lake, files: Sequence[str]) -> str | None:
     """Say what is wrong with the first damaged file; None where none is."""
     for file in files:
         try:
-            lake.record(Artifact(file.removesuffix(".parquet")))
+            lake.record(artifact_named(file))
         except DamagedArtifactError as error:
             return str(error)
     return None

@@ -4,6 +4,7 @@ What belongs here: how parquet files are opened, and what counts as damage. What
 do about a damaged one. Only reads through this module verify pages; DuckDB verifies nothing.
 """
 
+import base64
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,6 +45,12 @@ class CheckedFile(pq.ParquetFile):
         """Yield record batches; see pyarrow."""
         with damage_named(self._damaged):
             yield from super().iter_batches(*arguments, **options)
+
+
+def written_schema(file: pq.ParquetFile) -> pa.Schema:
+    """Return the schema that a file's rows were written with; what is read names the items of lists otherwise."""
+    stored = (file.metadata.metadata or {}).get(b"ARROW:schema")
+    return pa.ipc.read_schema(pa.BufferReader(base64.b64decode(stored))) if stored else file.schema_arrow
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, Union
 
 import pyarrow as pa
@@ -49,6 +49,14 @@ class Artifact:
 
     def __str__(self) -> str:
         return self.asset if self.partition is None else f"{self.asset}/{self.partition}"
+
+
+def artifact_named(name: str) -> Artifact:
+    """Return the artifact whose file has a name below the root of a lake."""
+    path = PurePosixPath(name)
+    parts = path.with_suffix("").parts
+    folders = 2 if parts[0] == "quarantine" else 1  # quarantine/<asset>/<partition>.parquet
+    return Artifact("/".join(parts[:folders]), "/".join(parts[folders:]) or None, path.suffix.removeprefix("."))
 
 
 @dataclass(frozen=True)

@@ -4,24 +4,27 @@ Reads every row and tensor and compares their fingerprint with the one in the fo
 checksums cannot: damage in files written before there were checksums, and rows that somebody edited.
 """
 
-import base64
 from collections.abc import Callable, Collection, Iterator
-from pathlib import Path, PurePosixPath
-
-import pyarrow as pa
+from pathlib import Path
 
 from plantclef_assets.lake.beside import foreign_file
 from plantclef_assets.lake.filesystems import open_filesystem
 from plantclef_assets.lake.fingerprints import Fingerprint
+from plantclef_assets.lake.parquet_files import written_schema
 from plantclef_assets.lake.schemas import TABLES
-from plantclef_assets.lake.store import RECORD_SUFFIXES, Artifact, DamagedArtifactError, Lake, Record
+from plantclef_assets.lake.store import (
+    RECORD_SUFFIXES,
+    Artifact,
+    DamagedArtifactError,
+    Lake,
+    Record,
+    artifact_named,
+)
 
 VerifyTensors = Callable[[str, Path], object]
 """Reads a file of tensors of an asset; raises a ValueError where they are not what was written."""
 
-_QUARANTINE = "quarantine"
-_ARROW_SCHEMA = b"ARROW:schema"
-"""Where pyarrow keeps the schema of the rows as they were written."""
+_QUARANTINE = "quarantine/"
 
 
 def verify_artifacts(
@@ -58,7 +61,7 @@ def verify_artifacts(
 
 def asset_of(artifact: Artifact) -> str:
     """Return the asset that an artifact or a quarantine table belongs to."""
-    return artifact.asset.removeprefix(f"{_QUARANTINE}/")
+    return artifact.asset.removeprefix(_QUARANTINE)
 
 
 def _list_artifacts(lake: Lake) -> Iterator[Artifact]:
@@ -66,12 +69,9 @@ def _list_artifacts(lake: Lake) -> Iterator[Artifact]:
     lake.require()
     filesystem, root = open_filesystem(lake.root)
     for path in sorted(filesystem.find(root)):
-        name = PurePosixPath(path.removeprefix(root).lstrip("/"))
-        suffix = name.suffix.removeprefix(".")
-        if suffix in RECORD_SUFFIXES and not name.name.startswith("."):
-            parts = name.with_suffix("").parts
-            depth = 2 if parts[0] == _QUARANTINE else 1
-            yield Artifact("/".join(parts[:depth]), "/".join(parts[depth:]) or None, suffix)
+        artifact = artifact_named(path.removeprefix(root).lstrip("/"))
+        if artifact.suffix in RECORD_SUFFIXES and not path.rpartition("/")[2].startswith("."):
+            yield artifact
 
 
 def _problem(lake: Lake, artifact: Artifact, record: Record, verify_tensors: VerifyTensors) -> str | None:
@@ -92,14 +92,8 @@ def _row_fingerprint(lake: Lake, artifact: Artifact) -> str:
     """Compute the fingerprint of a table's rows anew, one row group at a time."""
     fingerprint = Fingerprint()
     with lake.open(artifact) as file:
-        schema = _written_schema(file.metadata.metadata or {}) or file.schema_arrow
+        schema = written_schema(file)
         for group in range(file.num_row_groups):
             for batch in file.read_row_group(group).to_batches():
                 fingerprint.update(batch.cast(schema))
     return fingerprint.digest()
-
-
-def _written_schema(metadata: dict[bytes, bytes]) -> pa.Schema | None:
-    """Return the schema that rows were written with: what is read from parquet names the items of lists otherwise."""
-    stored = metadata.get(_ARROW_SCHEMA)
-    return pa.ipc.read_schema(pa.BufferReader(base64.b64decode(stored))) if stored else None
