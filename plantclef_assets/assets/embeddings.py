@@ -182,11 +182,16 @@ def _on_accelerator(
     def run(shards: Sequence[Shard]) -> Iterator[Outcome]:
         from plantclef_assets.vision.backbones import open_backbone
         from plantclef_assets.vision.shards import Embedding
+        from plantclef_assets.vision.weights import WeightsError
 
         pictures = sum(pictures_of(Artifact(source, shard.artifact.partition)) for shard in shards)
         weights = lake.local(lake.path(_weights(backbone)))
         with accelerator.hold(context.log.info), Progress(source, pictures, "images", context.log.info) as progress:
-            model = open_backbone(weights, accelerator.device, accelerator.precision, accelerator.compile)
+            try:
+                model = open_backbone(weights, accelerator.device, accelerator.precision, accelerator.compile)
+            except WeightsError as error:
+                yield from (Outcome(shard, 0.0, error) for shard in shards)
+                return
             embedding = Embedding(
                 model, accelerator.batch_size, accelerator.threads, progress.advance, context.log.warning
             )

@@ -77,15 +77,13 @@ def test_damaged_sizes_of_plots_fail_their_shard_alone(own_lake: OwnLake) -> Non
     assert [path.exists() for path in made] == [False, True]
 
 
-@pytest.mark.parametrize("column", ["species_id", "genus"])
-def test_a_damaged_table_that_sql_reads_is_found(own_lake: OwnLake, column: str) -> None:
+@pytest.mark.parametrize("asset", ["class_map", "training_manifest"])
+def test_a_damaged_table_that_sql_reads_is_found(own_lake: OwnLake, asset: str) -> None:
     settings = own_lake()
-    flip_page(path_of(settings, Artifact("training_metadata")), column)
-    for asset in ("class_map", "training_manifest"):
-        path_of(settings, Artifact(asset)).unlink()
-        result = materialize(settings, asset)
-        assert f"{asset}: training_metadata is damaged (" in failure_of(result)
-        path_of(settings, Artifact(asset)).touch()  # the next one needs no class map; an empty file is none
+    flip_page(path_of(settings, Artifact("training_metadata")), "species_id")
+    path_of(settings, Artifact(asset)).unlink()
+    result = materialize(settings, asset)
+    assert f"{asset}: training_metadata is damaged (" in failure_of(result)
 
 
 @pytest.mark.parametrize("artifact", ["classifier/base_cls", "base_backbone"])
