@@ -65,10 +65,8 @@ def _read_header(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="np") as file:
             header = file.metadata() or {}
-    except OSError as error:
+    except (SafetensorError, OSError) as error:
         raise ValueError(f"there is no classifier at {path}: {error}") from error
-    except SafetensorError as error:
-        raise ValueError(f"{path} is damaged ({error}); delete it and materialize classifier again") from error
     if _HEADER_KEY not in header:
         raise ValueError(f"{path} holds tensors, but its header does not describe a classifier")
     return json.loads(header[_HEADER_KEY])

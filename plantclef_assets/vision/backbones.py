@@ -279,10 +279,8 @@ def _read_header(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-    except OSError as error:
+    except (SafetensorError, OSError) as error:
         raise WeightsError(f"there is no saved backbone at {path}: {error}") from error
-    except SafetensorError as error:
-        raise WeightsError(f"{path} is damaged ({error}); delete it and materialize {path.stem} again") from error
     if _HEADER_KEY not in header:
         raise WeightsError(f"{path} holds tensors, but its header does not say of which backbone")
     return json.loads(header[_HEADER_KEY])
