@@ -150,7 +150,7 @@ def _judged(
             catalog.execute("attach ':memory:' as work")
             create_table(catalog, "work.listing", LISTING, source.listing())
             if metadata:
-                create_table(catalog, "training_metadata", metadata.schema_arrow, metadata.iter_batches(_ROWS_AT_ONCE))
+                create_table(catalog, "training_metadata", metadata.schema_arrow, metadata.iter_batches())
             catalog.execute(_FILES)
             catalog.execute(judgement, parameters)
             yield catalog
