@@ -26,7 +26,7 @@ from plantclef_assets.lake.beside import BESIDE
 from plantclef_assets.lake.provenance import Lineage, StaleInputError
 from plantclef_assets.lake.schemas import TABLES
 from plantclef_assets.lake.shards import Shard
-from plantclef_assets.lake.store import Artifact, MissingArtifactError, Record
+from plantclef_assets.lake.store import Artifact, DamagedArtifactError, MissingArtifactError, Record
 
 MakeShards = Callable[[Sequence[Shard]], Iterator[Outcome]]
 """Makes shards and gives the outcome of each as it ends."""
@@ -62,7 +62,7 @@ def materialize(
     recipe = lineage.recipes[context.asset_key.to_user_string()]
     keys = [None] if recipe.partitions is None else context.partition_keys
     state = _State()
-    shards = list(_plan(lineage, [recipe.artifact(key) for key in keys], describe, state))
+    shards = list(_plan(lineage, [recipe.artifact(key) for key in keys], describe, state, context.log.warning))
     if state.finished:
         context.log.info(f"{len(state.finished)} of {len(keys)} are up to date; nothing to do for them.")
     if shards:
@@ -80,17 +80,27 @@ def materialize(
     return _conclude(context, state)
 
 
-def _plan(lineage: Lineage, artifacts: Sequence[Artifact], describe: Describe, state: _State) -> Iterator[Shard]:
+def _plan(
+    lineage: Lineage,
+    artifacts: Sequence[Artifact],
+    describe: Describe,
+    state: _State,
+    warn: Callable[[str], None],
+) -> Iterator[Shard]:
     """Sort out what is up to date and what cannot be made; give the rest."""
     lineage.read_ahead(artifacts)
     for artifact in artifacts:
         try:
             lineage.require_inputs(artifact)
-        except (MissingArtifactError, StaleInputError) as error:
+        except (MissingArtifactError, StaleInputError, DamagedArtifactError) as error:
             state.errors[artifact] = error
             continue
         provenance = lineage.expected(artifact, with_sources=True)
-        record = lineage.record(artifact)
+        try:
+            record = lineage.record(artifact)
+        except DamagedArtifactError as error:
+            warn(f"{artifact} is damaged ({error.reason}); it is replaced.")
+            record = None
         if record is not None and lineage.is_current(artifact, provenance):
             state.finished[artifact] = _metadata(lineage, artifact, record, describe, None)
         else:

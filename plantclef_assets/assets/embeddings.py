@@ -18,7 +18,7 @@ from plantclef_assets.engines.spark_models import EmbedOnSpark
 from plantclef_assets.lake.provenance import Lineage, Recipe
 from plantclef_assets.lake.schemas import TABLES
 from plantclef_assets.lake.shards import Shard
-from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.store import Artifact, DamagedArtifactError, Lake
 from plantclef_assets.materialization import MakeShards, materialize
 from plantclef_assets.partitions import Families
 from plantclef_assets.recipes import tile_embeddings_of, tile_size, tiled_sources, tilings_of
@@ -129,9 +129,10 @@ def _tiles(lake: Lake, tilings: Sequence[str]) -> Callable[[Artifact], int]:
         if lake.record(artifact) is None:
             return 0
         tiles = 0
-        for size in lake.read(artifact, ["width", "height"]).to_pylist():
-            with suppress(ValueError):  # too small to be cut: the plot will be set aside
-                tiles += len(distinct_boxes(size["width"], size["height"], tilings))
+        with suppress(DamagedArtifactError):  # the shard that needs it will fail, and the others will not
+            for size in lake.read(artifact, ["width", "height"]).to_pylist():
+                with suppress(ValueError):  # too small to be cut: the plot will be set aside
+                    tiles += len(distinct_boxes(size["width"], size["height"], tilings))
         return tiles
 
     return count
@@ -181,11 +182,16 @@ def _on_accelerator(
     def run(shards: Sequence[Shard]) -> Iterator[Outcome]:
         from plantclef_assets.vision.backbones import open_backbone
         from plantclef_assets.vision.shards import Embedding
+        from plantclef_assets.vision.weights import WeightsError
 
         pictures = sum(pictures_of(Artifact(source, shard.artifact.partition)) for shard in shards)
         weights = lake.local(lake.path(_weights(backbone)))
         with accelerator.hold(context.log.info), Progress(source, pictures, "images", context.log.info) as progress:
-            model = open_backbone(weights, accelerator.device, accelerator.precision, accelerator.compile)
+            try:
+                model = open_backbone(weights, accelerator.device, accelerator.precision, accelerator.compile)
+            except WeightsError as error:
+                yield from (Outcome(shard, 0.0, error) for shard in shards)
+                return
             embedding = Embedding(
                 model, accelerator.batch_size, accelerator.threads, progress.advance, context.log.warning
             )

@@ -19,7 +19,7 @@ from dagster import (
 )
 
 from plantclef_assets.lake.provenance import Lineage, Recipe
-from plantclef_assets.lake.store import Artifact, Lake, Record
+from plantclef_assets.lake.store import Artifact, DamagedArtifactError, Lake, Record
 from plantclef_assets.resources import LakeResource
 
 _NAMED = 5
@@ -45,10 +45,26 @@ class Evidence:
 
     @cached_property
     def records(self) -> Mapping[Artifact, Record]:
-        """The records of the artifacts that exist, in the order of their partitions."""
+        """The records of the artifacts that exist and are not damaged, in the order of their partitions."""
+        return {artifact: record for artifact, record in self._read.items() if isinstance(record, Record)}
+
+    @property
+    def damaged(self) -> list[DamagedArtifactError]:
+        """What is wrong with the files whose records cannot be read."""
+        return [record for record in self._read.values() if not isinstance(record, Record)]
+
+    @cached_property
+    def _read(self) -> Mapping[Artifact, Record | DamagedArtifactError]:
         self.lineage.read_ahead(self.recipe.artifacts)
-        records = ((artifact, self.lineage.record(artifact)) for artifact in self.recipe.artifacts)
-        return {artifact: record for artifact, record in records if record is not None}
+        found: dict[Artifact, Record | DamagedArtifactError] = {}
+        for artifact in self.recipe.artifacts:
+            try:
+                record = self.lineage.record(artifact)
+            except DamagedArtifactError as error:
+                record = error
+            if record is not None:
+                found[artifact] = record
+        return found
 
     def figures(self, asset: str) -> Mapping[str, Any]:
         """The figures of an asset without partitions; empty where it is not in the lake."""
@@ -124,11 +140,12 @@ def _result(check: Check, evidence: Evidence, in_run: set[Artifact]) -> AssetChe
         findings = list(check.judge(evidence))
     except Exception as error:  # a damaged table is no reason to leave the other checks unsaid
         findings = [Finding(one, f"{one} cannot be judged: {error}") for one in evidence.records]
+    findings = [Finding(error.artifact, str(error)) for error in evidence.damaged] + findings
     blocks = check.blocking and any(finding.artifact in in_run for finding in findings)
     bad = list(dict.fromkeys(str(finding.artifact) for finding in findings))
     metadata: dict[str, Any] = {
         "artifacts_judged": len(evidence.records),
-        "artifacts_missing": len(evidence.recipe.artifacts) - len(evidence.records),
+        "artifacts_missing": len(evidence.recipe.artifacts) - len(evidence.records) - len(evidence.damaged),
     }
     if findings:
         metadata |= {"failed": ", ".join(bad[:_NAMED]), "artifacts_failed": len(bad)}

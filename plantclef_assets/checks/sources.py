@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from plantclef_assets.checks.judging import Check, Evidence, Finding, none_counted
 from plantclef_assets.checks.tables import table_checks
-from plantclef_assets.lake.catalog import open_catalog
+from plantclef_assets.lake.catalog import create_table
 from plantclef_assets.settings import Settings
 from plantclef_assets.settings.tables import PublishedSettings
 
@@ -95,8 +95,12 @@ def _species_listed(evidence: Evidence) -> Iterable[Finding]:
 
 
 def _no_shared_observation(evidence: Evidence) -> Iterable[Finding]:
+    import duckdb
+
     for artifact in evidence.records:
-        with open_catalog(evidence.lake, ["training_manifest"]) as catalog:
+        manifest = evidence.lake.read(artifact, ["obs_id", "learn_tag"])
+        with duckdb.connect() as catalog:
+            create_table(catalog, "training_manifest", manifest.schema, manifest.to_batches())
             shared = [row[0] for row in catalog.sql(_SHARED_OBSERVATIONS).fetchall()]
         if shared:
             yield Finding(artifact, f"{len(shared)} observations are in train and val ({', '.join(shared[:5])})")

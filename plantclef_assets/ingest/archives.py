@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from plantclef_assets.ingest.fetching import SourceError, object_version
 from plantclef_assets.lake.filesystems import open_filesystem
+from plantclef_assets.lake.parquet_files import CheckedFile, create_parquet
 from plantclef_assets.lake.store import Lake
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -113,17 +113,22 @@ def open_archive(filesystem: Any, path: str, location: str, cache: Path) -> Arch
     return archive
 
 
-def read_index(archive: Archive, cache: Path) -> pq.ParquetFile:
+def read_index(archive: Archive, cache: Path) -> CheckedFile:
     """Give the index of an archive, rows of `INDEX` in the order of offsets; it is made where the cache has none.
 
     Raises:
-        SourceError: the file is no tar archive.
+        SourceError: the file is no tar archive, or the index in the cache is damaged.
     """
     path = cache / "archive_index" / f"{_mark(archive)}.parquet"
     if not path.exists():
         with archive.open() as stream, Lake(str(cache)).publish(path) as temporary:
             _write_index(list_members(stream, archive.size, archive.location), temporary)
-    return pq.ParquetFile(path)
+    return CheckedFile(
+        path,
+        lambda reason: SourceError(
+            f"the index of {archive.location} is damaged ({reason.rstrip('.')}); delete {path}, and it is made again"
+        ),
+    )
 
 
 def index_digest(archive: Archive, cache: Path) -> str:
@@ -227,7 +232,7 @@ def _broken(offset: int, size: int, why: str) -> Member:
 
 def _write_index(members: Iterator[Member], path: Path) -> None:
     digest = hashlib.blake2b(digest_size=16)
-    with pq.ParquetWriter(path, INDEX) as writer:
+    with create_parquet(path, INDEX) as writer:
         while rows := list(islice(members, _ROWS_AT_ONCE)):
             for row in rows:
                 digest.update(f"{row.source}\0{row.offset}\0{row.bytes}\0{row.reason or ''}\n".encode())

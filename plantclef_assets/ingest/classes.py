@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from plantclef_assets.ingest.class_lists import read_class_mapping, read_species_names
-from plantclef_assets.lake.catalog import open_catalog
+from plantclef_assets.lake.catalog import create_table
 from plantclef_assets.lake.schemas import CLASS_MAP, TRAINING_METADATA
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
@@ -61,9 +61,15 @@ def write_class_map_of(lake: Lake, shard: Shard, species_ids: Sequence[int], nam
 def _write(
     lake: Lake, shard: Shard, official: Sequence[int], names: Mapping[int, str], metadata: Artifact | None
 ) -> None:
-    with open_catalog(lake, [metadata.asset] if metadata else []) as catalog:
+    import duckdb
+
+    with duckdb.connect() as catalog:
         if metadata is None:
-            catalog.register("training_metadata", TRAINING_METADATA.schema().empty_table())
+            schema, batches, photographs = TRAINING_METADATA.schema(), iter(()), 0
+        else:
+            file = lake.open(metadata)
+            schema, batches, photographs = file.schema_arrow, file.iter_batches(), file.metadata.num_rows
+        create_table(catalog, "training_metadata", schema, batches)
         lines = pa.table(
             {"species_id": pa.array(official, pa.int64()), "line": pa.array(range(len(official)), pa.int64())}
         )
@@ -74,7 +80,6 @@ def _write(
         }
         catalog.register("names", pa.table(spelt))
         classes = catalog.sql(_CLASS_MAP).to_arrow_table()
-        photographs = lake.open(metadata).metadata.num_rows if metadata else 0
     with write_table(lake, shard.artifact, CLASS_MAP, shard.provenance) as table:
         table.write_rows(**{name: classes.column(name) for name in CLASS_MAP.columns.names})
         unlisted = classes.filter(classes.column("unlisted")).column("species_id").to_pylist() if official else []

@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from plantclef_assets.ingest.sources import LISTING, ImageSource
-from plantclef_assets.lake.catalog import open_catalog
+from plantclef_assets.lake.catalog import create_table
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.schemas import PLOT_MANIFEST, TRAINING_MANIFEST
 from plantclef_assets.lake.shards import Shard
-from plantclef_assets.lake.store import Lake
+from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.table_specs import TableSpec
 from plantclef_assets.lake.tables import open_quarantine, write_table
 
@@ -42,7 +42,7 @@ _FILES = """
 create table work.files as
 select * exclude (reason, detail), reason as refusal, detail as refused_for,
        string_split(source, '/')[-1] as file_name, string_split(source, '/')[-2] as folder
-from read_parquet(?)
+from work.listing
 """
 # What is refused does not take the place of a photograph of its name.
 _COPY = f"row_number() over (partition by {{key}}, refusal is null order by {_ORDER}) as copy"
@@ -116,7 +116,8 @@ def write_training_manifest(
     Raises:
         SourceError: an archive of the source cannot be read.
     """
-    with _judged(lake, source, _JUDGED_PHOTOGRAPHS, {"licenses": [one.strip().lower() for one in licenses]}) as catalog:
+    parameters = {"licenses": [one.strip().lower() for one in licenses]}
+    with _judged(source, _JUDGED_PHOTOGRAPHS, parameters, lake.open(Artifact("training_metadata"))) as catalog:
         licences = catalog.sql(_LICENCES).to_arrow_table().to_pylist()
         figures = {"licences": licences}
         _write_manifest(lake, shard, TRAINING_MANIFEST, catalog, shards, figures, unphotographed=_UNPHOTOGRAPHED)
@@ -131,25 +132,26 @@ def write_plot_manifest(lake: Lake, shard: Shard, *, source: ImageSource, shards
     Raises:
         SourceError: an archive of the source cannot be read.
     """
-    with _judged(lake, source, _JUDGED_PLOTS, {}) as catalog:
+    with _judged(source, _JUDGED_PLOTS, {}) as catalog:
         _write_manifest(lake, shard, PLOT_MANIFEST, catalog, shards, {})
 
 
 @contextmanager
 def _judged(
-    lake: Lake, source: ImageSource, judgement: str, parameters: dict[str, Any]
+    source: ImageSource, judgement: str, parameters: dict[str, Any], metadata: pq.ParquetFile | None = None
 ) -> Iterator["duckdb.DuckDBPyConnection"]:
-    """List a source into a table `work.judged` of a catalog that lives on disk as long as the block lasts."""
+    """List a source into a table `work.judged` of a catalog that lives as long as the block lasts."""
+    import duckdb
+
     with TemporaryDirectory(prefix="plantclef-manifest-") as folder:
-        listed = Path(folder, "listing.parquet")
-        with pq.ParquetWriter(listed, LISTING) as writer:
-            for batch in source.listing():
-                writer.write_batch(batch)
-        with open_catalog(lake, ["training_metadata"]) as catalog:
-            catalog.execute(f"set memory_limit = '{MEMORY_LIMIT}'; set temp_directory = '{folder}/spilled'")
+        spilled = str(Path(folder, "spilled"))
+        with duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": spilled}) as catalog:
             catalog.execute(f"set threads = least(current_setting('threads'), {_THREADS})")
-            catalog.execute(f"attach '{folder}/work.duckdb' as work")
-            catalog.execute(_FILES, [str(listed)])
+            catalog.execute("attach ':memory:' as work")
+            create_table(catalog, "work.listing", LISTING, source.listing())
+            if metadata:
+                create_table(catalog, "training_metadata", metadata.schema_arrow, metadata.iter_batches())
+            catalog.execute(_FILES)
             catalog.execute(judgement, parameters)
             yield catalog
 

@@ -6,6 +6,7 @@ object is created by one upload with a precondition on the generation that it re
 """
 
 import base64
+import glob
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -139,7 +140,7 @@ def local_copy(client: "Client", address: str, folder: Path) -> Path:
     if not copy.is_file():
         with whole_file(copy) as temporary, _of_one_generation(blob) as pinned:
             pinned.download_to_filename(str(temporary), raw_download=True)
-        for older in folder.glob(f"[0-9]*{copy.suffix}"):
+        for older in folder.glob(f"[0-9]*{glob.escape(copy.suffix)}"):
             if older != copy:
                 older.unlink(missing_ok=True)
     return copy

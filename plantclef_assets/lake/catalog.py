@@ -1,17 +1,26 @@
-"""The catalog: DuckDB over the whole lake, one view a table, nothing copied.
+"""The catalog: DuckDB over the whole lake, one view a table, nothing copied; and DuckDB over tables handed to it.
 
-A view has the columns of its asset's parquet files, plus `partition` where there are several.
+A view has the columns of its asset's parquet files, plus `partition` where there are several. Paths are literal: no
+part of one is read as a pattern or as a column. DuckDB verifies no checksums, so what is made from a table of the lake
+is made from batches that `Lake` read (`create_table`).
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from plantclef_assets.lake.filesystems import is_in_bucket, open_filesystem
-from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.store import Artifact, DamagedArtifactError, Lake, artifact_named
 
 if TYPE_CHECKING:
     import duckdb
 
+_log = logging.getLogger(__name__)
+
+_PATTERN = frozenset("*?[\\")
+"""Characters that DuckDB does not take literally in a path."""
 
 # quarantine/<asset>/<partition>.parquet, or quarantine/<asset>.parquet
 _QUARANTINED_ASSET = """
@@ -22,6 +31,8 @@ _QUARANTINED_ASSET = """
 def open_catalog(lake: Lake, tables: Sequence[str] | None = None) -> "duckdb.DuckDBPyConnection":
     """Open the lake as DuckDB views: one for each asset that has files, and `quarantine`.
 
+    A table with a damaged file has no view; a warning is logged that names the file.
+
     Args:
         lake: what to open.
         tables: those that are wanted, or all of them; every file of a view is opened for its columns, which takes
@@ -30,6 +41,8 @@ def open_catalog(lake: Lake, tables: Sequence[str] | None = None) -> "duckdb.Duc
     Raises:
         UnreachableBucketError: the lake is in a bucket that cannot be used.
     """
+    import duckdb
+
     connection = _connect(lake)
     for name, files in sorted(_files_by_table(lake, tables).items()):
         if name == "quarantine":
@@ -38,19 +51,47 @@ def open_catalog(lake: Lake, tables: Sequence[str] | None = None) -> "duckdb.Duc
             column = None
         else:
             column = "parse_filename(filename, true) as partition"
-        _create_view(connection, name, [f"{lake.root}/{file}" for file in files], column)
+        try:
+            _create_view(connection, name, [_literal(f"{lake.root}/{file}") for file in files], column)
+        except (duckdb.Error, UnicodeError) as error:
+            _log.warning("There is no table %s: %s", name, _why_unreadable(lake, files) or " ".join(str(error).split()))
     return connection
+
+
+def create_table(
+    connection: "duckdb.DuckDBPyConnection", name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]
+) -> None:
+    """Create a table of a connection from Arrow batches; what reading them raises stays what it is.
+
+    Args:
+        connection: where to create it.
+        name: of the table, as SQL has it.
+        schema: of the batches.
+        batches: the rows, taken one batch at a time.
+    """
+    connection.register("batch", schema.empty_table())
+    connection.execute(f"create table {name} as select * from batch")
+    for batch in batches:
+        connection.register("batch", pa.Table.from_batches([batch]))
+        connection.execute(f"insert into {name} select * from batch")
+    connection.unregister("batch")
 
 
 def _connect(lake: Lake) -> "duckdb.DuckDBPyConnection":
     import duckdb
 
-    connection = duckdb.connect()
-    if is_in_bucket(lake.root):
-        from plantclef_assets.lake.bucket_files import BucketFiles
+    from plantclef_assets.lake.literal_files import BucketFiles, LocalFiles
 
-        connection.register_filesystem(BucketFiles(lake.storage))
+    connection = duckdb.connect()
+    connection.register_filesystem(BucketFiles(lake.storage) if is_in_bucket(lake.root) else LocalFiles())
     return connection
+
+
+def _literal(location: str) -> str:
+    """Return a file of the lake as a path that DuckDB takes literally."""
+    from plantclef_assets.lake.literal_files import LITERAL
+
+    return location if is_in_bucket(location) or _PATTERN.isdisjoint(location) else LITERAL + location
 
 
 def _files_by_table(lake: Lake, tables: Sequence[str] | None) -> dict[str, list[str]]:
@@ -71,9 +112,20 @@ def _create_view(
 ) -> None:
     """Make a view that names its files one by one: nothing that a killed run left behind can slip in."""
     listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-    source = f"read_parquet([{listed}], filename = true, union_by_name = true)"
+    source = f"read_parquet([{listed}], filename = true, hive_partitioning = false, union_by_name = true)"
     extra = f", {column}" if column else ""
-    connection.execute(f'create view "{name}" as select * exclude (filename){extra} from {source}')
+    quoted = name.replace('"', '""')
+    connection.execute(f'create view "{quoted}" as select * exclude (filename){extra} from {source}')
+
+
+def _why_unreadable(lake: Lake, files: Sequence[str]) -> str | None:
+    """Say what is wrong with the first damaged file; None where none is."""
+    for file in files:
+        try:
+            lake.record(artifact_named(file))
+        except DamagedArtifactError as error:
+            return str(error)
+    return None
 
 
 def duplicate_keys(
@@ -85,10 +137,11 @@ def duplicate_keys(
     """
     if not artifacts:
         return []
-    by_file = {str(lake.path(artifact)): artifact for artifact in artifacts}
+    by_file = {_literal(str(lake.path(artifact))): artifact for artifact in artifacts}
     columns = ", ".join(f'"{name}"' for name in key)
     query = (
-        f"select {columns}, count(*) as copies, max(filename) as filename from read_parquet(?, filename = true) "
+        f"select {columns}, count(*) as copies, max(filename) as filename "
+        "from read_parquet(?, filename = true, hive_partitioning = false) "
         f"group by {columns} having copies > 1 order by {columns} limit {most}"
     )
     with _connect(lake) as connection:

@@ -14,7 +14,7 @@ from typing import Any
 
 from plantclef_assets.lake.beside import foreign_file
 from plantclef_assets.lake.filesystems import is_in_bucket
-from plantclef_assets.lake.store import Artifact, Lake, LakePath, MissingArtifactError, Record
+from plantclef_assets.lake.store import Artifact, DamagedArtifactError, Lake, LakePath, MissingArtifactError, Record
 
 Config = Mapping[str, Any]
 _SHOWN_DIGITS = 12
@@ -63,7 +63,11 @@ class Lineage:
     _verdicts: dict[Artifact, str | None] = field(default_factory=dict, repr=False)
 
     def record(self, artifact: Artifact) -> Record | None:
-        """Read an artifact's record once; None where it is not in the lake."""
+        """Read an artifact's record once; None where it is not in the lake.
+
+        Raises:
+            DamagedArtifactError: its file is damaged.
+        """
         if artifact not in self._records:
             self._records[artifact] = self.lake.record(artifact)
         return self._records[artifact]
@@ -87,6 +91,7 @@ class Lineage:
 
         Raises:
             MissingArtifactError: one of its inputs is not in the lake.
+            DamagedArtifactError: the file of one of its inputs is damaged.
         """
         recipe = self.recipes[artifact.asset]
         provenance: dict[str, Any] = {
@@ -118,6 +123,7 @@ class Lineage:
         Raises:
             MissingArtifactError: an input is not in the lake.
             StaleInputError: an input is not what the settings ask for; the message says in what.
+            DamagedArtifactError: the file of an input is damaged.
         """
         for one in self.recipes[artifact.asset].inputs(artifact.partition):
             if self.record(one) is None:
@@ -137,12 +143,15 @@ class Lineage:
         return record.fingerprint
 
     def _judge(self, artifact: Artifact, *, with_sources: bool) -> str | None:
-        record = self.record(artifact)
+        try:
+            record = self.record(artifact)
+        except DamagedArtifactError as error:
+            return str(error)
         if record is None:
             return f"{artifact} is missing"
         try:
             expected = self.expected(artifact, with_sources=with_sources)
-        except MissingArtifactError as error:
+        except (MissingArtifactError, DamagedArtifactError) as error:
             return f"{artifact} lost an input: {error}"
         difference = _difference(artifact, record.provenance, expected)
         if difference:

@@ -12,7 +12,8 @@ import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, Union
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 
 from plantclef_assets.lake import buckets
 from plantclef_assets.lake.filesystems import bucket_options, default_cache, is_in_bucket, local_folder
+from plantclef_assets.lake.parquet_files import CheckedFile, Damaged, damage_named
 from plantclef_assets.lake.whole_files import temporary_beside, whole_file
 
 if TYPE_CHECKING:
@@ -33,6 +35,9 @@ PROVENANCE_KEY = "plantclef.provenance"
 FINGERPRINT_KEY = "plantclef.fingerprint"
 FIGURES_KEY = "plantclef.figures"
 
+OTHER_TENSORS = "its tensors are not those that it was written with"
+"""What is wrong with a file of tensors that do not have the fingerprint in its header."""
+
 
 @dataclass(frozen=True, order=True)
 class Artifact:
@@ -44,6 +49,14 @@ class Artifact:
 
     def __str__(self) -> str:
         return self.asset if self.partition is None else f"{self.asset}/{self.partition}"
+
+
+def artifact_named(name: str) -> Artifact:
+    """Return the artifact whose file has a name below the root of a lake."""
+    path = PurePosixPath(name)
+    parts = path.with_suffix("").parts
+    folders = 2 if parts[0] == "quarantine" else 1  # quarantine/<asset>/<partition>.parquet
+    return Artifact("/".join(parts[:folders]), "/".join(parts[folders:]) or None, path.suffix.removeprefix("."))
 
 
 @dataclass(frozen=True)
@@ -67,6 +80,18 @@ class MissingArtifactError(FileNotFoundError):
 
     def __reduce__(self) -> tuple[type["MissingArtifactError"], tuple[Artifact, LakePath]]:
         return type(self), (self.artifact, self.path)  # it has to cross process boundaries
+
+
+class DamagedArtifactError(ValueError):
+    """The file of an artifact is truncated, empty, malformed, or not what was written."""
+
+    def __init__(self, artifact: Artifact, path: LakePath, reason: str) -> None:
+        asset = artifact.asset.removeprefix("quarantine/")
+        super().__init__(f"{artifact} is damaged ({reason.rstrip('.')}); delete {path} and materialize {asset} again")
+        self.artifact, self.path, self.reason = artifact, path, reason
+
+    def __reduce__(self) -> tuple[type["DamagedArtifactError"], tuple[Artifact, LakePath, str]]:
+        return type(self), (self.artifact, self.path, self.reason)  # it has to cross process boundaries
 
 
 @dataclass(frozen=True)
@@ -120,28 +145,41 @@ class Lake:
 
         Raises:
             MissingArtifactError: it is not in the lake.
+            DamagedArtifactError: its file is damaged.
         """
         try:
-            return pq.read_table(self._source(artifact), columns=columns, filters=filters, partitioning=None)
+            with damage_named(self._damaged(artifact)):
+                return pq.read_table(
+                    self._source(artifact),
+                    columns=columns,
+                    filters=filters,
+                    partitioning=None,
+                    page_checksum_verification=True,
+                )
         except FileNotFoundError:
             raise MissingArtifactError(artifact, self.path(artifact)) from None
 
-    def open(self, artifact: Artifact) -> pq.ParquetFile:
+    def open(self, artifact: Artifact) -> CheckedFile:
         """Open a parquet artifact, for reading in batches.
 
         Raises:
             MissingArtifactError: it is not in the lake.
+            DamagedArtifactError: its file is damaged; also raised later, by reading.
         """
         try:
-            return pq.ParquetFile(self._source(artifact))
+            return CheckedFile(self._source(artifact), self._damaged(artifact))
         except FileNotFoundError:
             raise MissingArtifactError(artifact, self.path(artifact)) from None
 
     def record(self, artifact: Artifact) -> Record | None:
-        """Read what an artifact says of itself; None where it is not in the lake. Costs one footer read."""
+        """Read what an artifact says of itself; None where it is not in the lake. Costs one footer read.
+
+        Raises:
+            DamagedArtifactError: its file is damaged.
+        """
         path = self.path(artifact)
         try:
-            with self._stream(path) as stream:
+            with self._stream(path) as stream, damage_named(self._damaged(artifact)):
                 return _read_record(stream, artifact.suffix)
         except FileNotFoundError:
             return None
@@ -187,6 +225,9 @@ class Lake:
         """
         return self.client or buckets.default_client()
 
+    def _damaged(self, artifact: Artifact) -> Damaged:
+        return partial(DamagedArtifactError, artifact, self.path(artifact))
+
     def _source(self, artifact: Artifact) -> Path | BinaryIO:
         path = self.path(artifact)
         return path if isinstance(path, Path) else self._stream(path)
@@ -223,6 +264,8 @@ def record_metadata(provenance: Mapping[str, Any], fingerprint: str, figures: Ma
 
 def _read_record(stream: BinaryIO, suffix: str) -> Record:
     size = stream.seek(0, io.SEEK_END)
+    if not size:
+        raise ValueError("it is empty")
     stream.seek(0)
     return _RECORDS[suffix](stream, size)
 
@@ -240,8 +283,16 @@ def _header_record(stream: BinaryIO, size: int) -> Record:
     Its one metadata entry is JSON too: safetensors writes several in no fixed order, so bytes would differ.
     """
     (length,) = struct.unpack("<Q", stream.read(8))
-    entries = json.loads(stream.read(length)).get("__metadata__", {})
-    return _record(next((json.loads(entry).get("metadata", {}) for entry in entries.values()), {}), size)
+    if length > size - 8:
+        raise ValueError("its header ends beyond the file")
+    try:
+        header = json.loads(stream.read(length))
+        entries = [json.loads(entry) for entry in header.pop("__metadata__", {}).values()]
+        if size != 8 + length + max((tensor["data_offsets"][1] for tensor in header.values()), default=0):
+            raise ValueError("its tensors do not end with the file")
+        return _record(entries[0].get("metadata", {}) if entries else {}, size)
+    except (AttributeError, LookupError, TypeError) as error:
+        raise ValueError("its header is not that of an artifact") from error
 
 
 def _record(metadata: Mapping[str, str], size: int, rows: int | None = None, schema: pa.Schema | None = None) -> Record:

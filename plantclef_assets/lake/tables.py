@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from plantclef_assets.lake.figures import Figures, UnsoundTableError, enforce
 from plantclef_assets.lake.fingerprints import Fingerprint
+from plantclef_assets.lake.parquet_files import create_parquet
 from plantclef_assets.lake.schemas import QUARANTINE
 from plantclef_assets.lake.store import Artifact, Lake, record_metadata
 from plantclef_assets.lake.table_specs import TableSpec
@@ -113,7 +114,7 @@ def write_table(
     schema = spec.schema(**(widths or {}))
     plain = [name for name in schema.names if name != "data" and name not in spec.vectors]
     with lake.publish(lake.path(artifact), replace=replace) as temporary:
-        parquet = pq.ParquetWriter(
+        parquet = create_parquet(
             temporary,
             schema,
             # Photographs are compressed already, and no two vectors are alike.

@@ -1,5 +1,6 @@
 """Whole files: a local file that exists is whole, and what killed processes left is cleared away."""
 
+import glob
 import os
 import re
 import socket
@@ -66,7 +67,8 @@ def why_abandoned(name: str, changed: float) -> str | None:
 
 def _remove_leftovers(path: Path) -> None:
     """Delete what killed processes of this host left of a file under temporary names."""
-    for leftover in path.parent.glob(f".{path.name}.{socket.gethostname()}-*{_TEMPORARY_SUFFIX}"):
+    own = glob.escape(f".{path.name}.{socket.gethostname()}-")
+    for leftover in path.parent.glob(f"{own}*{_TEMPORARY_SUFFIX}"):
         owner = int(leftover.name.removesuffix(_TEMPORARY_SUFFIX).split("-")[-2])
         if not _is_running(owner):
             leftover.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """Classifiers as files: one safetensors file holds its layers, its class list, its metrics and free metadata."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
+from plantclef_assets.lake.store import FINGERPRINT_KEY, OTHER_TENSORS
 from plantclef_assets.learning.linear import LinearClassifier
 
 _HEADER_KEY = "classifier"
@@ -33,8 +35,20 @@ def read_classifier(path: Path) -> LinearClassifier:
     Raises:
         ValueError: the file is missing, damaged, or not written by `write_classifier`.
     """
-    metrics = _read_header(path)["metrics"]
-    return LinearClassifier(**load_file(path), metrics=metrics)
+    header = _read_header(path)
+    classifier = LinearClassifier(**load_file(path), metrics=header["metrics"])
+    written = header["metadata"].get(FINGERPRINT_KEY)
+    if written and written != fingerprint_classifier(classifier):
+        raise ValueError(f"{path} is damaged: {OTHER_TENSORS}; delete it and materialize classifier again")
+    return classifier
+
+
+def fingerprint_classifier(classifier: LinearClassifier) -> str:
+    """Return the fingerprint of a classifier's arrays, 32 hexadecimal digits."""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in classifier.arrays.values():
+        digest.update(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def read_classifier_metadata(path: Path) -> dict[str, str]:

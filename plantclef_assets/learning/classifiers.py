@@ -1,6 +1,5 @@
 """The classifiers as artifacts of the lake: those trained here, and the one inside a checkpoint."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake, record_metadata
-from plantclef_assets.learning.classifier_files import write_classifier
+from plantclef_assets.learning.classifier_files import fingerprint_classifier, write_classifier
 from plantclef_assets.learning.features import FeatureMatrix, read_features, split_feature_set
 from plantclef_assets.learning.fitting import fit_classifier, resident_bytes
 from plantclef_assets.learning.judging import Taxonomy, ask, judge
@@ -149,8 +148,6 @@ def _taxonomy(lake: Lake) -> Taxonomy:
 
 
 def _publish(lake: Lake, shard: Shard, classifier: LinearClassifier, figures: Mapping[str, Any]) -> None:
-    digest = hashlib.blake2b(digest_size=16)
-    for array in classifier.arrays.values():
-        digest.update(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    record = record_metadata(shard.provenance, fingerprint_classifier(classifier), figures)
     with lake.publish(lake.path(shard.artifact)) as temporary:
-        write_classifier(temporary, classifier, record_metadata(shard.provenance, digest.hexdigest(), figures))
+        write_classifier(temporary, classifier, record)

@@ -1,6 +1,5 @@
 """Backbones as artifacts of the lake."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,12 +16,13 @@ from plantclef_assets.lake.store import Artifact, Lake, record_metadata
 from plantclef_assets.locations import is_remote
 from plantclef_assets.vision.backbones import (
     Backbone,
+    fingerprint_backbone,
     load_backbone,
     read_backbone_metadata,
     read_saved_head,
     save_backbone,
 )
-from plantclef_assets.vision.weights import HUB, Head, WeightsError, hash_tensors, read_head, read_weights
+from plantclef_assets.vision.weights import HUB, Head, WeightsError, read_head, read_weights
 
 SPECIES_NAMES_KEY = "species_names"
 """Where a backbone's header keeps the names that came with its checkpoint, species_id → name, as JSON."""
@@ -90,9 +90,7 @@ def publish_backbone(
 ) -> None:
     """Publish a backbone with the classifier and the names that belong to it; its info is among the figures."""
     info = backbone.info.to_dict()
-    what_counts = json.dumps({"model": info["model"], "data_config": info["data_config"]}, sort_keys=True)
-    tensors = hash_tensors(backbone.model.state_dict() | (vars(head) if head else {}))
-    fingerprint = hashlib.blake2b(f"{tensors}{what_counts}".encode(), digest_size=16).hexdigest()
+    fingerprint = fingerprint_backbone(info, backbone.model.state_dict() | (vars(head) if head else {}))
     record = record_metadata(shard.provenance, fingerprint, info | dict(figures))
     with lake.publish(lake.path(shard.artifact)) as temporary:
         save_backbone(temporary, backbone, record | {SPECIES_NAMES_KEY: json.dumps(dict(species_names))}, head)

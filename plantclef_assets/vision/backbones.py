@@ -6,8 +6,9 @@ be kept as a single safetensors file whose header says what it is, and be opened
 """
 
 import dataclasses
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from plantclef_assets.lake.store import FINGERPRINT_KEY, OTHER_TENSORS
 from plantclef_assets.vision.cls_only import cls_features, is_plain
 from plantclef_assets.vision.data_config import DataConfig, data_config_of, normalise
 from plantclef_assets.vision.dct import dct_corner
@@ -207,11 +209,19 @@ def read_saved_head(path: Path) -> Head | None:
     Raises:
         WeightsError: the file is missing, damaged, or not written by `save_backbone`.
     """
-    _read_header(path)
-    with safe_open(path, framework="pt") as file:
-        names = [name for name in file.keys() if name.startswith(_HEAD_PREFIX)]  # noqa: SIM118 (not a dict)
-        tensors = {name.removeprefix(_HEAD_PREFIX): file.get_tensor(name) for name in names}
-    return Head(**tensors) if tensors else None
+    _, _, head = _read_saved(path)
+    return Head(**head) if head else None
+
+
+def fingerprint_backbone(info: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return the fingerprint of a backbone, 32 hexadecimal digits.
+
+    Args:
+        info: of the backbone, as a dict.
+        tensors: its own, and those of the classifier that came with its checkpoint, by the names of `Head`.
+    """
+    what_counts = json.dumps({"model": info["model"], "data_config": info["data_config"]}, sort_keys=True)
+    return hashlib.blake2b(f"{hash_tensors(tensors)}{what_counts}".encode(), digest_size=16).hexdigest()
 
 
 def read_backbone_info(path: Path) -> BackboneInfo:
@@ -245,12 +255,23 @@ def open_backbone(path: Path, device: str = "auto", precision: str = "auto", com
         ValueError: an unknown device, precision or word for compiling.
         WeightsError: the file is missing, damaged, or not a backbone.
     """
-    info = read_backbone_info(path)
+    header, tensors, _ = _read_saved(path)
+    info = BackboneInfo.from_dict(header["info"])
     target = resolve_device(device)
     model = create_model(info.model, info.data_config.input_size)
-    tensors = load_file(path)
-    model.load_state_dict({name: tensor for name, tensor in tensors.items() if not name.startswith(_HEAD_PREFIX)})
+    model.load_state_dict(tensors)
     return Backbone(model, info, target, resolve_precision(precision, target), resolve_compile(compile, target))
+
+
+def _read_saved(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Return header, tensors of the backbone and tensors of its head; refuse other tensors than were written."""
+    header, stored = _read_header(path), load_file(path)
+    tensors = {name: tensor for name, tensor in stored.items() if not name.startswith(_HEAD_PREFIX)}
+    head = {name.removeprefix(_HEAD_PREFIX): tensor for name, tensor in stored.items() if name not in tensors}
+    written = header["metadata"].get(FINGERPRINT_KEY)
+    if written and written != fingerprint_backbone(header["info"], tensors | head):
+        raise WeightsError(f"{path} is damaged: {OTHER_TENSORS}; delete it and materialize {path.stem} again")
+    return header, tensors, head
 
 
 def _read_header(path: Path) -> dict[str, Any]:

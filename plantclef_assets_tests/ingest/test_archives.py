@@ -11,6 +11,7 @@ from plantclef_assets.ingest.archives import Member, index_digest, list_members,
 from plantclef_assets.ingest.fetching import SourceError
 from plantclef_assets.lake.filesystems import open_filesystem
 from plantclef_assets_tests.ingest.tars import add_member, write_tar
+from plantclef_assets_tests.lake.corruptions import flip_page
 
 
 def members(path: Path) -> list[Member]:
@@ -224,3 +225,21 @@ def test_a_name_that_is_no_unicode_is_readable(tmp_path: Path) -> None:
         add_member(archive, "7/café.jpg", b"x")
     (tmp_path / "a.tar").write_bytes(buffer.getvalue())
     assert [member.source for member in members(tmp_path / "a.tar")] == ["7/caf\\xe9.jpg"]
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated"])
+def test_a_damaged_index_is_named(tmp_path: Path, damage: str) -> None:
+    path = write_tar(tmp_path / "a.tar", {f"7/{number}.jpg": b"x" * number for number in range(50)})
+    archive = open_archive(*open_filesystem(str(path)), str(path), tmp_path)
+    with read_index(archive, tmp_path) as index:
+        whole = index.read()
+    (file,) = (tmp_path / "archive_index").iterdir()
+    if damage == "flipped":
+        flip_page(file, "offset")
+    else:
+        file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(SourceError, match=r"^the index of .*a\.tar is damaged \(.*\); delete ") as raised:
+        read_index(archive, tmp_path).read()
+    assert str(file) in str(raised.value)
+    file.unlink()
+    assert read_index(archive, tmp_path).read() == whole

@@ -20,6 +20,8 @@ from plantclef_assets.lake.filesystems import open_filesystem
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake, MissingArtifactError, record_metadata
 from plantclef_assets.lake.tables import write_quarantine
+from plantclef_assets.lake.verification import verify_artifacts
+from plantclef_assets_tests.gcs_server import put_object
 from plantclef_assets_tests.lake.tables import WriteOneNumber, write_numbers
 
 pytestmark = pytest.mark.gcs
@@ -329,3 +331,23 @@ def test_records_of_weights_are_read_from_their_header(lake: Lake) -> None:
     record = lake.record(weights)
     assert record is not None
     assert (record.provenance, record.fingerprint, record.figures) == ({"made": 1}, "abc", {"classes": 3})
+
+
+def test_artifacts_in_a_bucket_are_verified(lake: Lake) -> None:
+    for artifact in (ONE, OTHER):
+        write_numbers(lake, artifact, [("a", 1), ("b", 2)])
+    write_quarantine(lake, ONE, [{"source": "x.jpg", "image_name": "x", "reason": "empty", "detail": None}])
+
+    def problems() -> dict[str, str | None]:
+        found = verify_artifacts(lake, [], ["sizes"], lambda asset, path: None)
+        return {str(artifact): problem for artifact, problem in found}
+
+    assert problems() == {"quarantine/sizes/00": None, "sizes/00": None, "sizes/01": None}
+    flipped = bytearray(lake.path(OTHER).read_bytes())
+    flipped[10] ^= 0xFF
+    put_object(str(lake.path(OTHER)), bytes(flipped))
+    put_object(str(lake.path(ONE)), b"PAR1")
+    after = problems()
+    assert after["quarantine/sizes/00"] is None
+    for artifact in (ONE, OTHER):
+        assert (after[str(artifact)] or "").startswith(f"{artifact} is damaged (")

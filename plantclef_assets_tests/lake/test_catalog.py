@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,16 +78,6 @@ def test_an_empty_or_absent_lake_has_no_views(lake: Lake) -> None:
     assert rows(lake, question) == [(0,)]
 
 
-@pytest.mark.parametrize("name", ["it's here", 'with "quotes"', "with space, comma", "brackets [1]", "star *", "what?"])
-def test_a_lake_may_have_an_odd_name(name: str, tmp_path: Path) -> None:
-    lake = Lake(str(tmp_path / name))
-    for shard in ("00", "01"):
-        write_numbers(lake, Artifact("sizes", shard), [("a", 1)])
-    assert rows(lake, "select name, partition from sizes order by all") == [("a", "00"), ("a", "01")]
-    found = duplicate_keys(lake, [Artifact("sizes", shard) for shard in ("00", "01")], ["name"])
-    assert found == [(Artifact("sizes", "01"), {"name": "a", "copies": 2})]
-
-
 def test_duplicate_keys_are_found_within_and_across_files(lake: Lake) -> None:
     one, other = Artifact("sizes", "00"), Artifact("sizes", "01")
     write_numbers(lake, one, [("a", 1), ("b", 2), ("b", 3)])
@@ -135,6 +126,25 @@ def test_a_wrong_question_is_one_message(tiny_lake: Settings, question: str, sai
     assert answer.stdout == ""
     assert said in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+def test_a_question_about_other_tables_than_a_damaged_one_is_answered(own_lake: Callable[[], Settings]) -> None:
+    settings = own_lake()
+    damaged = Path(settings.lake, "raw_images", "01.parquet")
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    answer = ask(settings, "select count(*) as species from class_map")
+    assert (answer.returncode, "│       3 │" in answer.stdout) == (0, True)
+    (said,) = answer.stderr.splitlines()
+    assert said.startswith("There is no table raw_images: raw_images/01 is damaged (")
+    assert said.endswith(f"; delete {damaged} and materialize raw_images again")
+    assert ask(settings, "select * from raw_images").returncode == 1
+
+
+@pytest.mark.parametrize("arguments", [("select", "1"), ("clean", "raw_images"), ("verify", "--delete")])
+def test_words_that_do_not_go_together_are_refused(tiny_lake: Settings, arguments: tuple[str, ...]) -> None:
+    answer = ask(tiny_lake, *arguments)
+    assert answer.returncode == 2
+    assert "error: " in answer.stderr
 
 
 def test_wrong_settings_are_one_sentence_there_too(tiny_lake: Settings) -> None:

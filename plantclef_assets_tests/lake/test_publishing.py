@@ -109,6 +109,15 @@ def test_leftovers_of_dead_processes_are_removed_and_others_kept(lake: Lake) -> 
     assert neighbour.exists(), "it is of another artifact"
 
 
+@pytest.mark.parametrize(("name", "other"), [("p[1].txt", "p1.txt"), ("p*.txt", "pq.txt"), ("p?.txt", "pq.txt")])
+def test_leftovers_of_a_name_with_a_pattern_are_its_own(lake: Lake, name: str, other: str) -> None:
+    path = place(lake).with_name(name)
+    own, neighbour = (leftover(path.with_name(one), dead_process()) for one in (name, other))
+    with lake.publish(path) as temporary:
+        temporary.write_text("whole")
+    assert (own.exists(), neighbour.exists()) == (False, True)
+
+
 def test_a_block_that_writes_nothing_is_an_error_and_publishes_nothing(lake: Lake) -> None:
     with pytest.raises(FileNotFoundError), lake.publish(place(lake)):
         pass

@@ -1,0 +1,99 @@
+"""Verification: whether artifacts hold what they were written with.
+
+Reads every row and tensor and compares their fingerprint with the one in the footer or header. That finds what page
+checksums cannot: damage in files written before there were checksums, and rows that somebody edited.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+from plantclef_assets.lake.beside import foreign_file
+from plantclef_assets.lake.filesystems import open_filesystem
+from plantclef_assets.lake.fingerprints import Fingerprint
+from plantclef_assets.lake.parquet_files import written_schema
+from plantclef_assets.lake.schemas import TABLES
+from plantclef_assets.lake.store import (
+    RECORD_SUFFIXES,
+    Artifact,
+    DamagedArtifactError,
+    Lake,
+    Record,
+    artifact_named,
+)
+
+VerifyTensors = Callable[[str, Path], object]
+"""Reads a file of tensors of an asset; raises a ValueError where they are not what was written."""
+
+_QUARANTINE = "quarantine/"
+
+
+def verify_artifacts(
+    lake: Lake, assets: Collection[str], known: Collection[str], verify_tensors: VerifyTensors
+) -> Iterator[tuple[Artifact, str | None]]:
+    """Read artifacts whole; yield each with what is wrong with it, None where nothing is.
+
+    Files without a fingerprint are not the platform's and are left out; so are unreadable files of unknown assets.
+
+    Args:
+        lake: a local folder or a bucket.
+        assets: which assets to verify, with their quarantine tables; all if empty.
+        known: names of assets besides those that are tables.
+        verify_tensors: reads safetensors files.
+
+    Raises:
+        UnreachableBucketError: the bucket may not be used.
+    """
+    for artifact in _list_artifacts(lake):
+        asset = asset_of(artifact)
+        if assets and asset not in assets:
+            continue
+        try:
+            record = lake.record(artifact)
+            if record is None or not record.fingerprint:
+                continue
+            problem = _problem(lake, artifact, record, verify_tensors)
+        except DamagedArtifactError as error:
+            if asset not in TABLES and asset not in known:
+                continue
+            problem = str(error)
+        yield artifact, problem
+
+
+def asset_of(artifact: Artifact) -> str:
+    """Return the asset that an artifact or a quarantine table belongs to."""
+    return artifact.asset.removeprefix(_QUARANTINE)
+
+
+def _list_artifacts(lake: Lake) -> Iterator[Artifact]:
+    """List the files that may carry a record, by name."""
+    lake.require()
+    filesystem, root = open_filesystem(lake.root)
+    for path in sorted(filesystem.find(root)):
+        artifact = artifact_named(path.removeprefix(root).lstrip("/"))
+        if artifact.suffix in RECORD_SUFFIXES and not path.rpartition("/")[2].startswith("."):
+            yield artifact
+
+
+def _problem(lake: Lake, artifact: Artifact, record: Record, verify_tensors: VerifyTensors) -> str | None:
+    path = lake.path(artifact)
+    if artifact.suffix == "parquet":
+        if _row_fingerprint(lake, artifact) != record.fingerprint:
+            return str(DamagedArtifactError(artifact, path, "its rows are not those that it was written with"))
+    else:
+        try:
+            verify_tensors(artifact.asset, lake.local(path))
+        except ValueError as error:
+            return str(error)
+    beside = foreign_file(lake, artifact, record)
+    return str(DamagedArtifactError(artifact, path, f"{beside} beside it is missing or changed")) if beside else None
+
+
+def _row_fingerprint(lake: Lake, artifact: Artifact) -> str:
+    """Compute the fingerprint of a table's rows anew, one row group at a time."""
+    fingerprint = Fingerprint()
+    with lake.open(artifact) as file:
+        schema = written_schema(file)
+        for group in range(file.num_row_groups):
+            for batch in file.read_row_group(group).to_batches():
+                fingerprint.update(batch.cast(schema))
+    return fingerprint.digest()
