@@ -203,7 +203,9 @@ class CsvTable:
                 break
             newline = _NEWLINE.search(block, place)
             end = self._form.record_end(block, place, len(self.names), self._number)
-            if not final and (newline is None or end == len(block) or self._form.is_open(block, place)):
+            if not final and (
+                newline is None or end == len(block) or (end is None and self._form.is_open(block, place))
+            ):
                 if place or len(block) <= BLOCK_BYTES:
                     break  # the next block has the rest of it
                 end = None
@@ -269,14 +271,16 @@ class _Form:
         return end if sound else None
 
     def record_end(self, block: bytes, place: int, width: int | None, number: int | None = None) -> int | None:
-        """Return where the row of RFC 4180 ends that begins at `place`; None if there is none of `width` fields.
+        """Return where the row of RFC 4180 ends that begins at `place`; None if there is none.
 
-        A row whose every line is one by itself, with a number as the field `number`, is none: its quotation marks
-        enclose nothing.
+        There is none where quotation marks enclose nothing: each line that they span is a row of `width` fields itself,
+        with a number as the field `number`, or tabs within them are needed for `width` fields.
         """
         record = self._record.match(block, place)
         if record is None:
             return None
+        if self.delimiter != "\t" and not _NEWLINE.search(record.group()):
+            return record.end()  # whoever parses it counts its fields
         lines = [self.unquoted_fields(line) for line in _NEWLINE.split(record.group())]
         if len(lines) > 1 and len({len(fields) for fields in lines}) == 1:
             alone = width is None or len(lines[0]) == width
