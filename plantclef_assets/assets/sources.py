@@ -52,7 +52,7 @@ def _training_sources(settings: Settings, recipes: Mapping[str, Recipe]) -> list
 
         def make(shard: Shard) -> None:
             file = source_file(settings, settings.training_metadata, context.log.info)
-            write_training_metadata(lake.lake, shard, file or Path())
+            write_training_metadata(lake.lake, shard, file or Path(), context.log.warning)
 
         return materialize(context, Lineage(lake.lake, recipes), in_this_process(make))
 

@@ -21,6 +21,11 @@ def checks(settings: Settings) -> dict[str, list[Check]]:
         "demo_survey": table_checks("demo_survey"),
         "training_metadata": [
             *table_checks("training_metadata"),
+            Check(
+                "rows_usable",
+                "Every row of the CSV can be used.",
+                none_counted("quarantined", "{count} rows cannot be used and {rows} can; the quarantine names them"),
+            ),
             Check("readable_numbers", "Every number of the CSV could be read.", _readable_numbers),
             complete(published.training_rows, "rows"),
         ],

@@ -1,7 +1,9 @@
 """Official lists: which species are classes, in which order, and what they are called."""
 
-import csv
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from plantclef_assets.csv_tables import CsvError, CsvTable, read_species_id
 
 
 class ClassListError(ValueError):
@@ -14,29 +16,41 @@ def read_class_mapping(file: Path) -> list[int]:
     Raises:
         ClassListError: a line is no species_id, or repeats one.
     """
-    lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    for number, line in enumerate(lines, 1):
-        if not line.isdigit():
-            raise ClassListError(f"{file}, line {number}: '{line[:80]}' is no species_id; one id a line is needed")
-    if len(set(lines)) != len(lines):
-        repeated = next(line for line in lines if lines.count(line) > 1)
-        raise ClassListError(f"{file}: species_id {repeated} stands there twice")
-    return [int(line) for line in lines]
+    species: dict[int, None] = {}
+    for number, (text,) in enumerate(_rows(file, ["species_id"], header=["species_id"]), 1):
+        species_id = read_species_id(text)
+        if species_id is None:
+            raise ClassListError(f"{file}, line {number}: '{text[:80]}' is no species_id; one id a line is needed")
+        if species_id in species:
+            raise ClassListError(f"{file}: species_id {species_id} stands there twice")
+        species[species_id] = None
+    return list(species)
 
 
 def read_species_names(file: Path) -> dict[int, str]:
-    """Read an official list of names (`species_id_to_name.txt`): `"species_id";"species"`, with a header.
+    """Read an official list of names (`species_id_to_name.txt`): a CSV with the columns species_id and species.
 
     Raises:
-        ClassListError: the header or a line is of another form.
+        ClassListError: a column is missing, or a row is of another form.
     """
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        rows = list(csv.reader(stream, delimiter=";"))
-    if not rows or rows[0][:2] != ["species_id", "species"]:
-        raise ClassListError(f'{file} does not begin with the header "species_id";"species"')
     names: dict[int, str] = {}
-    for number, row in enumerate(rows[1:], 2):
-        if len(row) != 2 or not row[0].isdigit():
-            raise ClassListError(f'{file}, line {number}: {row} is not of the form "species_id";"species"')
-        names[int(row[0])] = row[1]
+    for number, (text, name) in enumerate(_rows(file, ["species_id", "species"]), 2):
+        species_id = read_species_id(text)
+        if species_id is None:
+            raise ClassListError(f"{file}, line {number}: '{text[:80]}' is no species_id")
+        names[species_id] = name
     return names
+
+
+def _rows(file: Path, columns: Sequence[str], header: Sequence[str] | None = None) -> Iterator[list[str]]:
+    """Give the fields of each row, in the order of `columns`; a missing value is an empty text."""
+    try:
+        table = CsvTable(file, columns, columns, header=header)
+        batches = list(table.batches())
+    except CsvError as error:
+        raise ClassListError(str(error)) from error
+    if table.rejected:
+        raise ClassListError(f"{file} has a row with {table.rejected[0]}")
+    for batch in batches:
+        for row in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
+            yield [text or "" for text in row]

@@ -6,7 +6,7 @@ photograph is read. Memory does not grow with the number of photographs: the lis
 sorts and joins within a limit.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from plantclef_assets.ingest.matching import match_photographs, matched_loosely, require_matches
 from plantclef_assets.ingest.sources import LISTING, ImageSource
 from plantclef_assets.lake.catalog import create_table
 from plantclef_assets.lake.keys import shard_keys
@@ -46,6 +47,12 @@ from work.listing
 """
 # What is refused does not take the place of a photograph of its name.
 _COPY = f"row_number() over (partition by {{key}}, refusal is null order by {_ORDER}) as copy"
+_MATCHED = f"""
+create table work.matched as
+select *, {_COPY.format(key="row_name")}
+from (select files.*, matches.image_name as row_name, other
+      from work.files files left join work.matches matches on matches.file = files.rowid)
+"""
 _JUDGED_PHOTOGRAPHS = f"""
 create table work.judged as
 select archive, files.source, "offset", files.bytes, file_name,
@@ -53,20 +60,24 @@ select archive, files.source, "offset", files.bytes, file_name,
        metadata.license, metadata.author,
        case when refusal is not null then refusal
             when files.bytes > {LARGEST_BYTES} then 'oversized'
-            when copy > 1 then 'duplicate_name'
+            when other is not null then 'ambiguous_name'
             when metadata.image_name is null then 'not_in_metadata'
-            when folder_species != metadata.species_id then 'label_mismatch'
+            when copy > 1 then 'duplicate_name'
+            when folder_species != metadata.species_id
+                 and not list_contains(string_split(replace(row_name, chr(92), '/'), '/')[:-2], folder)
+            then 'label_mismatch'
             when len($licenses) > 0 and not coalesce(list_contains($licenses, lower(trim(metadata.license))), false)
             then 'license' end as reason,
        case reason when 'oversized' then 'has ' || files.bytes || ' bytes, more than any photograph'
+            when 'ambiguous_name' then 'cannot be told from others by its name: ' || other
             when 'duplicate_name' then 'another folder has a photograph of this name; the first is used'
             when 'not_in_metadata' then 'no row of the metadata names this photograph'
             when 'label_mismatch' then 'lies in folder ' || folder || ', but is of species ' || metadata.species_id
             when 'license' then coalesce('its licence is ' || metadata.license, 'it has no licence')
                  || ', and photographs of others are asked for'
             else refused_for end as detail
-from (select *, {_COPY.format(key="file_name")} from work.files) files
-     left join training_metadata metadata on metadata.image_name = files.file_name
+from work.matched files
+     left join training_metadata metadata on metadata.image_name = files.row_name
      left join (select distinct species_id as folder_species from training_metadata)
             on folder_species = try_cast(folder as bigint)
 """
@@ -88,7 +99,7 @@ from work.judged where reason is not null order by {_ORDER}
 """
 _UNPHOTOGRAPHED = """
 select image_name as source, image_name, 'no_image' as reason, 'a metadata row without a file' as detail
-from training_metadata anti join work.files on file_name = image_name order by image_name
+from training_metadata anti join work.matches using (image_name) order by image_name
 """
 _LICENCES = """
 select license, count(*) as images, count(distinct author) as authors from work.judged where reason is null
@@ -103,8 +114,9 @@ def write_training_manifest(
 
     Set aside are photographs that the source refuses (see `archives.list_members`), that have more bytes than any
     (`oversized`), whose name an earlier one has (`duplicate_name`), that no metadata row names (`not_in_metadata`),
-    that lie in the folder of another species (`label_mismatch`), or that have none of the licences (`license`); and
-    metadata rows without a photograph (`no_image`).
+    that lie in the folder of another species, which image_name does not have (`label_mismatch`), or that have none of
+    the licences (`license`); and metadata rows without a photograph (`no_image`). `matching` says which row names which
+    photograph, and which names are `ambiguous_name`.
 
     Args:
         lake: where to write, and where training_metadata is.
@@ -115,11 +127,14 @@ def write_training_manifest(
 
     Raises:
         SourceError: an archive of the source cannot be read.
+        ManifestError: hardly any row of the metadata has a photograph, or no photograph can be used.
     """
     parameters = {"licenses": [one.strip().lower() for one in licenses]}
-    with _judged(source, _JUDGED_PHOTOGRAPHS, parameters, lake.open(Artifact("training_metadata"))) as catalog:
+    metadata = lake.open(Artifact("training_metadata"))
+    with _judged(source, _JUDGED_PHOTOGRAPHS, parameters, metadata, _match_photographs) as catalog:
+        require_matches(catalog, source.location)
         licences = catalog.sql(_LICENCES).to_arrow_table().to_pylist()
-        figures = {"licences": licences}
+        figures = {"licences": licences} | matched_loosely(catalog)
         _write_manifest(lake, shard, TRAINING_MANIFEST, catalog, shards, figures, unphotographed=_UNPHOTOGRAPHED)
 
 
@@ -136,9 +151,18 @@ def write_plot_manifest(lake: Lake, shard: Shard, *, source: ImageSource, shards
         _write_manifest(lake, shard, PLOT_MANIFEST, catalog, shards, {})
 
 
+def _match_photographs(catalog: "duckdb.DuckDBPyConnection") -> None:
+    match_photographs(catalog)
+    catalog.execute(_MATCHED)
+
+
 @contextmanager
 def _judged(
-    source: ImageSource, judgement: str, parameters: dict[str, Any], metadata: pq.ParquetFile | None = None
+    source: ImageSource,
+    judgement: str,
+    parameters: dict[str, Any],
+    metadata: pq.ParquetFile | None = None,
+    prepare: Callable[["duckdb.DuckDBPyConnection"], None] = lambda catalog: None,
 ) -> Iterator["duckdb.DuckDBPyConnection"]:
     """List a source into a table `work.judged` of a catalog that lives as long as the block lasts."""
     import duckdb
@@ -152,6 +176,7 @@ def _judged(
             if metadata:
                 create_table(catalog, "training_metadata", metadata.schema_arrow, metadata.iter_batches())
             catalog.execute(_FILES)
+            prepare(catalog)
             catalog.execute(judgement, parameters)
             yield catalog
 

@@ -1,126 +1,126 @@
 """The training metadata: the published CSV, row by row, into a typed table.
 
-The dialect is the organisers': `;` between fields, double quotes, half-empty columns, fields of any length. A CSV of
-one's own may use `,` or tabs and needs no more than the columns `image_name` and `species_id`.
+A CSV of one's own needs no more than the columns `image_name` and `species_id`; how it may be written is said in
+`csv_tables`.
 
 Blocks of the file come and go; of each row no more stays in memory than a mark of its name.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as csv
 
+from plantclef_assets.csv_tables import MISSING, CsvError, CsvTable
 from plantclef_assets.lake.schemas import TRAINING_METADATA
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Lake
 from plantclef_assets.lake.tables import open_quarantine, write_findings, write_table
 
-BLOCK_BYTES = 8 * 2**20
-"""The CSV is read in blocks of this size; a row must fit into one."""
-
-_LONGEST_HEADER = 2**20
 _MARK_BYTES = 16
 _NEEDED = ("image_name", "species_id")
+_KEYS = ("obs_id", "learn_tag")
+"""Columns whose values are compared: blanks around them are no part of them."""
 _NUMBER = r"^\s*[-+]?\d+(\.\d*)?([eE][-+]?\d+)?\s*$"
+_REASONS = {
+    "malformed_row": "do not have one field for each column of the header",
+    "no_image_name": "have no image_name",
+    "bad_species_id": "have no whole number from 1 on as species_id",
+}
 
 
 class MetadataError(ValueError):
     """A metadata file that cannot be read as one."""
 
 
-def write_training_metadata(lake: Lake, shard: Shard, file: Path) -> None:
+def write_training_metadata(
+    lake: Lake, shard: Shard, file: Path, log: Callable[[str], object] = lambda line: None
+) -> None:
     """Parse a training CSV into the table training_metadata; unusable rows go to quarantine.
 
-    A row is set aside when it has the wrong number of fields (`malformed_row`), no image name (`no_image_name`), a
-    species_id that is no whole number (`bad_species_id`), or an image name that an earlier row has (`duplicate_name`).
-    A number that cannot be read becomes null and is counted in the figures (`unreadable`).
+    A row is quarantined when it has the wrong number of fields (`malformed_row`), no image name (`no_image_name`), a
+    species_id that is no whole number from 1 on (`bad_species_id`), or an image name that an earlier row has
+    (`duplicate_name`). A number that cannot be read becomes null and is counted in the statistics (`unreadable`).
+
+    Args:
+        lake: where to write.
+        shard: what to write.
+        file: the CSV.
+        log: takes a sentence for each way in which the file departs from RFC 4180.
 
     Raises:
-        MetadataError: the file is no CSV in UTF-8, has no row, or lacks a needed column.
+        MetadataError: the file is no CSV in UTF-8, has no usable row, or lacks a needed column.
     """
-    waiting: list[dict[str, str | None]] = []
-    unreadable: dict[str, int] = {}
+    try:
+        reading = CsvTable(file, TRAINING_METADATA.columns.names, _NEEDED)
+        _write(lake, shard, file, reading)
+    except CsvError as error:
+        raise MetadataError(str(error)) from error
+    if reading.has_row_names:
+        log(f"The rows of {file} have one field more than the header; the first is read as R's row name.")
+    if reading.literal_quotes:
+        log(
+            f"{file} has quotation marks that do not enclose a field (RFC 4180), in {reading.literal_quotes:,} of its "
+            "rows: they are read as letters."
+        )
+
+
+def _write(lake: Lake, shard: Shard, file: Path, reading: CsvTable) -> None:
+    findings: list[dict[str, str | None]] = []
+    unreadable: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    examples: dict[str, str] = {}
     names = _Names()
-    rows_out = quarantined = 0
+    rows_out = 0
     with (
         write_table(lake, shard.artifact, TRAINING_METADATA, shard.provenance) as table,
         open_quarantine(lake, shard.artifact) as quarantine,
     ):
-        for batch in _read_batches(file, waiting):
+
+        def set_aside() -> None:
+            for detail in reading.rejected:
+                findings.append(_finding(file, None, "malformed_row", detail))
+            reading.rejected.clear()
+            write_findings(quarantine, findings)
+            for one in findings:
+                reason = one["reason"] or ""
+                reasons[reason] += 1
+                examples.setdefault(reason, one["detail"] or "")
+            findings.clear()
+
+        for batch in reading.batches():
             rows, counts = _typed(batch)
-            unreadable = {name: unreadable.get(name, 0) + count for name, count in counts.items()}
-            usable = _without_unusable(rows, batch, file, names, waiting)
+            unreadable.update(counts)
+            usable = _without_unusable(rows, batch, file, names, findings)
             table.write(usable)
             rows_out += usable.num_rows
-            findings, waiting[:] = list(waiting), []
-            quarantined += len(findings)
-            write_findings(quarantine, findings)
-        quarantined += len(waiting)
-        write_findings(quarantine, waiting)
-        if not rows_out + quarantined:
-            raise MetadataError(f"{file} has a header, but no row")
+            set_aside()
+        set_aside()
+        if not rows_out:
+            raise MetadataError(_nothing_usable(file, reasons, examples))
         table.figures = {
-            "rows_in": rows_out + quarantined,
-            "quarantined": quarantined,
+            "rows_in": rows_out + reasons.total(),
+            "quarantined": reasons.total(),
             "unreadable": {name: count for name, count in unreadable.items() if count},
         }
 
 
-def _read_batches(file: Path, findings: list[dict[str, str | None]]) -> Iterator[pa.RecordBatch]:
-    header = _header(file)
-
-    def set_aside(row: csv.InvalidRow) -> str:
-        detail = f"{row.actual_columns} fields instead of {row.expected_columns}: {str(row.text)[:200]}"
-        findings.append({"source": file.name, "image_name": None, "reason": "malformed_row", "detail": detail})
-        return "skip"
-
-    delimiter = _delimiter(header)
-    names = [name.strip().strip('"').strip() for name in header.split(delimiter)]
-    missing = [name for name in _NEEDED if name not in names]
-    if missing:
-        raise MetadataError(f"{file} has no column {' and no column '.join(missing)}; it has {', '.join(names)}")
-    twice = sorted({name for name in names if names.count(name) > 1} & set(TRAINING_METADATA.columns.names))
-    if twice:
-        raise MetadataError(f"{file} has several columns {', '.join(twice)}")
-    try:
-        yield from _rows(file, names, delimiter, set_aside)
-    except pa.ArrowInvalid as error:
-        raise MetadataError(f"{file} cannot be read as a CSV: {error}") from error
-
-
-def _rows(file: Path, names: list[str], delimiter: str, set_aside: Any) -> csv.CSVStreamingReader:
-    return csv.open_csv(
-        file,
-        read_options=csv.ReadOptions(block_size=BLOCK_BYTES, column_names=names, skip_rows=1, use_threads=False),
-        parse_options=csv.ParseOptions(
-            delimiter=delimiter, newlines_in_values=True, invalid_row_handler=set_aside, ignore_empty_lines=True
-        ),
-        convert_options=csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True
-        ),
+def _nothing_usable(file: Path, reasons: Counter[str], examples: dict[str, str]) -> str:
+    if not reasons:
+        return f"{file} has a header, but no row"
+    reason, count = reasons.most_common(1)[0]
+    return (
+        f"none of the {reasons.total():,} rows of {file} can be used: {count:,} {_REASONS[reason]}, for example: "
+        f"{examples[reason]}; correct the file or set PLANTCLEF_TRAINING_METADATA to another"
     )
 
 
-def _header(file: Path) -> str:
-    with file.open("rb") as stream:
-        line = stream.readline(_LONGEST_HEADER)
-    try:
-        header = line.decode("utf-8-sig").rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise MetadataError(f"{file} cannot be read as a CSV: it is not UTF-8 ({error.reason})") from error
-    if not header:
-        raise MetadataError(f"{file} is empty; a header line with image_name and species_id is needed")
-    return header
-
-
-def _delimiter(header: str) -> str:
-    return max(";,\t", key=header.count)
+def _finding(file: Path, name: str | None, reason: str, detail: str) -> dict[str, str | None]:
+    return {"source": file.name, "image_name": name, "reason": reason, "detail": detail}
 
 
 def _typed(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, dict[str, int]]:
@@ -138,8 +138,14 @@ def _typed(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, dict[str, int]]:
             values = pc.utf8_trim_whitespace(numbers).cast(pa.float64())
             if column.type == pa.int64():  # "5328663.0", as published
                 whole = pc.and_(pc.equal(values, pc.floor(values)), pc.less(pc.abs(values), 2.0**53))
+                if column.name == "species_id":
+                    whole = pc.and_(whole, pc.greater_equal(values, 1.0))
                 values = pc.if_else(whole.fill_null(False), values, None)
-            unreadable[column.name] = given - (len(values) - values.null_count)
+            if column.name != "species_id":  # a row without one is quarantined
+                unreadable[column.name] = given - (len(values) - values.null_count)
+        elif column.name in _KEYS:
+            values = pc.utf8_trim_whitespace(values)
+            values = pc.if_else(pc.is_in(values, pa.array(MISSING)), None, values)
         arrays.append(values.cast(column.type))
     return pa.RecordBatch.from_arrays(arrays, names=TRAINING_METADATA.columns.names), unreadable
 
@@ -158,7 +164,7 @@ def _without_unusable(
     for index, (name, species_id) in enumerate(
         zip(rows.column("image_name").to_pylist(), rows.column("species_id").to_pylist(), strict=True)
     ):
-        if not name:
+        if not (name or "").strip():
             reason, detail = "no_image_name", f"species_id {species_id}"
         elif species_id is None:
             reason, detail = "bad_species_id", f"species_id is '{species[index].as_py() or ''}'"
@@ -168,7 +174,7 @@ def _without_unusable(
             reason, detail = None, None
         kept.append(reason is None)
         if reason:
-            findings.append({"source": file.name, "image_name": name, "reason": reason, "detail": detail})
+            findings.append(_finding(file, name, reason, detail or ""))
     return rows.filter(pa.array(kept))
 
 

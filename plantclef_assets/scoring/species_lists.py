@@ -1,10 +1,11 @@
 """Lists of species, such as a regional checklist, from files that people keep."""
 
-import csv
 from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
+
+from plantclef_assets.csv_tables import CsvError, CsvTable, read_species_id
 
 _COLUMN = "species_id"
 
@@ -19,25 +20,24 @@ def read_species_list(file: Path) -> list[int]:
         ValueError: the file names no species, or a line has something else where the id should be.
         OSError: the file cannot be read.
     """
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is no list of species: it is no text in UTF-8") from error
-    header = lines[0] if lines else ""
-    separator = next((one for one in (";", "\t", ",") if one in header), ",")
-    names = [name.strip() for name in next(csv.reader([header], delimiter=separator), [])]
-    place = names.index(_COLUMN) if _COLUMN in names else None
-    if place is None and len(names) > 1:
-        raise ValueError(f"{file} is no list of species: its header has no column {_COLUMN}, but {', '.join(names)}")
     species: dict[int, None] = {}
-    first = 1 if place is None else 2
-    for number, fields in enumerate(csv.reader(lines[first - 1 :], delimiter=separator), first):
-        if not any(field.strip() for field in fields):
-            continue
-        text = fields[place or 0].strip() if len(fields) > (place or 0) else ""
-        if not text.isdecimal():
-            raise ValueError(f"{file} is no list of species: line {number} has {text[:80]!r} instead of a {_COLUMN}")
-        species[int(text)] = None
+    try:
+        table = CsvTable(file, [_COLUMN])
+        if _COLUMN not in table.names and len(table.names) > 1:
+            raise CsvError(f"its header has no column {_COLUMN}, but {', '.join(table.names)}")
+        first = 2
+        if _COLUMN not in table.names:
+            table, first = CsvTable(file, [_COLUMN], header=[_COLUMN]), 1
+        texts = [text for batch in table.batches() for text in batch.column(_COLUMN).to_pylist()]
+        if table.rejected:
+            raise CsvError(f"it has a row with {table.rejected[0]}")
+        for number, text in enumerate(texts, first):
+            species_id = read_species_id(text)
+            if species_id is None:
+                raise CsvError(f"line {number} has {(text or '')[:80]!r} instead of a {_COLUMN}")
+            species[species_id] = None
+    except CsvError as error:
+        raise ValueError(f"{file} is no list of species: {error}") from error
     if not species:
         raise ValueError(f"{file} is no list of species: it names none")
     return list(species)

@@ -13,6 +13,7 @@ from plantclef_assets_tests.checks.inflicting import (
     as_it_was,
     changed_backbone,
     changed_classifier,
+    changed_field,
     changed_rows,
     column_of_another_type,
     first_plot_lost,
@@ -29,7 +30,6 @@ from plantclef_assets_tests.checks.inflicting import (
     published_otherwise,
     row_lost,
     species_never_embedded,
-    unreadable_altitude,
     with_nan,
     without_column,
     zero_vector,
@@ -182,7 +182,8 @@ DAMAGES |= {
     ("validation_plots", "species_covered"): Damage(
         changed_rows("validation_plots", as_it_was, held_out_species=[*SPECIES, 1000004]), names="1000004"
     ),
-    ("training_metadata", "readable_numbers"): Damage(unreadable_altitude),
+    ("training_metadata", "readable_numbers"): Damage(partial(changed_field, "altitude", "high")),
+    ("training_metadata", "rows_usable"): Damage(partial(changed_field, "species_id", "Taxus")),
     ("class_map", "contiguous_classes"): Damage(
         changed_rows("class_map", lambda table: with_value(table, "class_index", 2, 7)), blocking=True
     ),

@@ -101,10 +101,10 @@ def with_nan(tensors: dict[str, Any]) -> None:
     tensors["norm.weight"][0] = float("nan")
 
 
-def unreadable_altitude(own_lake: OwnLake, survey: Path) -> Settings:
+def changed_field(column: str, text: str, own_lake: OwnLake, survey: Path) -> Settings:
     lines = (survey / "metadata.csv").read_text().splitlines()
     fields = lines[1].split(";")
-    fields[COLUMNS.index("altitude")] = '"high"'
+    fields[COLUMNS.index(column)] = f'"{text}"'
     settings = own_lake()
     file = Path(settings.lake).parent / "metadata.csv"
     file.write_text("\n".join([lines[0], ";".join(fields), *lines[2:]]) + "\n")

@@ -88,10 +88,12 @@ def test_windows_line_ends_blank_lines_and_a_byte_order_mark_do_not_matter(small
         ({"class_mapping": "species_id\n10\n"}, "line 1: 'species_id' is no species_id"),
         ({"class_mapping": "10\n-3\n"}, "line 2: '-3' is no species_id"),
         ({"class_mapping": "10\n20\n10\n"}, "species_id 10 stands there twice"),
-        ({"species_names": '"10";"X"\n'}, "does not begin with the header"),
-        ({"species_names": ""}, "does not begin with the header"),
-        ({"species_names": '"species_id";"species"\n"10"\n'}, "line 2: ['10'] is not of the form"),
-        ({"species_names": '"species_id";"species"\n"ten";"X"\n'}, "is not of the form"),
+        ({"class_mapping": "10\n0\n"}, "line 2: '0' is no species_id"),
+        ({"class_mapping": "10\n99999999999999999999\n"}, "line 2: '99999999999999999999' is no species_id"),
+        ({"species_names": '"10";"X"\n'}, "has no column species_id and no column species; it has 10, X"),
+        ({"species_names": ""}, "is empty; a header line with species_id and species is needed"),
+        ({"species_names": '"species_id";"species"\n"10"\n'}, 'has a row with 1 fields instead of 2: "10"'),
+        ({"species_names": '"species_id";"species"\n"ten";"X"\n'}, "line 2: 'ten' is no species_id"),
     ],
 )
 def test_a_list_of_another_form_is_one_clear_error(small: SmallLake, lists: dict[str, str], said: str) -> None:

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from plantclef_assets import csv_tables
 from plantclef_assets.ingest import metadata
-from plantclef_assets.ingest.metadata import MetadataError
+from plantclef_assets.ingest.metadata import MetadataError, write_training_metadata
+from plantclef_assets.lake.shards import Shard
+from plantclef_assets.lake.store import Artifact
 from plantclef_assets_tests.ingest.small_lake import SmallLake
 from plantclef_assets_tests.tiny import COLUMNS
 
@@ -95,13 +98,13 @@ def test_columns_may_stand_in_any_order_and_foreign_ones_are_left_out(small: Sma
 def test_the_rows_do_not_depend_on_the_size_of_blocks(small: SmallLake, monkeypatch: pytest.MonkeyPatch) -> None:
     text = published(*(published_row(image_name=f"{n}.jpg", author="x" * n, altitude="high") for n in range(200)))
     whole = small.read_csv(text)
-    monkeypatch.setattr(metadata, "BLOCK_BYTES", 4096)
+    monkeypatch.setattr(csv_tables, "BLOCK_BYTES", 4096)
     assert small.read_csv(text) == whole
     assert small.figures("training_metadata")["unreadable"] == {"altitude": 200}
 
 
 def test_a_name_is_known_again_in_a_later_block(small: SmallLake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metadata, "BLOCK_BYTES", 4096)
+    monkeypatch.setattr(csv_tables, "BLOCK_BYTES", 4096)
     lines = [published_row(image_name=f"{number % 70}.jpg", author=str(number)) for number in range(140)]
     unusable = published_row(image_name="first-unusable.jpg", species_id="x")
     lines = [unusable, *lines, published_row(image_name="first-unusable.jpg"), lines[3]]
@@ -120,6 +123,13 @@ def test_a_name_is_known_again_in_a_later_block(small: SmallLake, monkeypatch: p
         ({"species_id": "12.5"}, "bad_species_id", "species_id is '12.5'"),
         ({"species_id": "123456789012345678901"}, "bad_species_id", "123456789012345678901"),
         ({"species_id": "1e999"}, "bad_species_id", "1e999"),
+        ({"species_id": "0"}, "bad_species_id", "species_id is '0'"),
+        ({"species_id": "-1"}, "bad_species_id", "species_id is '-1'"),
+        ({"species_id": "-12.0"}, "bad_species_id", "species_id is '-12.0'"),
+        ({"species_id": "9223372036854775808"}, "bad_species_id", "9223372036854775808"),
+        ({"species_id": "NA"}, "bad_species_id", "species_id is ''"),
+        ({"image_name": "NA", "author": "x"}, "no_image_name", "species_id 1355868"),
+        ({"image_name": "  "}, "no_image_name", "species_id 1355868"),
         ({"image_name": ""}, "no_image_name", "species_id 1355868"),
         ({"image_name": "first.jpg"}, "duplicate_name", "an earlier row has this image name"),
     ],
@@ -130,7 +140,8 @@ def test_a_row_that_cannot_be_used_is_set_aside_with_its_reason(
     lines = [published_row(image_name="first.jpg"), published_row(**values), published_row(image_name="last.jpg")]
     rows = small.read_csv(published(*lines))
     assert [row["image_name"] for row in rows] == ["first.jpg", "last.jpg"]
-    assert small.findings("training_metadata") == [(values.get("image_name", "a.jpg") or None, reason)]
+    name = None if values.get("image_name") == "NA" else values.get("image_name", "a.jpg") or None
+    assert small.findings("training_metadata") == [(name, reason)]
     assert said in small.details("training_metadata")[0]
     figures = small.figures("training_metadata")
     assert (figures["rows_in"], figures["rows"], figures["quarantined"]) == (3, 2, 1)
@@ -164,6 +175,54 @@ def test_a_number_beyond_all_ids_becomes_null_and_stops_nothing(small: SmallLake
     (row,) = small.read_csv(published(published_row(gbif_species_id="1e30")))
     assert row["gbif_species_id"] is None
     assert small.figures("training_metadata")["unreadable"] == {"gbif_species_id": 1}
+
+
+@pytest.mark.parametrize("missing", ["NA", " NA ", "NULL", "<NA>", "nan", " "])
+def test_missing_observations_and_tags_are_none_as_empty_ones_are(small: SmallLake, missing: str) -> None:
+    lines = [f"{number}.jpg;7;{missing};{missing};{missing.strip()};{missing.strip()}" for number in range(3)]
+    lines.append("3.jpg;7; o1 ; val ;cc0;1.5")
+    rows = small.read_csv("\n".join(["image_name;species_id;obs_id;learn_tag;license;altitude", *lines]) + "\n")
+    columns = ("obs_id", "learn_tag", "license", "altitude")
+    assert [[row[name] for name in columns] for row in rows] == [[None] * 4] * 3 + [["o1", "val", "cc0", 1.5]]
+    assert small.figures("training_metadata")["unreadable"] == {}
+
+
+def test_a_species_id_as_published_is_read(small: SmallLake) -> None:
+    rows = small.read_csv("image_name;species_id\na.jpg;12.0\nb.jpg; 13 \nc.jpg;1\n")
+    assert [row["species_id"] for row in rows] == [12, 13, 1]
+
+
+def test_what_was_read_in_another_way_than_written_is_said(small: SmallLake) -> None:
+    file = small.root / "r.tsv"
+    said: list[str] = []
+    for text in ("image_name\tspecies_id\n1\ta.jpg\t7\n", 'image_name\tspecies_id\tauthor\na.jpg\t7\t"Ann\n'):
+        file.write_text(text)
+        write_training_metadata(small.lake, Shard(Artifact("training_metadata"), {}), file, said.append)
+    assert "one field more than the header" in said[0]
+    assert "quotation marks that do not enclose a field (RFC 4180), in 1 of its rows" in said[1]
+    assert len(said) == 2
+    said.clear()
+    file.write_text("image_name\tspecies_id\na.jpg\t7\n")
+    write_training_metadata(small.lake, Shard(Artifact("training_metadata"), {}), file, said.append)
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("a.jpg;1,356,215\nb.jpg;1,356,215\n", "2 have no whole number from 1 on as species_id, for example: species_id"
+         " is '1,356,215'"),
+        ("a.jpg;-1\nb.jpg;-1\nc.jpg\n", "none of the 3 rows"),
+        ("a.jpg\nb.jpg\n;7\n", "2 do not have one field for each column of the header, for example: 1 fields instead"),
+        (";1\n;2\n", "2 have no image_name"),
+    ],
+)  # fmt: skip
+def test_a_file_without_a_usable_row_is_one_clear_error(small: SmallLake, rows: str, said: str) -> None:
+    with pytest.raises(MetadataError) as caught:
+        small.read_csv("image_name;species_id\n" + rows)
+    assert said in str(caught.value)
+    assert "PLANTCLEF_TRAINING_METADATA" in str(caught.value)
+    assert not (small.root / "lake" / "training_metadata.parquet").exists()
 
 
 def test_a_header_without_rows_is_refused(small: SmallLake) -> None:
