@@ -1,11 +1,11 @@
 """The cover of species as an artifact of the lake: a table, a CSV for spreadsheets, and JSON as Pl@ntNet has it."""
 
 import csv
-import io
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -174,13 +174,13 @@ def _described_species(one: CoveredSpecies, names: Mapping[str, Any]) -> dict[st
 
 def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
     columns = [name for name in SPECIES_COVER.columns.names if name not in _NOT_IN_CSV]
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
+    lines: list[str] = []
+    writer = csv.writer(SimpleNamespace(write=lines.append))  # with its own end of line it quotes any other
     writer.writerow(columns)
     for row in rows:
         cells = (row.get(name) for name in columns)
         writer.writerow([round(cell, _DECIMALS) if isinstance(cell, float) else cell for cell in cells])
-    return buffer.getvalue()
+    return "".join(line.removesuffix("\r\n") + "\n" for line in lines)
 
 
 def _figures(covers: Sequence[PlotCover]) -> dict[str, Any]:

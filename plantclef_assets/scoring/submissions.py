@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from plantclef_assets.file_names import normal_plot_id
 
@@ -88,7 +88,7 @@ def read_submission(path: Path) -> list[SubmissionRow]:
         OSError: the file cannot be read.
     """
     try:
-        return parse_submission(path.read_text(encoding="utf-8"))
+        return parse_submission(path.read_bytes().decode())  # `read_text` would change the ends of lines in names
     except ValueError as error:
         raise ValueError(f"{path} is no submission: {error}") from error
 
@@ -114,9 +114,11 @@ def read_answers(path: Path) -> dict[str, list[int]]:
 def can_hold(dialect: str, plot_id: str) -> bool:
     """Whether a plot id that is written in a dialect reads back unchanged."""
     row = SubmissionRow(plot_id, [])
+    buffer = io.StringIO(newline="")
     try:
-        return parse_submission(format_submission([row], dialect)) == [row]
-    except ValueError:
+        _writer(buffer, dialect).writerows([DIALECTS[dialect].header, (plot_id, "[]")])
+        return parse_submission(buffer.getvalue()) == [row]
+    except (csv.Error, ValueError):
         return False
 
 
@@ -185,21 +187,24 @@ def _write(stream: TextIO, rows: Iterable[tuple[str, Iterable[int]]], dialect: s
     """Write a header and rows; see `format_submission`."""
     if dialect not in DIALECTS:
         raise ValueError(f"unknown dialect {dialect!r}: say one of {', '.join(DIALECTS)}")
+    writer = _writer(stream, dialect)
+    writer.writerow(DIALECTS[dialect].header)
+    for plot_id, species_ids in rows:
+        if not can_hold(dialect, plot_id):
+            raise ValueError(f"the plot id {plot_id!r} cannot be written in dialect {dialect}; 2025 holds more names")
+        species = ", ".join(str(int(species_id)) for species_id in species_ids)
+        writer.writerow((plot_id, f"[{species}]"))
+
+
+def _writer(stream: TextIO, dialect: str) -> Any:
     form = DIALECTS[dialect]
-    writer = csv.writer(
+    return csv.writer(
         stream,
         delimiter=form.separator,
         quoting=csv.QUOTE_ALL if form.quoted else csv.QUOTE_NONE,
         quotechar='"' if form.quoted else None,
         lineterminator="\n",
     )
-    writer.writerow(form.header)
-    for plot_id, species_ids in rows:
-        species = ", ".join(str(int(species_id)) for species_id in species_ids)
-        try:
-            writer.writerow((plot_id, f"[{species}]"))
-        except csv.Error as error:
-            raise ValueError(f"the plot id {plot_id!r} cannot be written in dialect {dialect}: {error}") from error
 
 
 def _detect(header: str) -> Dialect:

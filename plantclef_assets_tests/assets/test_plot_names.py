@@ -13,7 +13,7 @@ from plantclef_assets.scoring.submissions import read_submission
 from plantclef_assets.settings import Settings
 from plantclef_assets_tests.tiny import failed_checks, materialize
 
-NAMES = ["north; wet-20240501", "scan.tif", "IMG_1.JPG", "IMG_1", "two\nlines", "B1"]
+NAMES = ["north; wet-20240501", "scan.tif", "IMG_1.JPG", "IMG_1", "two\nlines", "B1", "old\rline"]
 FILES = {
     "north; wet-20240501.jpg": 0,
     "scan.tif.jfif": 1,
@@ -21,6 +21,7 @@ FILES = {
     "IMG_1.jpg": 3,
     "two\nlines.jpg": 0,
     " B1.jpg": 1,
+    "old\rline.jpg": 2,
     "IMG_2.HEIC": 2,
 }
 PLOTS = "plot_manifest,plot_images,base_tile_embeddings,tile_predictions,species_cover"
@@ -55,7 +56,7 @@ def test_no_unusual_name_keeps_the_other_plots_from_being_answered(unusual: Sett
         other, own = ("2025", "2024") if unusual.dialect == "2024" else ("2024", "2025")
         files = {own: f"{run}.csv", other: f"{run}.{other}.csv"}
         assert dict(read_submission(Path(unusual.lake, "submission", files["2025"]))) == stored
-        left = {"north; wet-20240501", "two\nlines"}
+        left = {"north; wet-20240501", "two\nlines", "old\rline"}
         held = {plot: answer for plot, answer in stored.items() if plot not in left}
         assert dict(read_submission(Path(unusual.lake, "submission", files["2024"]))) == held
         record = lake.record(Artifact("submission", run))

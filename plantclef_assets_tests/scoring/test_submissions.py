@@ -73,6 +73,8 @@ def test_what_is_written_reads_back_unchanged(dialect, name):
 @pytest.mark.parametrize("name", ["north; wet", "two\nlines", "two\rlines", '"quoted" name'])
 def test_a_name_that_a_dialect_cannot_hold_is_known_before_it_is_written(name):
     assert not can_hold("2024", name)
+    with pytest.raises(ValueError, match="cannot be written in dialect 2024; 2025 holds more names"):
+        format_submission([(name, [1])], "2024")
     assert can_hold("2025", name)
     rows = [(name, [1]), ("b", [])]
     assert parse_submission(format_submission(rows, "2025")) == rows
