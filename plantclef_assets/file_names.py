@@ -103,15 +103,17 @@ def normal_plot_id(plot_id: str) -> str:
 def match_plots(named: Mapping[str, Value], plots: Collection[str]) -> dict[str, Value]:
     """Put values that somebody named by plot under the ids of the plots that are meant.
 
-    A name is that of the plot with the same id; else of the plot whose id has the same normal form, or has it without
-    an extension, if there is one such plot only. A name of no plot stays as it is.
+    A name is that of the plot with the same id, blanks and Unicode normal forms aside; else of the plot whose id it has
+    without folder and extension; else of the one plot that no name has yet and whose id is the same without extension.
+    A name of no plot stays as it is.
 
     Raises:
         ValueError: two names are the same plot.
     """
     exact = {normal_plot_id(plot): plot for plot in plots}
-    forms = Counter(plot_id_of(plot) for plot in plots)
-    loose = {form: plot for plot in plots if forms[form := plot_id_of(plot)] == 1} | exact
+    left = set(plots) - {exact.get(normal_plot_id(name)) for name in named}
+    forms = Counter(plot_id_of(plot) for plot in left)
+    loose = {form: plot for plot in left if forms[form := plot_id_of(plot)] == 1} | exact
     names: dict[str, str] = {}
     for name in named:
         plot = exact.get(normal_plot_id(name)) or loose.get(plot_id_of(name), name)

@@ -60,6 +60,11 @@ def test_a_name_that_may_be_two_plots_is_that_of_none() -> None:
     assert match_plots({"scan": 7}, ["scan.tif", "scan.png"]) == {"scan": 7}
 
 
+def test_a_plot_that_another_name_has_is_not_meant() -> None:
+    matched = match_plots({"IMG_1": 7, "IMG_1.JPG": 8}, ["IMG_1.jpg", "IMG_1.JPG"])
+    assert matched == {"IMG_1.jpg": 7, "IMG_1.JPG": 8}
+
+
 def test_two_names_of_one_plot_are_refused() -> None:
     with pytest.raises(ValueError, match=r"plot 'A1' occurs more than once: as 'A1' and as 'A1.jpg'"):
         match_plots({"A1": 7, "A1.jpg": 8}, PLOTS)

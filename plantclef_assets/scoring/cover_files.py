@@ -5,7 +5,6 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -172,10 +171,17 @@ def _described_species(one: CoveredSpecies, names: Mapping[str, Any]) -> dict[st
     }
 
 
+class _Lines(list[str]):
+    """The rows of a CSV as text, one after the other, for `csv.writer`."""
+
+    def write(self, line: str, /) -> None:
+        self.append(line)
+
+
 def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
     columns = [name for name in SPECIES_COVER.columns.names if name not in _NOT_IN_CSV]
-    lines: list[str] = []
-    writer = csv.writer(SimpleNamespace(write=lines.append))  # with its own end of line it quotes any other
+    lines = _Lines()
+    writer = csv.writer(lines)  # with "\r\n" at the end of lines it quotes both characters within them
     writer.writerow(columns)
     for row in rows:
         cells = (row.get(name) for name in columns)
