@@ -30,9 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
     from plantclef_assets.definitions import defs
 
     families = build_families(settings)
-    chain: dict[str, StaticPartitionsDefinition | None] = (
-        {"training_side": families.training} if settings.has_training else {"checkpoint": None}
-    )
+    # What is wrong with the source of the plots is said before anything is trained.
+    chain: dict[str, StaticPartitionsDefinition | None] = {"plot_sources": None} if settings.has_plots else {}
+    chain |= {"training_side": families.training} if settings.has_training else {"checkpoint": None}
     if settings.trains_backbone:
         chain["finetuning"] = families.training
     chain["classifiers"] = families.feature_sets

@@ -89,6 +89,11 @@ def build_jobs(settings: Settings) -> list[Any]:
     if settings.has_plots:
         jobs += [
             define_asset_job(
+                "plot_sources",
+                AssetSelection.assets(*demo, "plot_manifest"),
+                description="The list of the survey's plots: says within seconds what is wrong with their source.",
+            ),
+            define_asset_job(
                 "plot_side",
                 AssetSelection.assets(*_PLOT_ASSETS, *tiles),
                 description="From the survey's photographs to the species of each tile and their cover (plot shards).",

@@ -21,13 +21,14 @@ from dagster import (
 )
 
 from plantclef_assets.automation import INBOX_JOB
-from plantclef_assets.ingest.archives import is_photograph
+from plantclef_assets.file_names import as_unicode, is_photograph
 from plantclef_assets.ingest.deliveries import keys_in_lake, read_deliveries, sort_out, write_delivery
 from plantclef_assets.ingest.inbox import (
     Delivery,
     Look,
     Sighting,
     dump_sightings,
+    find_unread,
     judge_inbox,
     load_sightings,
     open_inbox,
@@ -79,7 +80,9 @@ def _inbox_sensor(inbox: str, settings: Settings, recipes: Mapping[str, Recipe])
         )
         # What came together is to be one delivery, so nothing is taken before all that has settled was read.
         accepted, refused = ((), {}) if reading.postponed else sort_out(lake.lake, look.ready, taken)
-        said = [*_in_words(look, refused)]
+        said = [*_in_words({**look.faulty, **refused, **find_unread(stamps)})]
+        if said:
+            context.log.info(" ".join(said))
         if accepted:
             said.append(_deliver(lake.lake, keys, deliveries, accepted, inbox, recipes))
             context.log.info(said[-1])
@@ -149,10 +152,9 @@ def _request(lake: Lake, key: str) -> RunRequest:
     return RunRequest(run_key=f"{key}-{record.fingerprint}", partition_key=key)
 
 
-def _in_words(look: Look, refused: Mapping[str, str]) -> list[str]:
-    """Tell of the files that are not taken, and why."""
-    told = {**look.faulty, **refused}
-    named = [f"{name}: {why}." for name, why in list(told.items())[:_NAMED]]
+def _in_words(told: Mapping[str, str]) -> list[str]:
+    """Name the files that are not taken, and why."""
+    named = [f"{as_unicode(name)}: {why}." for name, why in list(told.items())[:_NAMED]]
     return [*named, f"… and {len(told) - _NAMED} more."] if len(told) > _NAMED else named
 
 

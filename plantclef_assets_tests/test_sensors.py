@@ -88,6 +88,39 @@ def test_a_file_that_still_grows_is_waited_for(settings: Ask, inbox: Path) -> No
     assert (inbox / "whole.jpg").read_bytes() == content
 
 
+def test_what_is_not_taken_is_told_and_thumbnails_are_not(settings: Ask, inbox: Path) -> None:
+    for name in ("IMG_1.HEIC", "later/more.zip", "rest.tar", "@eaDir/A-1.jpg/SYNOPHOTO_THUMB_XL.jpg", "list.csv"):
+        (inbox / name).parent.mkdir(parents=True, exist_ok=True)
+        (inbox / name).write_bytes(b"x")
+    sensor = Sensor(settings())
+    said = sensor.tick().skip_message or ""
+    assert "IMG_1.HEIC: a HEIC picture, which is not read; convert it to JPEG, for example with `heif-convert" in said
+    assert "later/more.zip: a packed archive" in said
+    assert "rest.tar: an archive, which is not opened in an inbox" in said
+    assert "SYNOPHOTO" not in said
+    assert "list.csv" not in said
+    put_photograph(inbox / "win\\dir\\B-1.jfif", 1)
+    put_photograph(inbox / " cafe\u0301.jpg", 2)
+    put_photograph(inbox / "IMG_1.JPG.jpg", 3)
+    sensor.tick()
+    assert requested_keys(sensor.tick()) == ["00"]
+    table = Lake(settings().lake).read(Artifact("inbox_delivery", "00"))
+    assert table.column("plot_id").to_pylist() == ["B-1", "IMG_1.JPG", "caf\u00e9"]
+
+
+def test_a_name_that_is_not_utf_8_is_told_and_stops_nothing(settings: Ask, inbox: Path) -> None:
+    put_photograph(inbox / "A-1.jpg", 1)
+    try:
+        put_photograph(inbox / os.fsdecode(b"caf\xe9.jpg"), 2)
+    except OSError:
+        pytest.skip("this file system takes Unicode names only")
+    sensor = Sensor(settings())
+    assert sensor.requested() == ["00"]
+    assert delivered(settings(), "00") == ["A-1.jpg"]
+    pretend_done(settings(), "00")
+    assert sensor.tick().skip_message == "caf\\xe9.jpg: its name is not UTF-8; give it another one."
+
+
 def test_a_double_delivery_is_not_taken_again(settings: Ask, inbox: Path) -> None:
     content = put_photograph(inbox / "A-1.jpg", 1).read_bytes()
     sensor = Sensor(settings())

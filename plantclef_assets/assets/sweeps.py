@@ -20,7 +20,7 @@ from plantclef_assets.materialization import in_this_process, materialize
 from plantclef_assets.partitions import every_partition
 from plantclef_assets.recipes import swept_sources, tile_embeddings_of, tiled_sources
 from plantclef_assets.resources import LakeResource
-from plantclef_assets.scoring.submissions import read_answers
+from plantclef_assets.scoring.artifacts import read_plot_truth
 from plantclef_assets.scoring.sweep_table import LabelledPlots, Sweep
 from plantclef_assets.settings import Settings
 
@@ -69,7 +69,7 @@ def _labelled_plots(settings: Settings, lake: Lake, log: Callable[[str], None]) 
     truth_of = {"validation_plots": partial(read_truth, lake, settings.validation.shard_keys)}
     truth = source_file(settings, settings.plot_truth, log)
     if truth is not None:
-        truth_of["plot_images"] = partial(read_answers, truth)
+        truth_of["plot_images"] = partial(read_plot_truth, truth)
     return [
         LabelledPlots(
             embeddings=tile_embeddings_of(source, "").lstrip("_"),

@@ -55,9 +55,10 @@ def checks(settings: Settings) -> dict[str, list[Check]]:
                 none_counted("without_image", "{count} metadata rows have no photograph; the quarantine names them"),
             ),
             Check("balanced_shards", "No shard is more than 10 % larger than the mean.", _balanced_shards),
+            files_used(),
             complete(published.training_rows, "photographs"),
         ],
-        "plot_manifest": [*table_checks("plot_manifest"), complete(published.plots, "plots")],
+        "plot_manifest": [*table_checks("plot_manifest"), files_used(), complete(published.plots, "plots")],
     }
 
 
@@ -75,6 +76,21 @@ def complete(expected: int | None, what: str) -> Check:
                 )
 
     return Check("complete", "The source has as many rows as its organisers publish.", judge)
+
+
+def files_used() -> Check:
+    """Make the check that warns of files of a source that hold photographs or may hold some, and are not used."""
+
+    def judge(evidence: Evidence) -> Iterable[Finding]:
+        for artifact, record in evidence.records.items():
+            for unused in record.figures.get("unused", []):
+                yield Finding(
+                    artifact,
+                    f"{unused['files']} {unused['ending']} files are not used ({unused['reason']}); "
+                    f"the quarantine of {artifact} names them and says why",
+                )
+
+    return Check("files_used", "Every file of the source that may hold photographs is used.", judge)
 
 
 def _readable_numbers(evidence: Evidence) -> Iterable[Finding]:

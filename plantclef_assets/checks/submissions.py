@@ -6,7 +6,7 @@ from plantclef_assets.checks.judging import Check, Evidence, Finding
 from plantclef_assets.checks.tables import table_checks
 from plantclef_assets.lake.store import Artifact
 from plantclef_assets.scoring.artifacts import submission_files
-from plantclef_assets.scoring.submissions import read_submission, validate_submission
+from plantclef_assets.scoring.submissions import can_hold, read_submission, validate_submission
 from plantclef_assets.settings import Settings
 
 _USUAL_SPECIES_PER_PLOT = (1.0, 15.0)
@@ -20,9 +20,10 @@ def checks(settings: Settings) -> dict[str, list[Check]]:
         plots = _values(evidence, Artifact("plot_manifest"), "plot_id")
         species = _values(evidence, Artifact("class_map"), "species_id")
         for artifact in evidence.records:
-            for path in submission_files(evidence.lake, artifact, settings.dialect).values():
+            for dialect, path in submission_files(evidence.lake, artifact, settings.dialect).items():
+                held = [plot for plot in plots if can_hold(dialect, plot)]
                 try:
-                    problems = validate_submission(read_submission(evidence.lake.local(path)), plots, species)
+                    problems = validate_submission(read_submission(evidence.lake.local(path)), held, species)
                 except (OSError, ValueError) as error:
                     problems = [str(error)]
                 for problem in problems:
@@ -37,6 +38,7 @@ def checks(settings: Settings) -> dict[str, list[Check]]:
                 valid,
                 blocking=True,
             ),
+            Check("every_plot_written", "Each dialect can hold the name of every plot.", _every_plot_written),
             Check("species_per_plot", "A plot has 1 to 15 species in the mean.", _species_per_plot),
             Check(
                 "prior_has_effect",
@@ -57,6 +59,18 @@ def checks(settings: Settings) -> dict[str, list[Check]]:
 
 def _values(evidence: Evidence, artifact: Artifact, column: str) -> Sequence:
     return evidence.lake.read(artifact, [column]).column(column).to_pylist()
+
+
+def _every_plot_written(evidence: Evidence) -> Iterable[Finding]:
+    for artifact, record in evidence.records.items():
+        for dialect, plots in record.figures.get("left_out", {}).items():
+            if plots:
+                named = ", ".join(map(repr, plots[:5]))
+                yield Finding(
+                    artifact,
+                    f"{artifact}: the file of dialect {dialect} lacks {len(plots)} plots, whose names it cannot hold "
+                    f"({named}); rename their photographs, or use the other dialect",
+                )
 
 
 def _species_per_plot(evidence: Evidence) -> Iterable[Finding]:

@@ -22,6 +22,7 @@ from typing import IO, Any
 
 import pyarrow as pa
 
+from plantclef_assets.file_names import as_unicode, is_left_alone, is_photograph, is_unicode, why_unread
 from plantclef_assets.ingest.fetching import SourceError, object_version
 from plantclef_assets.lake.filesystems import open_filesystem
 from plantclef_assets.lake.parquet_files import CheckedFile, create_parquet
@@ -29,8 +30,6 @@ from plantclef_assets.lake.store import Lake
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 """Endings of archives in a folder; a file that is named alone may have any name."""
-PHOTOGRAPHS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
-"""Files with other endings are not photographs, and are left alone."""
 READ_AHEAD_BYTES = 8 * 2**20
 """Bytes that are fetched from a bucket at once: some forty photographs."""
 INDEX = pa.schema(
@@ -44,7 +43,7 @@ INDEX = pa.schema(
 )
 """A row for each photograph of an archive, and for what is refused in it, with a reason."""
 
-_INDEX_VERSION = "1"
+_INDEX_VERSION = "2"
 _DIGEST_KEY = "plantclef.digest"
 _ROWS_AT_ONCE = 10_000
 _LONGEST_HEADER = 2**20
@@ -144,8 +143,8 @@ def index_digest(archive: Archive, cache: Path) -> str:
 def list_members(stream: IO[bytes], size: int, location: str) -> Iterator[Member]:
     """Give the photographs of a tar archive in their order, and what is refused, reading headers only.
 
-    Folders, hidden files and files with other endings are left out. An archive that breaks off or is damaged ends with
-    a member without name that says so.
+    Folders, hidden and system files, and files that cannot hold photographs are left out. An archive that breaks off or
+    is damaged ends with a member without name that says so.
 
     Args:
         stream: the archive, from its first byte.
@@ -182,26 +181,30 @@ def list_members(stream: IO[bytes], size: int, location: str) -> Iterator[Member
     yield from _end_of(stream, archive.offset, size)
 
 
-def is_photograph(path: str) -> bool:
-    """Whether a path below a source names a photograph: by its ending, and not hidden in any part."""
-    return path.lower().endswith(PHOTOGRAPHS) and not any(part.startswith(".") for part in path.split("/"))
+def refusal(path: str) -> tuple[str, str] | None:
+    """Return why a file at a path of a source is not read although it may be a photograph: a reason, and what to do."""
+    if not is_unicode(path):
+        return "unreadable_name", "its name is not UTF-8; rename it"
+    why = why_unread(path)
+    return ("unsupported", why) if why else None
 
 
 def _judged(member: tarfile.TarInfo, size: int) -> Member | None:
-    # A name that is no Unicode is of no row of the metadata, but has to be told.
-    name = member.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    name = re.sub(r"^(\./+)+", "", name)
-    refusal = _refusal(member, name)
-    if refusal:
-        return Member(name, None, member.size, *refusal)
-    if member.isdir() or not is_photograph(name):
+    name = re.sub(r"^(\./+)+", "", as_unicode(member.name))
+    unsafe = _unsafe(member, name)
+    if unsafe:
+        return Member(name, None, member.size, *unsafe)
+    if member.isdir() or is_left_alone(name) or not (is_photograph(name) or why_unread(name)):
         return None
+    refused = refusal(member.name)
+    if refused:
+        return Member(name, None, member.size, *refused)
     if member.offset_data + member.size > size:
         return Member(name, None, member.size, "truncated", f"its bytes end with the archive, at byte {size:,}")
     return Member(name, member.offset_data, member.size)
 
 
-def _refusal(member: tarfile.TarInfo, name: str) -> tuple[str, str] | None:
+def _unsafe(member: tarfile.TarInfo, name: str) -> tuple[str, str] | None:
     if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:[/\\]", name):
         return "unsafe_name", "an absolute name; names in an archive have to lie below it"
     if ".." in re.split(r"[/\\]", name):

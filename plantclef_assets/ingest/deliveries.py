@@ -9,8 +9,8 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import PurePosixPath
 
+from plantclef_assets.file_names import is_unicode, normal_plot_id, plot_id_of
 from plantclef_assets.ingest.inbox import Delivery
 from plantclef_assets.lake.filesystems import open_filesystem
 from plantclef_assets.lake.schemas import INBOX_DELIVERY
@@ -51,7 +51,7 @@ def write_delivery(lake: Lake, shard: Shard, files: Iterable[Delivery]) -> None:
     Raises:
         FileExistsError, OvertakenError: somebody else has taken this key (see `Lake.publish`).
     """
-    rows = sorted((plot_of(one.name), one) for one in files)
+    rows = sorted((plot_id_of(one.name), one) for one in files)
     with write_table(lake, shard.artifact, INBOX_DELIVERY, shard.provenance, replace=False) as table:
         table.write_rows(
             plot_id=[plot for plot, _ in rows],
@@ -60,11 +60,6 @@ def write_delivery(lake: Lake, shard: Shard, files: Iterable[Delivery]) -> None:
             digest=[one.digest for _, one in rows],
         )
         table.figures = {"rows_in": len(rows), "quarantined": 0, "bytes": sum(one.size for _, one in rows)}
-
-
-def plot_of(name: str) -> str:
-    """Give the name of the plot that a file shows: its file name without extension, as in a survey's manifest."""
-    return PurePosixPath(name).stem
 
 
 def sort_out(
@@ -82,13 +77,16 @@ def sort_out(
         name of a plot that there is, or one that cannot be written.
     """
     names, photographs = _survey(lake, {one.size for one in ready})
-    used = dict.fromkeys(names, "in the survey") | {plot_of(one.name): "delivered before" for one in taken}
+    used = dict.fromkeys(map(normal_plot_id, names), "in the survey")
+    used |= {plot_id_of(one.name): "delivered before" for one in taken}
     accepted: list[Delivery] = []
     refused: dict[str, str] = {}
     for one in ready:
-        plot = plot_of(one.name)
-        if not _is_unicode(one.name):
-            refused[one.name] = "its name is no Unicode; give it another one"
+        plot = plot_id_of(one.name)
+        if not is_unicode(one.name):
+            refused[one.name] = "its name is not UTF-8; give it another one"
+        elif not plot:
+            refused[one.name] = "its name has nothing but blanks; give it another one"
         elif one.digest in photographs:
             refused[one.name] = f"it is the photograph of plot {photographs[one.digest]} of the survey"
         elif plot in used:
@@ -97,14 +95,6 @@ def sort_out(
             accepted.append(one)
             used[plot] = one.name
     return tuple(accepted), refused
-
-
-def _is_unicode(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _survey(lake: Lake, sizes: set[int]) -> tuple[set[str], dict[str, str]]:

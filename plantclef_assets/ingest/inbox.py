@@ -8,12 +8,13 @@ It is new when nothing like it has been taken. What a look has found goes into t
 import hashlib
 import json
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from plantclef_assets.ingest.archives import is_photograph
+from plantclef_assets.file_names import is_left_alone, is_photograph, why_unread
+from plantclef_assets.ingest.archives import SUFFIXES
 from plantclef_assets.ingest.fetching import object_version
 from plantclef_assets.lake.filesystems import is_in_bucket, open_filesystem
 from plantclef_assets.vision.decoding import EMPTY, TRUNCATED, UndecodableImage, decode_image
@@ -80,7 +81,7 @@ class Look:
 
 
 def list_inbox(folder: Path) -> dict[str, Stamp]:
-    """Give all files below a folder, by their path in it; hidden and temporary names are left out.
+    """Give all files below a folder, by their path in it; hidden, system and temporary names are left out.
 
     Raises:
         OSError: the folder cannot be listed.
@@ -88,7 +89,7 @@ def list_inbox(folder: Path) -> dict[str, Stamp]:
     stamps: dict[str, Stamp] = {}
     folder.stat()  # os.walk would keep silent
     for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not is_left_alone(name)]
         for path in (Path(parent, name) for name in names if not _is_temporary(name)):
             try:
                 status = path.stat()
@@ -114,7 +115,7 @@ def open_inbox(location: str) -> tuple[dict[str, Stamp], Callable[[str], BinaryI
     stamps = {
         name: Stamp(entry["size"], int(object_version(entry)))
         for name, entry in sorted(found.items())
-        if not any(part.startswith(".") for part in name.split("/")) and not _is_temporary(PurePosixPath(name).name)
+        if not is_left_alone(name) and not _is_temporary(PurePosixPath(name).name)
     }
     return stamps, lambda name: filesystem.open(f"{root}/{name}", "rb")
 
@@ -158,6 +159,13 @@ def judge_inbox(
         sightings[name] = sighting
     faulty = {name: sighting.fault for name, sighting in sightings.items() if sighting.fault}
     return Look(tuple(ready), repeated, faulty, sightings)
+
+
+def find_unread(names: Iterable[str]) -> dict[str, str]:
+    """Return the files that may hold photographs but cannot be taken, and why."""
+    archive = "an archive, which is not opened in an inbox; put the photographs in it there"
+    why = {name: archive if name.lower().endswith(SUFFIXES) else why_unread(name) for name in names}
+    return {name: reason for name, reason in why.items() if reason}
 
 
 def dump_sightings(sightings: Mapping[str, Sighting]) -> str:

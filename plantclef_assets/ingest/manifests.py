@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from plantclef_assets.file_names import plot_id_of
+from plantclef_assets.ingest.fetching import SourceError
 from plantclef_assets.ingest.matching import match_photographs, matched_loosely, require_matches
 from plantclef_assets.ingest.sources import LISTING, ImageSource
 from plantclef_assets.lake.catalog import create_table
@@ -37,13 +39,14 @@ MEMORY_LIMIT = "512MB"
 _THREADS = 4
 """Each thread of DuckDB needs its part of the memory."""
 _ROWS_AT_ONCE = 10_000
+_NAMED = 5
 _ORDER = 'archive nulls first, "offset", source'
 
 _FILES = """
 create table work.files as
-select * exclude (reason, detail), reason as refusal, detail as refused_for,
-       string_split(source, '/')[-1] as file_name, string_split(source, '/')[-2] as folder
-from work.listing
+select * exclude (path, reason, detail), reason as refusal, detail as refused_for,
+       string_split(path, '/')[-1] as file_name, string_split(path, '/')[-2] as folder
+from (select *, replace(source, '\\', '/') as path from work.listing)
 """
 # What is refused does not take the place of a photograph of its name.
 _COPY = f"row_number() over (partition by {{key}}, refusal is null order by {_ORDER}) as copy"
@@ -86,12 +89,14 @@ create table work.judged as
 select archive, source, "offset", bytes, plot_id, plot_id as file_name,
        case when refusal is not null then refusal
             when bytes > {LARGEST_BYTES} then 'oversized'
+            when plot_id = '' then 'no_name'
             when copy > 1 then 'duplicate_name' end as reason,
        case reason when 'oversized' then 'has ' || bytes || ' bytes, more than any photograph'
+            when 'no_name' then 'its name has nothing but blanks; rename it'
             when 'duplicate_name' then 'another file has this plot name; the first is used'
             else refused_for end as detail
 from (select *, {_COPY.format(key="plot_id")}
-      from (select *, parse_filename(source, true) as plot_id from work.files))
+      from (select *, plot_id_of(source) as plot_id from work.files))
 """
 _SET_ASIDE = f"""
 select coalesce(archive || ':', '') || source as source, nullif(file_name, '') as image_name, reason, detail
@@ -100,6 +105,10 @@ from work.judged where reason is not null order by {_ORDER}
 _UNPHOTOGRAPHED = """
 select image_name as source, image_name, 'no_image' as reason, 'a metadata row without a file' as detail
 from training_metadata anti join work.matches using (image_name) order by image_name
+"""
+_UNUSED = r"""
+select coalesce(nullif(regexp_extract(lower(source), '\.[^./]+$'), ''), 'other') as ending, reason, count(*) as files
+from work.judged where reason not in ('not_in_metadata', 'label_mismatch', 'license') group by all order by all
 """
 _LICENCES = """
 select license, count(*) as images, count(distinct author) as authors from work.judged where reason is null
@@ -126,12 +135,13 @@ def write_training_manifest(
         licenses: licences that are wanted, in any case of letters; all if empty.
 
     Raises:
-        SourceError: an archive of the source cannot be read.
+        SourceError: an archive of the source cannot be read, or the source has no photograph.
         ManifestError: hardly any row of the metadata has a photograph, or no photograph can be used.
     """
-    parameters = {"licenses": [one.strip().lower() for one in licenses]}
+    wanted = {"licenses": [one.strip().lower() for one in licenses]}
     metadata = lake.open(Artifact("training_metadata"))
-    with _judged(source, _JUDGED_PHOTOGRAPHS, parameters, metadata, _match_photographs) as catalog:
+    setting = "PLANTCLEF_TRAINING_IMAGES"
+    with _judged(source, setting, _JUDGED_PHOTOGRAPHS, wanted, metadata, _match_photographs) as catalog:
         require_matches(catalog, source.location)
         licences = catalog.sql(_LICENCES).to_arrow_table().to_pylist()
         figures = {"licences": licences} | matched_loosely(catalog)
@@ -139,15 +149,15 @@ def write_training_manifest(
 
 
 def write_plot_manifest(lake: Lake, shard: Shard, *, source: ImageSource, shards: int) -> None:
-    """List the plots of a source, named by their files without extension, and cut them into shards.
+    """List the plots of a source, named by their files (see `plot_id_of`), and cut them into shards.
 
-    Set aside are files that the source refuses, that have more bytes than any photograph (`oversized`), or whose plot
-    name an earlier one has (`duplicate_name`).
+    Set aside are files that the source refuses, that have more bytes than any photograph (`oversized`), that have no
+    name but an extension (`no_name`), or whose plot name an earlier one has (`duplicate_name`).
 
     Raises:
-        SourceError: an archive of the source cannot be read.
+        SourceError: an archive of the source cannot be read, or the source has no photograph.
     """
-    with _judged(source, _JUDGED_PLOTS, {}) as catalog:
+    with _judged(source, "PLANTCLEF_PLOT_IMAGES", _JUDGED_PLOTS, {}) as catalog:
         _write_manifest(lake, shard, PLOT_MANIFEST, catalog, shards, {})
 
 
@@ -159,6 +169,7 @@ def _match_photographs(catalog: "duckdb.DuckDBPyConnection") -> None:
 @contextmanager
 def _judged(
     source: ImageSource,
+    setting: str,
     judgement: str,
     parameters: dict[str, Any],
     metadata: pq.ParquetFile | None = None,
@@ -176,9 +187,24 @@ def _judged(
             if metadata:
                 create_table(catalog, "training_metadata", metadata.schema_arrow, metadata.iter_batches())
             catalog.execute(_FILES)
+            _refuse_without_photographs(catalog, source, setting)
+            catalog.create_function("plot_id_of", plot_id_of, ["VARCHAR"], "VARCHAR")  # pyright: ignore[reportArgumentType]
             prepare(catalog)
             catalog.execute(judgement, parameters)
             yield catalog
+
+
+def _refuse_without_photographs(catalog: "duckdb.DuckDBPyConnection", source: ImageSource, setting: str) -> None:
+    """Raise a SourceError that says what there is instead, where no file of a source is a photograph."""
+    if catalog.sql("from work.files where refusal is null limit 1").fetchall():
+        return
+    there = ", ".join(f"{count} {ending}" for ending, count in source.endings().most_common(_NAMED))
+    place = "coalesce(archive || ':', '') || source"
+    refused = catalog.sql(f"select {place}, refused_for from work.files order by 1 limit 1").fetchall()
+    example = f" {refused[0][0]}: {refused[0][1]}." if refused else ""
+    raise SourceError(
+        f"{setting}: '{source.location}' has no photograph that is read. Files there: {there or 'none'}.{example}"
+    )
 
 
 def _write_manifest(
@@ -218,6 +244,7 @@ def _write_manifest(
             "quarantined": listed - kept,
             "without_image": absent,
             "bytes": listed_size,
+            "unused": catalog.sql(_UNUSED).to_arrow_table().to_pylist(),
             **figures,
         }
 

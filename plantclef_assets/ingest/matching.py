@@ -148,14 +148,11 @@ def require_matches(catalog: "duckdb.DuckDBPyConnection", location: str) -> None
     """Check that photographs and metadata belong together.
 
     Raises:
-        ManifestError: there is no photograph, none can be used, or hardly any row has one. It names the most common
-            reason.
+        ManifestError: no photograph can be used, or hardly any row has one. It names the most common reason.
     """
     rows, listed, photographs, matched, usable = _one(catalog, _COUNTS)
     if usable and matched >= LEAST_SHARE * min(rows, photographs):
         return
-    if not listed:
-        raise ManifestError(f"there is no photograph in {location}; set PLANTCLEF_TRAINING_IMAGES to where they are")
     if not photographs or matched >= LEAST_SHARE * min(rows, photographs):
         reason, count, source, detail = _one(catalog, _COMMONEST_REASON)
         raise ManifestError(

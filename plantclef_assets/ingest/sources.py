@@ -7,24 +7,19 @@ an archive by its offset. Listings come in batches, so that memory does not grow
 import hashlib
 import os
 import tarfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import pyarrow as pa
 
-from plantclef_assets.ingest.archives import (
-    SUFFIXES,
-    Archive,
-    index_digest,
-    is_photograph,
-    open_archive,
-    read_index,
-)
+from plantclef_assets.file_names import as_unicode, is_left_alone, is_photograph, is_unicode, why_unread
+from plantclef_assets.ingest.archives import SUFFIXES, Archive, index_digest, open_archive, read_index, refusal
 from plantclef_assets.ingest.fetching import Log, SourceError, fetch_file, object_version, readable
 from plantclef_assets.ingest.limits import Limits
 from plantclef_assets.lake.filesystems import open_filesystem
@@ -70,6 +65,8 @@ class ImageSource:
     def listing(self) -> Iterator[pa.RecordBatch]:
         """Give what is there, rows of `LISTING`: plain files by path, and the members of each archive by offset.
 
+        Files that may hold photographs but are not read have a reason.
+
         Raises:
             SourceError: an archive is none, or is empty.
         """
@@ -77,15 +74,21 @@ class ImageSource:
 
         def plain_files() -> Iterator[tuple[str, int]]:
             for path, size, _ in self._files():
-                if self._is_archive(path):
+                if self._is_archive(path) and is_unicode(path):
                     archives.append(path)
                 else:
                     yield path, size
 
         plain = plain_files()
         while rows := list(islice(plain, _ROWS_AT_ONCE)):
-            paths, sizes = zip(*rows, strict=True)
-            yield _batch(len(rows), source=pa.array(paths, pa.string()), bytes=pa.array(sizes, pa.int64()))
+            refusals = [refusal(path) or (None, None) for path, _ in rows]
+            yield _batch(
+                len(rows),
+                source=pa.array([as_unicode(path) for path, _ in rows], pa.string()),
+                bytes=pa.array([size for _, size in rows], pa.int64()),
+                reason=pa.array([reason for reason, _ in refusals], pa.string()),
+                detail=pa.array([detail for _, detail in refusals], pa.string()),
+            )
         for name in archives:
             with read_index(self._open_archive(name), self.cache) as index:
                 for batch in index.iter_batches(_ROWS_AT_ONCE):
@@ -102,11 +105,27 @@ class ImageSource:
         """
         digest = hashlib.blake2b(digest_size=16)
         for path, size, version in self._files():
-            if not version and self._is_archive(path):
+            if not version and self._is_archive(path) and is_unicode(path):
                 version = index_digest(self._open_archive(path), self.cache)
-            line = (path, str(size), version) if version else (path, str(size))
+            line = (as_unicode(path), str(size), *([version] if version else []))
             digest.update(("\0".join(line) + "\n").encode())
         return digest.hexdigest()
+
+    def endings(self) -> Counter[str]:
+        """Count all files that are not left alone, also those that are not listed, by the ending of their names."""
+        if self.archive is not None:
+            names = [self.archive]
+        elif _is_local(self.filesystem):
+            names = (
+                f"{Path(parent, name).relative_to(self.root)}"
+                for parent, _, files in os.walk(self.root, followlinks=False)
+                for name in files
+            )
+        else:
+            names = (path.removeprefix(f"{self.root}/") for path in self.filesystem.find(self.root))
+        return Counter(
+            PurePosixPath(name).suffix.lower() or "without ending" for name in names if not is_left_alone(name)
+        )
 
     @contextmanager
     def reading(self) -> Iterator[Read]:
@@ -147,7 +166,7 @@ class ImageSource:
         return contents
 
     def _files(self) -> Iterator[tuple[str, int, str]]:
-        """Give path below the root, size and version of each photograph and archive; local files have no version."""
+        """Give path below the root, size and version of each file that is listed; local files have no version."""
         if self.archive is not None:
             info = self.filesystem.info(f"{self.root}/{self.archive}")
             yield self.archive, info["size"], object_version(info)
@@ -204,7 +223,10 @@ def source_in(filesystem: Any, path: str, location: str, cache: Path) -> ImageSo
 
 
 def list_files(folder: Path) -> Iterator[tuple[str, int]]:
-    """Give path below the folder and size in bytes of each photograph and archive; hidden files are left out."""
+    """Give path below the folder and size in bytes of each archive and of each file that may hold photographs.
+
+    Hidden and system files are left out. Bytes of a path that are not UTF-8 are surrogate escapes.
+    """
     seen: set[str] = set()
     for parent, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(parent)
@@ -212,17 +234,15 @@ def list_files(folder: Path) -> Iterator[tuple[str, int]]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not is_left_alone(name))
         below = "" if parent == str(folder) else Path(parent).relative_to(folder).as_posix() + "/"
         for name in sorted(names):
             if _is_listed(name):
-                # A name that is no Unicode is of no row of the metadata, but has to be told.
-                readable = (below + name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-                yield readable, _size(f"{parent}/{name}")
+                yield below + name, _size(f"{parent}/{name}")
 
 
 def _walk_objects(filesystem: Any, root: str, below: str) -> Iterator[tuple[str, int, str]]:
-    """Give path below a prefix, size and version of each photograph and archive, prefix by prefix."""
+    """Give path below a prefix, size and version of each file that is listed, prefix by prefix."""
     prefix = f"{root}/{below}".rstrip("/")
     found = sorted(filesystem.ls(prefix, detail=True), key=lambda one: one["name"])
     filesystem.invalidate_cache(prefix)  # else the listing of a whole bucket stays in memory
@@ -230,7 +250,7 @@ def _walk_objects(filesystem: Any, root: str, below: str) -> Iterator[tuple[str,
     for info in found:
         name = info["name"].rstrip("/").rpartition("/")[2]
         if info["type"] == "directory":
-            deeper += [] if name.startswith(".") or info["name"].rstrip("/") == prefix else [name]
+            deeper += [] if is_left_alone(name) or info["name"].rstrip("/") == prefix else [name]
         elif _is_listed(name):
             yield f"{below}{name}", info["size"], object_version(info)
     for name in deeper:
@@ -238,7 +258,9 @@ def _walk_objects(filesystem: Any, root: str, below: str) -> Iterator[tuple[str,
 
 
 def _is_listed(name: str) -> bool:
-    return is_photograph(name) or (name.lower().endswith(SUFFIXES) and not name.startswith("."))
+    if is_left_alone(name):
+        return False
+    return is_photograph(name) or name.lower().endswith(SUFFIXES) or why_unread(name) is not None
 
 
 def _size(path: str) -> int:

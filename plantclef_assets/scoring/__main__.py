@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+from plantclef_assets.file_names import match_plots
 from plantclef_assets.locations import PACKAGE_FOLDER
 from plantclef_assets.scoring.metrics import pair_plots, score_submission
 from plantclef_assets.scoring.score_tables import submission_from_scores
@@ -113,7 +114,7 @@ def _score(options: argparse.Namespace) -> None:
     except OSError as error:
         raise ValueError(f"{error.filename} cannot be read: {error.strerror}") from error
     try:
-        paired = pair_plots(said, truth, allow_missing=options.allow_missing)
+        paired = pair_plots(match_plots(said, truth), truth, allow_missing=options.allow_missing)
         scores = score_submission(paired, truth, transects=patterns)
     except ValueError as error:
         raise ValueError(f"{options.submission} cannot be scored by {options.truth}: {error}") from error

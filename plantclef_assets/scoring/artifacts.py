@@ -1,6 +1,6 @@
 """Submissions, the leaderboard and the agreement of runs as artifacts of the lake."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from plantclef_assets.file_names import match_plots
 from plantclef_assets.lake.beside import publish_beside
 from plantclef_assets.lake.schemas import LEADERBOARD, RUN_AGREEMENT, SUBMISSION
 from plantclef_assets.lake.shards import Shard
@@ -26,8 +27,9 @@ from plantclef_assets.scoring.rules import Run
 from plantclef_assets.scoring.species_lists import known_species, read_species_list
 from plantclef_assets.scoring.submissions import (
     DIALECTS,
+    can_hold,
     format_submission,
-    read_submission,
+    read_answers,
     validate_submission,
 )
 from plantclef_assets.scoring.top_species import COLUMNS, top_species
@@ -50,7 +52,8 @@ class Submissions:
     def __call__(self, shard: Shard) -> None:
         """Write the files of one run; the parquet comes last, so what it describes is there.
 
-        Every plot of the manifest has a row; one that could not be read has an empty list.
+        Every plot of the manifest has a row; one that could not be read has an empty list. A CSV leaves out the plots
+        whose ids its dialect cannot hold.
 
         Raises:
             InvalidSubmissionError: the challenge would refuse it.
@@ -64,9 +67,12 @@ class Submissions:
         if problems:
             raise InvalidSubmissionError(f"{shard.artifact} is not published: {'; '.join(problems[:5])}")
         files = submission_files(self.lake, shard.artifact, self.dialect)
-        beside = publish_beside(
-            self.lake, {path: format_submission(rows, dialect).encode() for dialect, path in files.items()}
-        )
+        left_out = {dialect: [plot for plot, _ in rows if not can_hold(dialect, plot)] for dialect in files}
+        texts = {
+            path: format_submission((row for row in rows if row[0] not in left_out[dialect]), dialect).encode()
+            for dialect, path in files.items()
+        }
+        beside = publish_beside(self.lake, texts)
         with write_table(self.lake, shard.artifact, SUBMISSION, shard.provenance) as table:
             table.write_rows(
                 run=[shard.artifact.partition] * len(rows),
@@ -78,6 +84,7 @@ class Submissions:
                 "quarantined": 0,
                 "empty": sum(not answer for _, answer in rows),
                 "species_per_plot": sum(len(answer) for _, answer in rows) / max(len(rows), 1),
+                "left_out": left_out,
                 "distinct_species": len({species_id for _, answer in rows for species_id in answer}),
                 **figures,
                 **beside,
@@ -138,8 +145,12 @@ class Leaderboard:
     transect_patterns: Sequence[str]
 
     def __call__(self, shard: Shard) -> None:
-        """Write the table, the best run first; without a truth the scores are null."""
-        truth = {row.plot_id: row.species_ids for row in read_submission(self.truth)} if self.truth else {}
+        """Write the table, the best run first; without a truth the scores are null.
+
+        Raises:
+            ValueError: as `read_plot_truth` and `known_truth`, or the truth names no plot of the survey.
+        """
+        truth = read_plot_truth(self.truth) if self.truth else {}
         rows = [self._row(name, run, truth) for name, run in self.runs.items()]
         rows.sort(key=lambda row: (-(row["f1_plot"] or 0.0), row["run"]))
         with write_table(self.lake, shard.artifact, LEADERBOARD, shard.provenance) as table:
@@ -148,7 +159,12 @@ class Leaderboard:
 
     def _row(self, name: str, run: Run, truth: Mapping[str, Sequence[int]]) -> dict[str, Any]:
         answers = _read_answers(self.lake, name)
-        known = {plot: species for plot, species in truth.items() if plot in answers}
+        known = known_truth(truth, answers)
+        if truth and not known:
+            raise ValueError(
+                f"PLANTCLEF_PLOT_TRUTH: {self.truth} names none of the survey's plots; it names "
+                f"{next(iter(truth))!r}, and the survey has {next(iter(answers), None)!r}"
+            )
         row: dict[str, Any] = {
             "run": name,
             "feature_set": run.feature_set,
@@ -190,6 +206,32 @@ class RunAgreement:
                     plots=[len(answers[one]) for one, _ in pairs],
                 )
             table.figures = {"rows_in": len(pairs), "quarantined": 0, "runs": len(self.runs)}
+
+
+def read_plot_truth(path: Path) -> dict[str, list[int]]:
+    """Read the true species of the survey's plots: plot_id, in its normal form → species_ids.
+
+    Raises:
+        ValueError: as `read_answers`, naming the setting.
+        OSError: the file cannot be read.
+    """
+    try:
+        return read_answers(path)
+    except ValueError as error:
+        raise ValueError(f"PLANTCLEF_PLOT_TRUTH: {error}") from error
+
+
+def known_truth(truth: Mapping[str, Sequence[int]], plots: Collection[str]) -> dict[str, Sequence[int]]:
+    """Return the true species of those plots that a truth names, in the order of the plots (see `match_plots`).
+
+    Raises:
+        ValueError: two names of the truth are the same plot.
+    """
+    try:
+        matched = match_plots(truth, plots)
+    except ValueError as error:
+        raise ValueError(f"PLANTCLEF_PLOT_TRUTH: {error}") from error
+    return {plot: matched[plot] for plot in plots if plot in matched}
 
 
 def _read_answers(lake: Lake, run: str) -> Answers:

@@ -1,7 +1,6 @@
 """The cover of species as an artifact of the lake: a table, a CSV for spreadsheets, and JSON as Pl@ntNet has it."""
 
 import csv
-import io
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -172,15 +171,22 @@ def _described_species(one: CoveredSpecies, names: Mapping[str, Any]) -> dict[st
     }
 
 
+class _Lines(list[str]):
+    """The rows of a CSV as text, one after the other, for `csv.writer`."""
+
+    def write(self, line: str, /) -> None:
+        self.append(line)
+
+
 def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
     columns = [name for name in SPECIES_COVER.columns.names if name not in _NOT_IN_CSV]
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
+    lines = _Lines()
+    writer = csv.writer(lines)  # with "\r\n" at the end of lines it quotes both characters within them
     writer.writerow(columns)
     for row in rows:
         cells = (row.get(name) for name in columns)
         writer.writerow([round(cell, _DECIMALS) if isinstance(cell, float) else cell for cell in cells])
-    return buffer.getvalue()
+    return "".join(line.removesuffix("\r\n") + "\n" for line in lines)
 
 
 def _figures(covers: Sequence[PlotCover]) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from typing import NamedTuple, TextIO
 
 import numpy as np
 
-from plantclef_assets.scoring.submissions import SubmissionRow, plot_id_of
+from plantclef_assets.file_names import last_part, normal_plot_id
+from plantclef_assets.scoring.submissions import SubmissionRow
 
 _NAME_COLUMN = "image_name"
 _EXTENSION = re.compile(r"(?<=.)\.(?=[0-9]*[A-Za-z])[A-Za-z0-9]+$")
@@ -35,12 +36,12 @@ class PlotScores(NamedTuple):
 
 
 def plot_id_of_image(name: str) -> str:
-    """Drop the extension of an image's name, whatever its kind: `A1-20130807.HEIC` is plot `A1-20130807`.
+    """Drop folders and the extension of an image's name, whatever its kind: `A1-20130807.HEIC` is `A1-20130807`.
 
     An extension is what follows the last dot, if that is letters and digits with at least one letter: `plot-1.5` and
-    `A.1-20130807` have none. What a submission takes for an extension is dropped too, see `plot_id_of`.
+    `A.1-20130807` have none.
     """
-    return plot_id_of(_EXTENSION.sub("", name.strip()))
+    return normal_plot_id(_EXTENSION.sub("", last_part(name)))
 
 
 def read_score_table(path: Path) -> Iterator[PlotScores]:

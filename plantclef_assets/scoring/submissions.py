@@ -14,7 +14,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
+
+from plantclef_assets.file_names import normal_plot_id
 
 
 class SubmissionRow(NamedTuple):
@@ -45,38 +47,36 @@ DIALECTS = {
 }
 """The dialects by the year that introduced them; 2026 writes as 2025."""
 
-_EXTENSION = re.compile(r"\.(jpe?g|png|tiff?|bmp|webp|gif)$", re.IGNORECASE)
-_LIST = re.compile(r"\[\s*(?:\d+\s*(?:,\s*\d+\s*)*)?\]")
-
-
-def plot_id_of(name: str) -> str:
-    """Drop the file extension of a plot's name: `CBN-PdlC-A1-20130807.jpg` is plot `CBN-PdlC-A1-20130807`."""
-    return _EXTENSION.sub("", name.strip())
+_MOST_SPECIES_ID = 2**63 - 1
+_LIST = re.compile(r"\[\s*(?:[0-9]+\s*(?:,\s*[0-9]+\s*)*)?\]")
 
 
 def parse_submission(text: str) -> list[SubmissionRow]:
-    """Read a submission or a truth from its text; its header tells the dialect.
+    """Read a submission or a truth from its text, plot ids as they stand there; its header tells the dialect.
 
     Raises:
         ValueError: the header is of no known dialect, or a line is not a plot and a list of species ids. A plot
             that occurs twice is no error here; `validate_submission` reports it.
     """
-    lines = text.removeprefix("\ufeff").splitlines()
-    dialect = _detect(lines[0] if lines else "")
+    text = text.removeprefix("\ufeff")
+    dialect = _detect(re.split(r"[\r\n]", text, maxsplit=1)[0])
     rows: list[SubmissionRow] = []
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=dialect.separator)
     try:
-        records = list(enumerate(csv.reader(lines[1:], delimiter=dialect.separator), start=2))
+        records = [(reader.line_num, fields) for fields in reader if fields]
     except csv.Error as error:
         raise ValueError(f"it is no CSV: {error}") from error
-    for number, fields in records:
-        if not fields:
-            continue
+    for number, fields in records[1:]:
         if len(fields) != 2 or not fields[0].strip() or not _LIST.fullmatch(fields[1].strip()):
             raise ValueError(
                 f"line {number} is not a plot and a list such as [1363875, 1395807], "
                 f"but {dialect.separator.join(fields)[:80]!r}"
             )
-        rows.append(SubmissionRow(plot_id_of(fields[0]), [int(digits) for digits in re.findall(r"\d+", fields[1])]))
+        species_ids = [int(digits) for digits in re.findall(r"[0-9]+", fields[1])]
+        impossible = [species_id for species_id in species_ids if not 1 <= species_id <= _MOST_SPECIES_ID]
+        if impossible:
+            raise ValueError(f"line {number}: {impossible[0]} of plot {fields[0]!r} is no species id")
+        rows.append(SubmissionRow(fields[0], species_ids))
     return rows
 
 
@@ -88,24 +88,38 @@ def read_submission(path: Path) -> list[SubmissionRow]:
         OSError: the file cannot be read.
     """
     try:
-        return parse_submission(path.read_text(encoding="utf-8"))
+        return parse_submission(path.read_bytes().decode())  # `read_text` would change the ends of lines in names
     except ValueError as error:
         raise ValueError(f"{path} is no submission: {error}") from error
 
 
 def read_answers(path: Path) -> dict[str, list[int]]:
-    """Read a submission or a truth from a file in either dialect: plot_id → species_ids.
+    """Read a submission or a truth from a file in either dialect: plot_id, in its normal form → species_ids.
 
     Raises:
-        ValueError: as `read_submission`, or a plot occurs twice.
+        ValueError: as `read_submission`, it has no plot, or a plot occurs twice.
         OSError: the file cannot be read.
     """
     answers: dict[str, list[int]] = {}
-    for plot_id, species_ids in read_submission(path):
+    for name, species_ids in read_submission(path):
+        plot_id = normal_plot_id(name)
         if plot_id in answers:
             raise ValueError(f"{path} is no submission: plot {plot_id!r} occurs more than once")
         answers[plot_id] = species_ids
+    if not answers:
+        raise ValueError(f"{path} is no submission: it has a header, but no plot")
     return answers
+
+
+def can_hold(dialect: str, plot_id: str) -> bool:
+    """Whether a plot id that is written in a dialect reads back unchanged."""
+    row = SubmissionRow(plot_id, [])
+    buffer = io.StringIO(newline="")
+    try:
+        _writer(buffer, dialect).writerows([DIALECTS[dialect].header, (plot_id, "[]")])
+        return parse_submission(buffer.getvalue()) == [row]
+    except (csv.Error, ValueError):
+        return False
 
 
 def format_submission(rows: Iterable[tuple[str, Iterable[int]]], dialect: str) -> str:
@@ -173,21 +187,24 @@ def _write(stream: TextIO, rows: Iterable[tuple[str, Iterable[int]]], dialect: s
     """Write a header and rows; see `format_submission`."""
     if dialect not in DIALECTS:
         raise ValueError(f"unknown dialect {dialect!r}: say one of {', '.join(DIALECTS)}")
+    writer = _writer(stream, dialect)
+    writer.writerow(DIALECTS[dialect].header)
+    for plot_id, species_ids in rows:
+        if not can_hold(dialect, plot_id):
+            raise ValueError(f"the plot id {plot_id!r} cannot be written in dialect {dialect}; 2025 holds more names")
+        species = ", ".join(str(int(species_id)) for species_id in species_ids)
+        writer.writerow((plot_id, f"[{species}]"))
+
+
+def _writer(stream: TextIO, dialect: str) -> Any:
     form = DIALECTS[dialect]
-    writer = csv.writer(
+    return csv.writer(
         stream,
         delimiter=form.separator,
         quoting=csv.QUOTE_ALL if form.quoted else csv.QUOTE_NONE,
         quotechar='"' if form.quoted else None,
         lineterminator="\n",
     )
-    writer.writerow(form.header)
-    for plot_id, species_ids in rows:
-        species = ", ".join(str(int(species_id)) for species_id in species_ids)
-        try:
-            writer.writerow((plot_id_of(plot_id), f"[{species}]"))
-        except csv.Error as error:
-            raise ValueError(f"the plot id {plot_id!r} cannot be written in dialect {dialect}: {error}") from error
 
 
 def _detect(header: str) -> Dialect:

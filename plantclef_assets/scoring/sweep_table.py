@@ -15,6 +15,7 @@ from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.tables import write_table
 from plantclef_assets.learning.features import split_feature_set
 from plantclef_assets.scoring.answering import answer_rules
+from plantclef_assets.scoring.artifacts import known_truth
 from plantclef_assets.scoring.distributions import Distributions
 from plantclef_assets.scoring.plot_names import region_of
 from plantclef_assets.scoring.priors import make_priors
@@ -93,16 +94,16 @@ class Sweep:
         priors = make_priors({rule.prior for rule in rules if rule.prior}, plots, self._images(), region)
         answers = answer_rules(plots, rules, priors)
         answered = next(iter(one for one in answers if one is not None), {})
-        known = [plot for plot in answered if plot in truth]
+        known = known_truth(truth, answered)
         if not known:
             raise ValueError(f"{backbone}_{survey.embeddings}: none of its plots has a truth; nothing can be scored")
         return sweep_rows(
             rules,
             answers,
-            {plot: truth[plot] for plot in known},
+            known,
             feature_set=feature_set,
             tiling=tiling,
-            parts=halves(known) if survey.divided else {SURVEY: known},
+            parts=halves(known) if survey.divided else {SURVEY: list(known)},
             transects=self.transect_patterns,
         )
 

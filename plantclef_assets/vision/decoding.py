@@ -7,10 +7,15 @@ is touched here, so these functions may run in any number of threads.
 """
 
 import io
+import re
 import struct
+import zlib
+from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from plantclef_assets.file_names import CONVERT_HEIC
 
 EMPTY = "empty"
 NOT_AN_IMAGE = "not_an_image"
@@ -46,6 +51,16 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 """What turns a picture of each EXIF orientation upright (EXIF 2.32, tag 0x0112)."""
+
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PIXEL_CHUNKS = (b"tRNS", b"acTL", b"fcTL", b"fdAT")
+"""The ancillary chunks of a PNG that its pixels depend on: transparency, and the frames of an animation."""
+_TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
+_TEXTS = {b"Raw profile type exif": "Raw profile type exif", b"XML:com.adobe.xmp": "xmp"}
+"""Keywords of the PNG texts that may hold an orientation, and the names that Pillow has for them."""
+_LONGEST_TEXT = 64 * 2**20
+"""Bytes that a compressed PNG text is expanded to at most."""
 
 
 class UndecodableImage(ValueError):
@@ -105,8 +120,9 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
     """Open an image of an accepted format within the limit, reading its header only."""
     if not data:
         raise UndecodableImage(EMPTY, "the file has no bytes")
+    encoded, metadata = _without_metadata(data) if data.startswith(_PNG) else (data, {})
     try:
-        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        image = Image.open(io.BytesIO(encoded), formats=_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UndecodableImage(OVERSIZED, str(error)) from error
     except MemoryError:
@@ -117,16 +133,65 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
     if width * height > max_pixels:
         image.close()
         raise UndecodableImage(OVERSIZED, f"{width} × {height} pixels are more than the limit of {max_pixels:,} pixels")
+    image.info |= metadata
     return image
+
+
+def _without_metadata(data: bytes) -> tuple[bytes, dict[str, Any]]:
+    """Separate the chunks of a PNG that its pixels depend on from its metadata (PNG specification, section 5.3).
+
+    Pillow refuses a whole PNG for an ancillary chunk that is large or has a wrong checksum, and finds metadata behind
+    the pixels only by decoding these.
+
+    Returns:
+        the PNG without metadata; and of the metadata what may hold an orientation, as `Image.info` has it.
+    """
+    kept, info, place = [_PNG], {}, len(_PNG)
+    while place + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        end = place + 12 + length
+        if end > len(data) or not kind.isalpha():
+            break
+        body = data[place + 8 : end - 4]
+        if kind == b"eXIf":
+            info["exif"] = b"Exif\0\0" + body
+        elif kind in _TEXT_CHUNKS:
+            info |= _orienting_text(kind, body)
+        elif kind in _PIXEL_CHUNKS:
+            kept.append(struct.pack(">I", length) + kind + body + struct.pack(">I", zlib.crc32(kind + body)))
+        elif kind[:1].isupper():  # a critical chunk
+            kept.append(data[place:end])
+        place = end
+    return b"".join([*kept, data[place:]]), info
+
+
+def _orienting_text(kind: bytes, body: bytes) -> dict[str, Any]:
+    """Read the text of a PNG chunk; empty where it cannot hold an orientation or is damaged."""
+    keyword, _, text = body.partition(b"\0")
+    if keyword not in _TEXTS:
+        return {}
+    compressed = kind == b"zTXt"
+    if compressed:
+        text = text[1:]
+    elif kind == b"iTXt":
+        compressed, text = text[:1] == b"\1", text[2:].split(b"\0", 2)[-1]
+    if compressed:
+        try:
+            text = zlib.decompressobj().decompress(text, _LONGEST_TEXT)
+        except zlib.error:
+            return {}
+    name = _TEXTS[keyword]
+    return {name: text if name == "xmp" else text.decode("latin-1")}
 
 
 def _unopenable(data: bytes, error: Exception) -> UndecodableImage:
     """Say why Pillow could not even read a header."""
     if data[4:8] == b"ftyp":
         brand = data[8:12].decode("ascii", "replace")
-        return UndecodableImage(UNSUPPORTED, f"an ISO media file ({brand}, such as HEIC); convert it to JPEG")
+        return UndecodableImage(UNSUPPORTED, f"an ISO media file ({brand}, such as HEIC); {CONVERT_HEIC}")
     if data.startswith(_SIGNATURES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
-        return UndecodableImage(TRUNCATED, f"begins as a picture, but its header is incomplete ({error})")
+        why = re.sub(r" at 0x[0-9a-fA-F]+", "", str(error))  # an address in memory differs each time
+        return UndecodableImage(TRUNCATED, f"begins as a picture, but its header is incomplete ({why})")
     return UndecodableImage(NOT_AN_IMAGE, f"begins with {data[:16]!r}, which is no known picture format")
 
 
@@ -134,10 +199,9 @@ def _orientation(image: Image.Image) -> int:
     """Read the EXIF orientation (1 = upright) from the header of an image that is not yet loaded."""
     if image.format == "TIFF":
         return 1  # Pillow itself turns TIFFs upright while loading, and reports the upright size
-    if image.format == "PNG" and "exif" not in image.info:
-        return 1  # looking further would decode the pixels
     try:
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+        # That of a PNG would decode the pixels to look for metadata behind them; `_open` has found it already.
+        orientation = Image.Image.getexif(image).get(_ORIENTATION_TAG, 1)
     except (ValueError, OSError, SyntaxError, KeyError, TypeError, struct.error):
         return 1  # damaged EXIF leaves a good picture as it is
     return orientation if isinstance(orientation, int) else 1

@@ -193,6 +193,12 @@ DAMAGES |= {
         changed_rows("training_manifest", one_observation_on_both_sides), blocking=True
     ),
     ("training_manifest", "photographs_found"): Damage(photograph_without_file),
+    **{
+        (asset, "files_used"): Damage(
+            changed_rows(asset, as_it_was, unused=[{"ending": ".heic", "reason": "unsupported", "files": 2}])
+        )
+        for asset in ("training_manifest", "plot_manifest")
+    },
     ("training_manifest", "balanced_shards"): Damage(changed_rows("training_manifest", heavy_shard)),
     ("training_metadata", "complete"): Damage(partial(published_otherwise, {"training_rows": 49})),
     ("training_manifest", "complete"): Damage(partial(published_otherwise, {"training_rows": 49})),
@@ -209,6 +215,7 @@ DAMAGES |= {
     ("classifier", "head_covers_classes"): Damage(changed_classifier(uncovered=2, first_uncovered=[5, 6])),
     ("classifier", "labels_in_class_map"): Damage(changed_classifier(species=[*SPECIES, 999]), blocking=True),
     ("submission", "valid_submission"): Damage(plot_missing_in_csv, blocking=True, names="base_cls_full.2024.csv"),
+    ("submission", "every_plot_written"): Damage(changed_rows("submission", as_it_was, left_out={"2024": ["a;b"]})),
     ("submission", "species_per_plot"): Damage(changed_rows("submission", as_it_was, species_per_plot=0.25)),
     ("submission", "prior_has_effect"): Damage(changed_rows("submission", as_it_was, plots_changed=0, pairs_kept=1.0)),
     ("run_agreement", "agreement_valid"): Damage(

@@ -224,7 +224,7 @@ def test_a_name_that_is_no_unicode_is_readable(tmp_path: Path) -> None:
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT, encoding="latin-1") as archive:
         add_member(archive, "7/café.jpg", b"x")
     (tmp_path / "a.tar").write_bytes(buffer.getvalue())
-    assert [member.source for member in members(tmp_path / "a.tar")] == ["7/caf\\xe9.jpg"]
+    assert refused(tmp_path / "a.tar") == [("7/caf\\xe9.jpg", "unreadable_name")]
 
 
 @pytest.mark.parametrize("damage", ["flipped", "truncated"])
@@ -243,3 +243,10 @@ def test_a_damaged_index_is_named(tmp_path: Path, damage: str) -> None:
     assert str(file) in str(raised.value)
     file.unlink()
     assert read_index(archive, tmp_path).read() == whole
+
+
+def test_what_is_not_read_is_told_and_thumbnails_are_not(tmp_path: Path) -> None:
+    names = ["7/a.jfif", "7/b.heic", "more.zip", "@eaDir/a.jpg", "__MACOSX/b.heic", "7\\c.jpg"]
+    path = write_tar(tmp_path / "a.tar", dict.fromkeys(names, b"x"))
+    told = [("7/a.jfif", None), ("7/b.heic", "unsupported"), ("more.zip", "unsupported"), ("7\\c.jpg", None)]
+    assert refused(path) == told

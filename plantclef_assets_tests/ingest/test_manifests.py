@@ -9,8 +9,19 @@ import pyarrow as pa
 import pytest
 
 from plantclef_assets.ingest import manifests, sources
+from plantclef_assets.ingest.fetching import SourceError
 from plantclef_assets.ingest.sources import LISTING, ImageSource
+from plantclef_assets.lake.store import Artifact
 from plantclef_assets_tests.ingest.small_lake import SmallLake, csv_of
+
+THUMBNAILS = [
+    "@eaDir/UPPER.JPG/SYNOPHOTO_THUMB_XL.jpg",
+    "7/.thumbnails/t.jpg",
+    "__MACOSX/7/a.jpg",
+    "Thumbnails/a.jpg",
+    "$RECYCLE.BIN/b.jpg",
+    "win\\__MACOSX\\a.jpg",
+]
 
 
 def fill(small: SmallLake, sizes: dict[str, int], species: int = 7) -> None:
@@ -116,6 +127,12 @@ def test_hidden_and_foreign_files_are_left_alone(small: SmallLake) -> None:
     small.write_files(
         {"7/.a.jpg": b"x", ".cache/7/d.jpg": b"x", "7/notes.txt": b"x", "7/Thumbs.db": b"x", "__MACOSX/._a.jpg": b"x"}
     )
+    small.write_files(dict.fromkeys(THUMBNAILS, b"x"))
+    digest = small.source.digest()
+    for name in THUMBNAILS:
+        (small.images / name).unlink()
+    assert small.source.digest() == digest
+    small.write_files(dict.fromkeys(THUMBNAILS, b"x"))
     assert [row["image_name"] for row in small.list_photographs()] == ["a.jpg", "b.JPEG", "c.png"]
     assert small.findings("training_manifest") == []
     assert small.figures("training_manifest")["rows_in"] == 3
@@ -185,6 +202,100 @@ def test_a_plot_name_in_two_files_is_used_once(small: SmallLake) -> None:
     assert (figures["rows_in"], figures["rows"], figures["quarantined"]) == (3, 2, 1)
 
 
+PLOT_NAMES = {
+    "north; wet-20240501.jpg": "north; wet-20240501",
+    "two\nlines.jpg": "two\nlines",
+    " B1-20240501.jpg": "B1-20240501",
+    "B2 .jpg": "B2",
+    "win\\dir\\A1.jpg": "A1",
+    "scan.tif.jpg": "scan.tif",
+    "IMG_1.JPG.jpg": "IMG_1.JPG",
+    "IMG_1.jpg": "IMG_1",
+    "cafe\u0301.jpg": "caf\u00e9",
+    "site=1.png": "site=1",
+    "x.jfif": "x",
+    "y.JPE": "y",
+}
+
+
+def test_plots_are_named_in_one_normal_form(small: SmallLake) -> None:
+    small.write_files(dict.fromkeys(PLOT_NAMES, b"x"))
+    assert {row["source"]: row["plot_id"] for row in small.list_plots()} == PLOT_NAMES
+    assert small.findings("plot_manifest") == []
+    assert small.figures("plot_manifest")["unused"] == []
+
+
+def test_names_that_only_look_different_are_one_plot(small: SmallLake) -> None:
+    small.write_files(dict.fromkeys(["caf\u00e9.jpg", "cafe\u0301.png", " A.jpg", "A.jpg", " .jpg"], b"x"))
+    assert [row["plot_id"] for row in small.list_plots()] == ["A", "caf\u00e9"]
+    assert sorted(reason for _, reason in small.findings("plot_manifest")) == ["duplicate_name"] * 2 + ["no_name"]
+
+
+@pytest.mark.parametrize("name", ["photographs\\a.jpg", "train\\7\\a.jpg"])
+def test_photographs_with_backslashes_in_their_names_are_found_by_the_last_part(small: SmallLake, name: str) -> None:
+    small.write_files({name: b"x"})
+    small.read_csv(csv_of([("a.jpg", 7)]))
+    (row,) = small.list_photographs()
+    assert (row["image_name"], row["source"]) == ("a.jpg", name)
+
+
+def test_the_folder_of_a_species_is_found_behind_backslashes(small: SmallLake) -> None:
+    small.write_files({"train\\7\\a.jpg": b"x", "train\\7\\b.jpg": b"x"})
+    small.read_csv(csv_of([("a.jpg", 8), ("b.jpg", 7)]))
+    assert [row["image_name"] for row in small.list_photographs()] == ["b.jpg"]
+    assert ("a.jpg", "label_mismatch") in small.findings("training_manifest")
+
+
+UNREAD = ["ph.heic", "IMG.HEIF", "av.avif", "ra.CR2", "r.dng", "plots2.zip", "a.mov", "p.7z", "sub/q.jxl"]
+
+
+def test_files_that_may_hold_photographs_but_are_not_read_are_told(small: SmallLake) -> None:
+    small.write_files(dict.fromkeys([*UNREAD, "a.jpg", "notes.txt", "list.csv"], b"x"))
+    assert [row["plot_id"] for row in small.list_plots()] == ["a"]
+    rows = small.lake.read(Artifact("quarantine/plot_manifest")).to_pylist()
+    assert sorted(row["source"] for row in rows) == sorted(UNREAD)
+    assert {row["reason"] for row in rows} == {"unsupported"}
+    details = {row["source"]: row["detail"] for row in rows}
+    assert "convert it to JPEG, for example with `heif-convert" in details["ph.heic"]
+    assert "unpack it" in details["plots2.zip"]
+    unused = small.figures("plot_manifest")["unused"]
+    assert {"ending": ".cr2", "reason": "unsupported", "files": 1} in unused
+    assert sum(one["files"] for one in unused) == len(UNREAD)
+    small.read_csv(csv_of([("a.jpg", 7)]))
+    small.list_photographs()
+    assert small.figures("training_manifest")["unused"] == unused
+
+
+def test_a_file_that_is_not_read_belongs_to_what_the_source_is_known_by(small: SmallLake) -> None:
+    small.write_files({"a.jpg": b"x"})
+    before = small.source.digest()
+    small.write_files({"b.heic": b"x"})
+    assert small.source.digest() != before
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({}, "Files there: none."),
+        ({"photos.zip": b"x", "notes.txt": b"x", "b.txt": b"x"}, "Files there: 2 .txt, 1 .zip. photos.zip: a packed"),
+        ({"a.HEIC": b"x"}, "Files there: 1 .heic. a.HEIC: a HEIC picture, which is not read; convert it to JPEG"),
+        ({"@eaDir/a.jpg": b"x", ".b.jpg": b"x"}, "Files there: none."),
+        ({"README": b"x"}, "Files there: 1 without ending."),
+    ],
+)
+def test_a_folder_without_photographs_is_refused_with_what_lies_there(
+    small: SmallLake, files: dict[str, bytes], said: str
+) -> None:
+    small.images.mkdir()
+    small.write_files(files)
+    small.read_csv(csv_of([("a.jpg", 7)]))
+    for listed, setting in ((small.list_plots, "PLOT"), (small.list_photographs, "TRAINING")):
+        with pytest.raises(SourceError) as refusal:
+            listed()
+        assert str(refusal.value).startswith(f"PLANTCLEF_{setting}_IMAGES: '{small.images}' has no photograph")
+        assert said in str(refusal.value)
+
+
 def test_the_digest_of_a_folder_knows_names_and_sizes(small: SmallLake) -> None:
     small.write_files({"7/a.jpg": b"one", "7/b.jpg": b"two"})
     digests = [small.source.digest()]
@@ -211,7 +322,9 @@ def test_a_name_that_is_no_unicode_stops_nothing(small: SmallLake) -> None:
     except OSError:
         pytest.skip("this file system takes Unicode names only")
     assert [row["image_name"] for row in small.list_photographs()] == ["a.jpg"]
-    assert "not_in_metadata" in [reason for _, reason in small.findings("training_manifest")]
+    assert [reason for _, reason in small.findings("training_manifest")] == ["unreadable_name"]
+    assert [row["plot_id"] for row in small.list_plots()] == ["a"]
+    assert [reason for _, reason in small.findings("plot_manifest")] == ["unreadable_name"]
     assert len(small.source.digest()) == 32
 
 

@@ -158,12 +158,6 @@ def test_a_few_rows_of_many_photographs_and_a_few_photographs_of_many_rows_are_f
     assert len(match(small, [f"p{n}.jpg" for n in range(100)], NAMES)) == 6
 
 
-def test_a_folder_without_photographs_is_one_clear_error(small: SmallLake) -> None:
-    small.images.mkdir()
-    with pytest.raises(ManifestError, match=r"there is no photograph in .*; set PLANTCLEF_TRAINING_IMAGES"):
-        match(small, [], NAMES)
-
-
 def test_photographs_of_no_wanted_licence_are_one_clear_error(small: SmallLake) -> None:
     small.write_files(dict.fromkeys(NAMES, b"x"))
     small.read_csv("image_name,species_id,license\n" + "".join(f"{name},7,cc-by-nc\n" for name in NAMES))

@@ -77,9 +77,14 @@ def test_a_bucket_gives_the_same_photographs_as_a_folder(tmp_path: Path, bucket:
         bucket.pipe(f"/b/images/{name}", content)
     bucket.pipe("/b/images/train/7/notes.txt", b"x")
     bucket.pipe("/b/images/.hidden/a.jpg", b"x")
+    bucket.pipe("/b/images/@eaDir/a.jpg/SYNOPHOTO_THUMB_XL.jpg", b"x")
+    bucket.pipe("/b/images/ph.heic", b"x")
     bucket.pipe("/b/images/empty.jpg", b"")
     source = source_in(bucket, "/b/images/", "gs://b/images/", tmp_path)
     assert read_all(source) == {**FILES, "empty.jpg": b""}
+    refused = [row for batch in source.listing() for row in batch.to_pylist() if row["reason"]]
+    assert [(row["source"], row["reason"]) for row in refused] == [("ph.heic", "unsupported")]
+    assert source.endings() == {".jpg": len(FILES) + 1, ".heic": 1, ".txt": 1}
     bucket.pipe("/b/archives/part.tar", write_tar(tmp_path / "p.tar", FILES).read_bytes())
     for path in ("/b/archives", "/b/archives/part.tar"):
         source = source_in(bucket, path, f"gs:/{path}", tmp_path / "cache")

@@ -81,6 +81,17 @@ def test_what_was_submitted_is_scored(folder: Path, dialect: str, capsys: pytest
     assert printed.err == ""
 
 
+def test_names_of_plots_are_compared_in_their_normal_form(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["A-1", "caf\u00e9-1", "IMG_1.JPG", "IMG_1", "win-1"]
+    others = ["A-1.jpg", " cafe\u0301-1 ", "IMG_1.JPG", "IMG_1.jpg", "x\\win-1.png"]
+    for said, true in ((names, others), (others, names)):
+        write_submission(folder / "out.csv", [(name, [number]) for number, name in enumerate(said, 1)], "2025")
+        write_submission(folder / "truth.csv", [(name, [number]) for number, name in enumerate(true, 1)], "2024")
+        assert score(folder) == 0
+        scores = json.loads(capsys.readouterr().out)
+        assert (scores["plots"], scores["f1_plot"]) == (5, 1.0)
+
+
 def test_transects_are_those_of_the_profiles_unless_told_otherwise(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,6 +151,9 @@ def test_a_plot_on_one_side_only_is_an_error_unless_allowed(folder: Path, capsys
         ("out.csv", "plot_id;species_ids\na;1\n", "out.csv is no submission: line 2 is not a plot and a list"),
         ("out.csv", "plot_id;species_ids\na;" + "[" * 200_000, "out.csv is no submission: it is no CSV"),
         ("truth.csv", "", "truth.csv is no submission: its first line is ''"),
+        ("truth.csv", "plot_id;species_ids\n\n", "truth.csv is no submission: it has a header, but no plot"),
+        ("truth.csv", TRUTH + "RNNB-8-8-20240118;[7]\n", "plot 'RNNB-8-8-20240118' occurs more than once"),
+        ("truth.csv", TRUTH + "x;[1, 0]\n", "truth.csv is no submission: line 5: 0 of plot 'x' is no species id"),
         ("truth.csv", None, "truth.csv cannot be read: No such file or directory"),
     ],
 )

@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 
 from plantclef_assets.scoring.submissions import (
+    can_hold,
     format_submission,
     parse_submission,
-    plot_id_of,
+    read_answers,
     read_submission,
     validate_submission,
     write_submission,
@@ -48,7 +49,8 @@ def test_published_submissions_are_reproduced(dialect):
     "text",
     [
         "\ufeffplot_id;species_ids\r\na;[1,2]\r\n\r\nb;[ 3 ]\r\n",
-        '"plot_id";"species_ids"\n"a.jpg";"[1, 2]"\n"b.JPEG";"[3]"',
+        '"plot_id";"species_ids"\n"a";"[1, 2]"\n"b";"[3]"',
+        "plot_id;species_ids\ra;[1,2]\rb;[3]",
         'quadrat_id,species_ids\na,"[1, 2]"\nb,[3]\n',
     ],
 )
@@ -56,11 +58,54 @@ def test_what_people_make_of_the_files_is_read_too(text):
     assert parse_submission(text) == [("a", [1, 2]), ("b", [3])]
 
 
-def test_file_extensions_are_dropped_but_not_parts_of_names():
-    assert plot_id_of("CBN-PdlC-A1-20130807.jpg") == "CBN-PdlC-A1-20130807"
-    assert plot_id_of("a.b.webp") == "a.b"
-    assert plot_id_of("plot-1.2024") == "plot-1.2024"
-    assert format_submission([("a.PNG", [1])], "2024").endswith("\na;[1]\n")
+NAMES = ["IMG_1.JPG", "scan.tif", "caf\u00e9", "cafe\u0301", "a,b", 'say "no"', "a\u2028b", "a\x0bb", "x\x85y"]
+"""Names that both dialects can hold."""
+
+
+@pytest.mark.parametrize("dialect", TEXTS)
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_written_reads_back_unchanged(dialect, name):
+    assert can_hold(dialect, name)
+    rows = [(name, [1]), ("b", [2])]
+    assert parse_submission(format_submission(rows, dialect)) == rows
+
+
+@pytest.mark.parametrize("name", ["north; wet", "two\nlines", "two\rlines", '"quoted" name'])
+def test_a_name_that_a_dialect_cannot_hold_is_known_before_it_is_written(name):
+    assert not can_hold("2024", name)
+    with pytest.raises(ValueError, match="cannot be written in dialect 2024; 2025 holds more names"):
+        format_submission([(name, [1])], "2024")
+    assert can_hold("2025", name)
+    rows = [(name, [1]), ("b", [])]
+    assert parse_submission(format_submission(rows, "2025")) == rows
+
+
+@pytest.mark.parametrize("dialect", TEXTS)
+def test_answers_are_named_in_the_normal_form(dialect, tmp_path):
+    write_submission(tmp_path / "truth.csv", [(" cafe\u0301 ", [1]), ("b.jpg", [2])], dialect)
+    assert read_answers(tmp_path / "truth.csv") == {"caf\u00e9": [1], "b.jpg": [2]}
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([("a", [1]), ("b", [2]), ("a", [3])], "plot 'a' occurs more than once"),
+        ([("a", [1]), (" a", [1])], "plot 'a' occurs more than once"),
+        ([("caf\u00e9", [1]), ("cafe\u0301", [1])], "plot 'caf\u00e9' occurs more than once"),
+        ([], "it has a header, but no plot"),
+        ([("a", [1, 0])], "line 2: 0 of plot 'a' is no species id"),
+        ([("a", [1]), ("b", [10**30])], f"line 3: {10**30} of plot 'b' is no species id"),
+        ([("a", [-7])], "line 2 is not a plot and a list"),
+    ],
+)
+@pytest.mark.parametrize("dialect", TEXTS)
+def test_a_truth_that_cannot_be_is_refused(dialect, rows, message, tmp_path):
+    write_submission(tmp_path / "truth.csv", rows, dialect)
+    with pytest.raises(ValueError, match=message):
+        read_answers(tmp_path / "truth.csv")
+    (tmp_path / "truth.csv").write_bytes(b"")
+    with pytest.raises(ValueError, match="its first line is ''"):
+        read_answers(tmp_path / "truth.csv")
 
 
 @pytest.mark.parametrize(

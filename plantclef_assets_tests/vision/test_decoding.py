@@ -1,8 +1,11 @@
+import io
 import pickle
+import struct
+import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from plantclef_assets.vision.decoding import (
     EMPTY,
@@ -174,3 +177,94 @@ def test_damaged_bytes_raise_nothing_else(form):
 def test_the_error_crosses_processes():
     error = pickle.loads(pickle.dumps(UndecodableImage(EMPTY, "the file has no bytes")))
     assert (error.reason, error.detail) == (EMPTY, "the file has no bytes")
+
+
+def chunk(kind: bytes, body: bytes, crc: int | None = None) -> bytes:
+    """Return a PNG chunk, with its own checksum or another one."""
+    checksum = zlib.crc32(kind + body) if crc is None else crc
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", checksum)
+
+
+def with_chunks(data: bytes, *chunks: bytes, behind: bool = False) -> bytes:
+    """Put chunks into a PNG, before its pixels or behind them."""
+    place = len(data) - 12 if behind else data.index(b"IDAT") - 4
+    return data[:place] + b"".join(chunks) + data[place:]
+
+
+EXIF_6 = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+RAW_PROFILE_6 = b"\nexif\n%8d\n" % (len(EXIF_6) + 6) + (b"Exif\0\0" + EXIF_6).hex().encode()
+XMP_6 = b'<x tiff:Orientation="6"/>'
+ORIENTED = {
+    "eXIf": chunk(b"eXIf", EXIF_6),
+    "tEXt": chunk(b"tEXt", b"Raw profile type exif\0" + RAW_PROFILE_6),
+    "zTXt": chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(RAW_PROFILE_6)),
+    "iTXt": chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP_6),
+    "compressed iTXt": chunk(b"iTXt", b"XML:com.adobe.xmp\0\x01\0\0\0" + zlib.compress(XMP_6)),
+}
+
+
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize("kind", ORIENTED)
+def test_the_orientation_of_a_png_is_found_wherever_pillow_finds_it(kind, behind):
+    data = with_chunks(encoded(picture(64, 40), "PNG"), ORIENTED[kind], behind=behind)
+    opened = Image.open(io.BytesIO(data))
+    opened.load()
+    transposed = ImageOps.exif_transpose(opened)
+    assert read_size(data) == transposed.size == (40, 64)
+    assert np.array_equal(np.asarray(decode_image(data)), np.asarray(transposed))
+
+
+METADATA = {
+    "large text": chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(3_000_000))),
+    "large XMP": chunk(b"iTXt", b"XML:com.adobe.xmp\0\x01\0\0\0" + zlib.compress(b" " * 3_000_000)),
+    "large profile": chunk(b"iCCP", b"p\0\0" + zlib.compress(bytes(3_000_000))),
+    "bad checksum": chunk(b"tEXt", b"Comment\0x", crc=7),
+    "bad time checksum": chunk(b"tIME", bytes(7), crc=7),
+    "short gamma": chunk(b"gAMA", b"\0"),
+    "damaged profile": chunk(b"tEXt", b"Raw profile type exif\0\nexif\n2\nxyz"),
+    "damaged text": chunk(b"zTXt", b"Raw profile type exif\0\0no zlib"),
+    "text without parts": chunk(b"iTXt", b"XML:com.adobe.xmp\0\x01"),
+}
+
+
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize("kind", METADATA)
+def test_metadata_of_a_png_does_not_keep_its_pixels_from_being_read(kind, behind):
+    plain = encoded(picture(30, 20), "PNG")
+    data = with_chunks(plain, METADATA[kind], behind=behind)
+    assert read_size(data) == (30, 20)
+    assert np.array_equal(np.asarray(decode_image(data)), np.asarray(decode_image(plain)))
+
+
+def test_large_metadata_does_not_hide_the_orientation():
+    text = XMP_6 + b" " * 3_000_000
+    data = with_chunks(
+        encoded(picture(30, 20), "PNG"), chunk(b"iTXt", b"XML:com.adobe.xmp\0\x01\0\0\0" + zlib.compress(text))
+    )
+    assert decode_image(data).size == read_size(data) == (20, 30)
+
+
+def test_transparency_with_a_bad_checksum_is_kept():
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    image.putpixel((1, 0), 1)
+    data = encoded(image, "PNG", transparency=1)
+    place = data.index(b"tRNS") + 4 + struct.unpack_from(">I", data, data.index(b"tRNS") - 4)[0]
+    damaged = data[:place] + b"\0\0\0\0" + data[place + 4 :]
+    assert [decode_image(damaged).getpixel((x, 0)) for x in (0, 1)] == [(10, 20, 30), (255, 255, 255)]
+
+
+def test_what_is_said_of_a_damaged_picture_is_the_same_each_time():
+    data = encoded(picture(20, 20), "PNG")[:30]
+    details = set()
+    for _ in range(2):
+        with pytest.raises(UndecodableImage) as caught:
+            decode_image(bytes(data))
+        details.add(caught.value.detail)
+    assert len(details) == 1
+    assert "0x" not in details.pop()
+
+
+def test_how_to_convert_heic_is_said():
+    with pytest.raises(UndecodableImage, match="convert it to JPEG, for example with `heif-convert"):
+        decode_image(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
