@@ -18,7 +18,9 @@ import pyarrow.parquet as pq
 
 from plantclef_assets.ingest.sources import LISTING, ImageSource
 from plantclef_assets.lake.catalog import open_catalog
+from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.keys import shard_keys
+from plantclef_assets.lake.provenance import ORIGIN
 from plantclef_assets.lake.schemas import PLOT_MANIFEST, TRAINING_MANIFEST
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Lake
@@ -178,6 +180,7 @@ def _write_manifest(
             shard = pa.array(keys[np.minimum(places, shards - 1)].tolist(), pa.string())
             table.write_rows(**dict(zip(batch.schema.names, batch.columns, strict=True)), shard=shard)
             before = int(ends[-1])
+        require_unchanged(lake, made.provenance)  # before the quarantine of the last manifest is replaced
         with open_quarantine(lake, made.artifact) as quarantine:
             absent = 0
             for batch in catalog.sql(_SET_ASIDE).to_arrow_reader(_ROWS_AT_ONCE):
@@ -191,6 +194,7 @@ def _write_manifest(
             "quarantined": listed - kept,
             "without_image": absent,
             "bytes": listed_size,
+            ORIGIN: made.origin,
             **figures,
         }
 

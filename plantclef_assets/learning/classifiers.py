@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake, record_metadata
 from plantclef_assets.learning.classifier_files import write_classifier
@@ -154,3 +155,4 @@ def _publish(lake: Lake, shard: Shard, classifier: LinearClassifier, figures: Ma
         digest.update(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
     with lake.publish(lake.path(shard.artifact)) as temporary:
         write_classifier(temporary, classifier, record_metadata(shard.provenance, digest.hexdigest(), figures))
+        require_unchanged(lake, shard.provenance)

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from plantclef_assets.lake.beside import publish_beside
+from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.schemas import LEADERBOARD, RUN_AGREEMENT, SUBMISSION
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake, LakePath
@@ -64,6 +65,7 @@ class Submissions:
         if problems:
             raise InvalidSubmissionError(f"{shard.artifact} is not published: {'; '.join(problems[:5])}")
         files = submission_files(self.lake, shard.artifact, self.dialect)
+        require_unchanged(self.lake, shard.provenance)
         beside = publish_beside(
             self.lake, {path: format_submission(rows, dialect).encode() for dialect, path in files.items()}
         )
