@@ -18,27 +18,27 @@ _SUFFIXES = ("parquet", "safetensors")
 
 
 class ChangedInputError(RuntimeError):
-    """An input was replaced or deleted while an artifact was made from it."""
+    """An input was replaced while an artifact was made from it."""
 
 
 def require_unchanged(lake: Lake, provenance: Mapping[str, Any]) -> None:
     """Check that every input in the lake still has the fingerprint that a provenance names.
 
-    Costs a footer read for each input.
+    Costs a footer read for each input. An input that was deleted meanwhile is no objection: nothing took its place.
 
     Raises:
-        ChangedInputError: one has another fingerprint, or is gone.
+        ChangedInputError: one has another fingerprint.
     """
     inputs: Mapping[str, str] = provenance.get("inputs", {})
     with ThreadPoolExecutor(RECORDS_AT_ONCE if is_in_bucket(lake.root) else 1) as pool:
         for name, fingerprint in zip(inputs, pool.map(lambda one: _fingerprint_at(lake, one), inputs), strict=True):
-            if fingerprint != inputs[name]:
-                now = f"fingerprint {fingerprint[:_SHOWN_DIGITS]}" if fingerprint else "gone"
-                made = Artifact(provenance.get("asset", "it"), provenance.get("partition"))
+            if fingerprint not in (inputs[name], None):
+                made = Artifact(provenance["asset"], provenance.get("partition"))
+                was, now = inputs[name][:_SHOWN_DIGITS], fingerprint[:_SHOWN_DIGITS]
                 raise ChangedInputError(
-                    f"{made} is not published: its input {name} changed meanwhile (it had fingerprint "
-                    f"{inputs[name][:_SHOWN_DIGITS]}, now {now}). Does another run use this lake with other settings? "
-                    "Run the same command again when it has ended"
+                    f"{made} is not published, because its input {name} was replaced meanwhile (its fingerprint was "
+                    f"{was} and is {now}). Does another run work on this lake with other settings? Run the same "
+                    "command again when it has ended"
                 )
 
 
