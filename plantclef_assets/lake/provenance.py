@@ -154,7 +154,7 @@ class Lineage:
     def require_same_sources(self) -> None:
         """Refuse to work on a lake that was made from other sources than the settings name.
 
-        Costs a footer read for each source; a source is only listed where its address is another or is not known.
+        Costs a footer read for each source; a source is only listed where its address is another or unknown.
 
         Raises:
             OtherSourcesError: it was, and replacing that is not allowed; the message says which source differs.
@@ -220,7 +220,7 @@ def _kind_of_source(record: Record) -> str:
     """Say what an artifact was made from whose footer has no address."""
     kinds = {"demo_survey": "the demo", "finetuned_backbone": "a checkpoint"}
     inputs = record.provenance.get("inputs", {})
-    return next((kind for name, kind in kinds.items() if name in inputs), "other data")
+    return next((kind for name, kind in kinds.items() if name in inputs), "another survey")
 
 
 def _difference(artifact: Artifact, stored: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:
