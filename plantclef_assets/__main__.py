@@ -10,8 +10,12 @@ import sys
 from dagster import DagsterInstance, Definitions, StaticPartitionsDefinition
 
 from plantclef_assets.ingest.deliveries import keys_in_lake
+from plantclef_assets.ingest.fetching import SourceError
+from plantclef_assets.lake.buckets import UnreachableBucketError
+from plantclef_assets.lake.provenance import Lineage, OtherSourcesError
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.partitions import build_families
+from plantclef_assets.recipes import build_recipes
 from plantclef_assets.settings import Settings, load_settings
 from plantclef_assets.settings.refusals import SettingsError
 
@@ -29,6 +33,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     from plantclef_assets.definitions import defs
 
+    try:
+        Lineage(Lake(settings.lake, settings.cache), build_recipes(settings)).require_same_sources()
+    except (OtherSourcesError, SourceError, UnreachableBucketError) as error:
+        print(error, file=sys.stderr)
+        return 1
     families = build_families(settings)
     # What is wrong with the source of the plots is said before anything is trained.
     chain: dict[str, StaticPartitionsDefinition | None] = {"plot_sources": None} if settings.has_plots else {}

@@ -6,6 +6,7 @@ made, and how.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +24,7 @@ from dagster import (
 from plantclef_assets.engines.local import MakeShard, Outcome, run_shards
 from plantclef_assets.engines.progress import Progress
 from plantclef_assets.lake.beside import BESIDE
-from plantclef_assets.lake.provenance import Lineage, StaleInputError
+from plantclef_assets.lake.provenance import Lineage, OtherSourcesError, StaleInputError
 from plantclef_assets.lake.schemas import TABLES
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, DamagedArtifactError, MissingArtifactError, Record
@@ -32,6 +33,8 @@ MakeShards = Callable[[Sequence[Shard]], Iterator[Outcome]]
 """Makes shards and gives the outcome of each as it ends."""
 Describe = Callable[[Artifact, Record], Mapping[str, Any]]
 """Gives metadata of an asset's own for one artifact, such as a picture."""
+Hold = Callable[[Callable[[str], None]], AbstractContextManager[None]]
+"""Waits for something that one run has at a time, and keeps it for a block; is given a log."""
 
 _NAMED_ERRORS = 3
 _HIDDEN_FIGURES = {"species", "rows", "rows_out", BESIDE}
@@ -52,42 +55,60 @@ def in_this_process(make: MakeShard) -> MakeShards:
 
 
 def materialize(
-    context: AssetExecutionContext, lineage: Lineage, make: MakeShards, describe: Describe = lambda artifact, record: {}
+    context: AssetExecutionContext,
+    lineage: Lineage,
+    make: MakeShards,
+    describe: Describe = lambda artifact, record: {},
+    hold: Hold | None = None,
 ) -> MaterializeResult:
     """Bring the artifacts that this run asks for up to date, and say of each what it is now.
 
+    Args:
+        context: of the asset's step; it names the partitions.
+        lineage: the lake and the recipes.
+        make: makes what is not up to date.
+        describe: gives metadata of the asset's own.
+        hold: what has to be held while shards are made, such as the accelerator. It is not asked for where nothing has
+            to be made. What is up to date is judged again once it is held: another run may have made it meanwhile.
+
     Raises:
-        Failure: some artifacts could not be made; the others are recorded as materialized.
+        Failure: the lake was made from other sources, or some artifacts could not be made; the others are recorded as
+            materialized.
     """
     recipe = lineage.recipes[context.asset_key.to_user_string()]
     keys = [None] if recipe.partitions is None else context.partition_keys
-    state = _State()
-    shards = list(_plan(lineage, [recipe.artifact(key) for key in keys], describe, state, context.log.warning))
-    if state.finished:
-        context.log.info(f"{len(state.finished)} of {len(keys)} are up to date; nothing to do for them.")
-    if shards:
-        with Progress(recipe.asset, len(shards), "shards", context.log.info) as progress:
-            for outcome in make(shards):
-                artifact = outcome.shard.artifact
-                if outcome.error:
-                    state.errors[artifact] = outcome.error
-                    context.log.error(f"{artifact} failed: {outcome.error}")
-                else:
-                    record = lineage.lake.record(artifact)
-                    assert record is not None, f"{artifact} was made, but is not in the lake"
-                    state.finished[artifact] = _metadata(lineage, artifact, record, describe, outcome.seconds)
-                progress.advance(1)
+    artifacts = [recipe.artifact(key) for key in keys]
+    try:
+        lineage.require_same_sources()
+    except OtherSourcesError as error:
+        raise Failure(str(error), allow_retries=False) from error
+    shards, state = _plan(lineage, artifacts, describe, context.log.warning)
+    with hold(context.log.info) if shards and hold else nullcontext():
+        if shards and hold:
+            lineage = Lineage(lineage.lake, lineage.recipes)
+            shards, state = _plan(lineage, artifacts, describe, context.log.warning)
+        if state.finished:
+            context.log.info(f"{len(state.finished)} of {len(keys)} are up to date; nothing to do for them.")
+        if shards:
+            with Progress(recipe.asset, len(shards), "shards", context.log.info) as progress:
+                for outcome in make(shards):
+                    artifact = outcome.shard.artifact
+                    if outcome.error:
+                        state.errors[artifact] = outcome.error
+                        context.log.error(f"{artifact} failed: {outcome.error}")
+                    else:
+                        record = lineage.lake.record(artifact)
+                        assert record is not None, f"{artifact} was made, but is not in the lake"
+                        state.finished[artifact] = _metadata(lineage, artifact, record, describe, outcome.seconds)
+                    progress.advance(1)
     return _conclude(context, state)
 
 
 def _plan(
-    lineage: Lineage,
-    artifacts: Sequence[Artifact],
-    describe: Describe,
-    state: _State,
-    warn: Callable[[str], None],
-) -> Iterator[Shard]:
-    """Sort out what is up to date and what cannot be made; give the rest."""
+    lineage: Lineage, artifacts: Sequence[Artifact], describe: Describe, warn: Callable[[str], None]
+) -> tuple[list[Shard], _State]:
+    """Return the shards that have to be made, and what is known of the others: up to date, or impossible to make."""
+    shards, state = [], _State()
     lineage.read_ahead(artifacts)
     for artifact in artifacts:
         try:
@@ -104,7 +125,9 @@ def _plan(
         if record is not None and lineage.is_current(artifact, provenance):
             state.finished[artifact] = _metadata(lineage, artifact, record, describe, None)
         else:
-            yield Shard(artifact, provenance)
+            origin = lineage.recipes[artifact.asset].origin
+            shards.append(Shard(artifact, provenance, origin.location if origin else None))
+    return shards, state
 
 
 def _conclude(context: AssetExecutionContext, state: _State) -> MaterializeResult:

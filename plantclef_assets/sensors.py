@@ -34,7 +34,7 @@ from plantclef_assets.ingest.inbox import (
     open_inbox,
 )
 from plantclef_assets.lake.buckets import OvertakenError
-from plantclef_assets.lake.provenance import Lineage, Recipe
+from plantclef_assets.lake.provenance import Lineage, OtherSourcesError, Recipe
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.recipes import cover_of
@@ -63,6 +63,10 @@ def _inbox_sensor(inbox: str, settings: Settings, recipes: Mapping[str, Recipe])
         description=f"Takes plot photographs that have arrived whole in {inbox} as one delivery, and runs it through.",
     )
     def inbox_sensor(context: SensorEvaluationContext, lake: LakeResource) -> SensorResult | SkipReason:
+        try:
+            Lineage(lake.lake, recipes).require_same_sources()
+        except OtherSourcesError as error:
+            return SkipReason(str(error))
         try:
             stamps, open_file = open_inbox(inbox)
         except OSError as error:

@@ -52,6 +52,15 @@ finetuned_head_2x2 = { feature_set = "finetuned_head", tiling = "2x2" }
 """
 
 
+DEMO_SOURCES = {
+    "training_metadata": "demo:metadata.csv",
+    "training_images": "demo:images",
+    "plot_images": "demo:plots",
+    "plot_truth": "demo:plots_truth.csv",
+}
+"""The sources of the demo, to put in place of the tiny survey's."""
+
+
 def write_tiny_survey(folder: Path) -> Path:
     """Write photographs, metadata, plots, truth and weights of the tiny survey below a folder."""
     random = np.random.default_rng(7)

@@ -3,7 +3,7 @@
 What belongs here: assets that are a model's weights.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -11,10 +11,8 @@ from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, Materiali
 
 from plantclef_assets.assets import pictures
 from plantclef_assets.assets.common import download_limits, platform_asset, source_file
-from plantclef_assets.engines.local import Outcome, run_shards
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.provenance import Lineage, Recipe
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.locations import HUB
 from plantclef_assets.materialization import in_this_process, materialize
 from plantclef_assets.partitions import every_partition
@@ -90,10 +88,12 @@ def _finetuned_asset(settings: Settings, recipes: Mapping[str, Recipe]) -> Asset
             context.log.info,
         )
 
-        def run(shards: Sequence[Shard]) -> Iterator[Outcome]:
-            with accelerator.hold(context.log.info):
-                yield from run_shards(finetune, shards, workers=1)
-
-        return materialize(context, Lineage(lake.lake, recipes), run, pictures.finetuning_curves)
+        return materialize(
+            context,
+            Lineage(lake.lake, recipes),
+            in_this_process(finetune),
+            pictures.finetuning_curves,
+            accelerator.hold,
+        )
 
     return finetuned_backbone

@@ -3,17 +3,16 @@
 What belongs here: assets that learn from embeddings.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 
 from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, MaterializeResult
 
 from plantclef_assets.assets import pictures
 from plantclef_assets.assets.common import platform_asset
-from plantclef_assets.engines.local import Outcome, run_shards
 from plantclef_assets.lake.keys import is_checkpoint_head, shard_keys
 from plantclef_assets.lake.provenance import Lineage, Recipe
 from plantclef_assets.lake.shards import Shard
-from plantclef_assets.materialization import materialize
+from plantclef_assets.materialization import in_this_process, materialize
 from plantclef_assets.partitions import Families, every_shard_of
 from plantclef_assets.resources import AcceleratorResource, LakeResource
 from plantclef_assets.settings import Settings
@@ -62,10 +61,12 @@ def classifier_assets(settings: Settings, families: Families, recipes: Mapping[s
         def make(shard: Shard) -> None:
             (published if is_checkpoint_head(shard.artifact.partition) else trained)(shard)
 
-        def run(shards: Sequence[Shard]) -> Iterator[Outcome]:
-            with accelerator.hold(context.log.info):
-                yield from run_shards(make, shards, workers=1)
-
-        return materialize(context, Lineage(lake.lake, recipes), run, pictures.classifier_curves)
+        return materialize(
+            context,
+            Lineage(lake.lake, recipes),
+            in_this_process(make),
+            pictures.classifier_curves,
+            accelerator.hold,
+        )
 
     return [classifier]

@@ -66,7 +66,7 @@ def _photograph_embeddings(
         if engine.opens_models:
             return materialize(context, lineage, _in_workers(lake.lake, engine, backbone, settings, features))
         here = _on_accelerator(context, lake.lake, accelerator, backbone, "resized_images", _rows(lake.lake), features)
-        return materialize(context, lineage, here)
+        return materialize(context, lineage, here, hold=accelerator.hold)
 
     return photograph_embeddings
 
@@ -108,7 +108,7 @@ def _tile_embeddings(
             return materialize(context, lineage, _in_workers(lake.lake, engine, backbone, settings, features))
         tiles = _tiles(lake.lake, tilings)
         here = _on_accelerator(context, lake.lake, accelerator, backbone, source, tiles, features)
-        return materialize(context, lineage, here)
+        return materialize(context, lineage, here, hold=accelerator.hold)
 
     return tile_embeddings
 
@@ -177,7 +177,7 @@ def _on_accelerator(
     pictures_of: Callable[[Artifact], int],
     features: Callable[["Embedding"], MakeShard],
 ) -> MakeShards:
-    """Hold the accelerator and load the backbone once for all shards; neither happens where there is nothing to do."""
+    """Load the backbone onto the accelerator once for all shards; the accelerator is held by `materialize`."""
 
     def run(shards: Sequence[Shard]) -> Iterator[Outcome]:
         from plantclef_assets.vision.backbones import open_backbone
@@ -186,7 +186,7 @@ def _on_accelerator(
 
         pictures = sum(pictures_of(Artifact(source, shard.artifact.partition)) for shard in shards)
         weights = lake.local(lake.path(_weights(backbone)))
-        with accelerator.hold(context.log.info), Progress(source, pictures, "images", context.log.info) as progress:
+        with Progress(source, pictures, "images", context.log.info) as progress:
             try:
                 model = open_backbone(weights, accelerator.device, accelerator.precision, accelerator.compile)
             except WeightsError as error:

@@ -21,7 +21,9 @@ from plantclef_assets.ingest.fetching import SourceError
 from plantclef_assets.ingest.matching import match_photographs, matched_loosely, require_matches
 from plantclef_assets.ingest.sources import LISTING, ImageSource
 from plantclef_assets.lake.catalog import create_table
+from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.keys import shard_keys
+from plantclef_assets.lake.provenance import ORIGIN
 from plantclef_assets.lake.schemas import PLOT_MANIFEST, TRAINING_MANIFEST
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
@@ -231,6 +233,7 @@ def _write_manifest(
             shard = pa.array(keys[np.minimum(places, shards - 1)].tolist(), pa.string())
             table.write_rows(**dict(zip(batch.schema.names, batch.columns, strict=True)), shard=shard)
             before = int(ends[-1])
+        require_unchanged(lake, made.provenance)  # before the quarantine of the last manifest is replaced
         with open_quarantine(lake, made.artifact) as quarantine:
             absent = 0
             for batch in catalog.sql(_SET_ASIDE).to_arrow_reader(_ROWS_AT_ONCE):
@@ -245,6 +248,7 @@ def _write_manifest(
             "without_image": absent,
             "bytes": listed_size,
             "unused": catalog.sql(_UNUSED).to_arrow_table().to_pylist(),
+            ORIGIN: made.origin,
             **figures,
         }
 

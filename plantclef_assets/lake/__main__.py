@@ -17,6 +17,7 @@ import duckdb
 from plantclef_assets.lake.buckets import OvertakenError, UnreachableBucketError
 from plantclef_assets.lake.catalog import open_catalog
 from plantclef_assets.lake.cleaning import ForeignSettingsError, delete_leftover, find_leftovers
+from plantclef_assets.lake.provenance import Lineage, OtherSourcesError
 from plantclef_assets.lake.store import Lake
 from plantclef_assets.lake.verification import asset_of, verify_artifacts
 from plantclef_assets.recipes import build_recipes
@@ -52,7 +53,14 @@ def main(arguments: list[str] | None = None) -> int:
             return _verify(lake, settings, options.assets)
         else:
             _answer(lake, options.question)
-    except (SettingsError, UnreachableBucketError, OvertakenError, ForeignSettingsError, duckdb.Error) as error:
+    except (
+        SettingsError,
+        UnreachableBucketError,
+        OvertakenError,
+        ForeignSettingsError,
+        OtherSourcesError,
+        duckdb.Error,
+    ) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
@@ -93,7 +101,9 @@ def _verify_tensors(asset: str, path: Path) -> None:
 
 
 def _clean(lake: Lake, settings: Settings, *, delete: bool) -> None:
-    leftovers = find_leftovers(lake, build_recipes(settings), _locations(settings))
+    recipes = build_recipes(settings)
+    Lineage(lake, recipes).require_same_sources()  # settings of another survey name none of this one's files
+    leftovers = find_leftovers(lake, recipes, _locations(settings))
     for leftover in leftovers:
         print(f"{leftover.file.bytes / 1e6:12.3f} MB  {leftover.file.name}: {leftover.reason}", flush=True)
         if delete:

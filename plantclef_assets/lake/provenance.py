@@ -14,12 +14,31 @@ from typing import Any
 
 from plantclef_assets.lake.beside import foreign_file
 from plantclef_assets.lake.filesystems import is_in_bucket
+from plantclef_assets.lake.inputs import RECORDS_AT_ONCE
 from plantclef_assets.lake.store import Artifact, DamagedArtifactError, Lake, LakePath, MissingArtifactError, Record
 
 Config = Mapping[str, Any]
 _SHOWN_DIGITS = 12
-_RECORDS_AT_ONCE = 8
-"""Fewer than the connections that Google's client keeps open."""
+ORIGIN = "origin"
+"""The figure that holds the address of the photographs that a manifest lists."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The source that an asset is made from, to tell one survey from another.
+
+    Attributes:
+        variable: the setting that names it.
+        location: its value: a path or an address.
+        replaceable: whether what was made from another source may be replaced.
+        holds: whether some photographs of an artifact lie at the location, for one whose footer has no address because
+            an earlier version made it. None: the address does not tell surveys apart, only the demo from one's own.
+    """
+
+    variable: str
+    location: str | None
+    replaceable: bool
+    holds: Callable[[Lake, Artifact], bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -34,6 +53,8 @@ class Recipe:
     """The settings that matter to a partition, as plain values; called late, since some depend on the device."""
     sources: Callable[[], Config] = dict
     """The identity of files outside the lake; costly, so only asked when the asset itself is made or judged."""
+    origin: Origin | None = None
+    """Where these files lie, for an asset at the beginning of the graph; no part of the provenance."""
     beside: Callable[[Lake, Artifact], tuple[LakePath, ...]] = lambda lake, artifact: ()
     """Files that are made with an artifact and have to be there too."""
     partitions: tuple[str, ...] | None = None
@@ -47,6 +68,10 @@ class Recipe:
     def artifacts(self) -> tuple[Artifact, ...]:
         """All artifacts that the settings ask for."""
         return tuple(self.artifact(key) for key in (self.partitions or (None,)))
+
+
+class OtherSourcesError(ValueError):
+    """A lake was made from other sources than the settings name, and nothing of it is replaced by mistake."""
 
 
 class StaleInputError(ValueError):
@@ -83,7 +108,7 @@ class Lineage:
             if artifact not in wanted:
                 wanted[artifact] = None
                 waiting += self.recipes[artifact.asset].inputs(artifact.partition)
-        with ThreadPoolExecutor(_RECORDS_AT_ONCE) as pool:
+        with ThreadPoolExecutor(RECORDS_AT_ONCE) as pool:
             list(pool.map(self._try_record, wanted))
 
     def expected(self, artifact: Artifact, *, with_sources: bool) -> dict[str, Any]:
@@ -132,6 +157,40 @@ class Lineage:
             if reason:
                 raise StaleInputError(f"{artifact} needs {one}, but {reason}; materialize {one.asset} again first")
 
+    def require_same_sources(self) -> None:
+        """Refuse to work on a lake that was made from other sources than the settings name.
+
+        Costs a footer read for each source; a source is only listed where its address is another or unknown.
+
+        Raises:
+            OtherSourcesError: it was, and replacing that is not allowed; the message says which source differs.
+        """
+        for recipe in self.recipes.values():
+            origin, artifact = recipe.origin, recipe.artifact()
+            if origin is None or origin.replaceable:
+                continue
+            record = self.record(artifact)
+            if record is not None and record.rows and not self._is_of(recipe, origin, record):
+                was = record.figures.get(ORIGIN) or _kind_of_source(record)
+                raise OtherSourcesError(
+                    f"{origin.variable} is {origin.location or 'not set'}, but {artifact} in the lake "
+                    f"{self.lake.root} was made from {was}. Nothing is replaced. Set the variables or the "
+                    "PLANTCLEF_PROFILE of the survey that this lake belongs to, or another PLANTCLEF_LAKE; "
+                    "PLANTCLEF_REPLACE_SOURCES=1 replaces what is there."
+                )
+
+    def _is_of(self, recipe: Recipe, origin: Origin, record: Record) -> bool:
+        """Whether an artifact was made from the source that its recipe now names."""
+        artifact = recipe.artifact()
+        if record.provenance.get("inputs", {}).keys() != {str(one) for one in recipe.inputs(None)}:
+            return False  # the demo and a survey, or training photographs and a checkpoint
+        known = record.figures.get(ORIGIN)
+        if origin.holds is None or known == origin.location:
+            return True
+        if known is None and origin.holds(self.lake, artifact):
+            return True
+        return record.provenance.get("sources") == recipe.sources()  # the same photographs at another address
+
     def _try_record(self, artifact: Artifact) -> None:
         with suppress(Exception):  # whoever needs it is told what is wrong with it
             self.record(artifact)
@@ -164,6 +223,13 @@ class Lineage:
             if reason:
                 return f"{artifact} was made from {one}, and {reason}"
         return None
+
+
+def _kind_of_source(record: Record) -> str:
+    """Say what an artifact was made from whose footer has no address."""
+    kinds = {"demo_survey": "the demo", "finetuned_backbone": "a checkpoint"}
+    inputs = record.provenance.get("inputs", {})
+    return next((kind for name, kind in kinds.items() if name in inputs), "another survey")
 
 
 def _difference(artifact: Artifact, stored: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.table_specs import TableSpec
 from plantclef_assets.lake.tables import TableWriter, write_quarantine, write_table
@@ -25,10 +26,12 @@ class Shard:
     Attributes:
         artifact: its address.
         provenance: what it will say of its making.
+        origin: for a manifest, the address of the photographs that it lists.
     """
 
     artifact: Artifact
     provenance: Mapping[str, Any]
+    origin: str | None = None
 
 
 @dataclass
@@ -73,6 +76,7 @@ def write_shard(
     """Write one shard and its quarantine table; both appear whole when the block ends well, the shard last.
 
     Raises:
+        ChangedInputError: an input is no longer the one that the shard is to be made from.
         UnsoundTableError: the rows would make later work wrong (see `figures.enforce`).
     """
     with write_table(lake, shard.artifact, spec, shard.provenance, widths=widths) as table:
@@ -80,4 +84,5 @@ def write_shard(
         yield writer
         accounts = {"rows_in": writer.rows_in, "quarantined": len(writer.findings)}
         table.figures = accounts | writer.figures
+        require_unchanged(lake, shard.provenance)  # a table that is refused leaves the quarantine of the last one alone
         write_quarantine(lake, shard.artifact, writer.findings)

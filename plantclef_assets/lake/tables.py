@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from plantclef_assets.lake.figures import Figures, UnsoundTableError, enforce
 from plantclef_assets.lake.fingerprints import Fingerprint
+from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.parquet_files import create_parquet
 from plantclef_assets.lake.schemas import QUARANTINE
 from plantclef_assets.lake.store import Artifact, Lake, record_metadata
@@ -104,10 +105,12 @@ def write_table(
         spec: its columns.
         provenance: what it is made from, stored in the footer.
         widths: the widths of the vector columns.
-        enforced: whether an unsound table is refused; only tests that damage a lake say no.
+        enforced: whether an unsound table is refused, and one whose inputs have changed; only tests that damage a lake
+            say no.
         replace: whether an artifact that exists is replaced.
 
     Raises:
+        ChangedInputError: an input is no longer the one that the provenance names.
         FileExistsError, OvertakenError: there is one, and it may not be replaced (see `Lake.publish`).
         UnsoundTableError: the rows would make later work wrong (see `figures.enforce`).
     """
@@ -126,6 +129,8 @@ def write_table(
             writer = TableWriter(parquet, spec)
             yield writer
             writer.close(artifact, provenance, enforced=enforced)
+        if enforced:
+            require_unchanged(lake, provenance)
 
 
 @contextmanager

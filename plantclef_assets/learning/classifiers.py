@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake, record_metadata
 from plantclef_assets.learning.classifier_files import fingerprint_classifier, write_classifier
@@ -151,3 +152,4 @@ def _publish(lake: Lake, shard: Shard, classifier: LinearClassifier, figures: Ma
     record = record_metadata(shard.provenance, fingerprint_classifier(classifier), figures)
     with lake.publish(lake.path(shard.artifact)) as temporary:
         write_classifier(temporary, classifier, record)
+        require_unchanged(lake, shard.provenance)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from plantclef_assets.engines.progress import Progress
+from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.learning.finetuning import Finetuned, Finetuning
@@ -91,6 +92,7 @@ class FinetunedBackbone:
                 )
                 with self.lake.publish(path) as temporary:
                     torch.save({"identity": identity, "state": training.state()}, temporary)
+                    require_unchanged(self.lake, shard.provenance)  # else training would go on from other photographs
 
 
 def _state_of(shard: Shard) -> Artifact:

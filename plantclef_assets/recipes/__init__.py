@@ -45,7 +45,7 @@ __all__ = [
 
 def build_recipes(settings: Settings) -> dict[str, Recipe]:
     """Make the recipes of all assets that the settings give."""
-    recipes = [*training_recipes(settings)] if settings.has_training else [class_map_of_checkpoint()]
+    recipes = [*training_recipes(settings)] if settings.has_training else [class_map_of_checkpoint(settings)]
     for backbone in settings.backbones:
         recipes += backbone_recipes(backbone, settings)
     recipes.append(classifier_recipe(settings))

@@ -7,7 +7,14 @@ from plantclef_assets.lake.keys import delivery_keys, shard_keys
 from plantclef_assets.lake.provenance import Recipe
 from plantclef_assets.lake.store import Artifact
 from plantclef_assets.learning.features import split_feature_set
-from plantclef_assets.recipes.identities import demo_survey_of, file_digest, images_identity, only, same_shard
+from plantclef_assets.recipes.identities import (
+    demo_survey_of,
+    file_digest,
+    images_identity,
+    only,
+    origin_of,
+    same_shard,
+)
 from plantclef_assets.recipes.models import tile_embeddings_of, tiled_sources
 from plantclef_assets.scoring.artifacts import submission_files
 from plantclef_assets.scoring.cover_files import cover_files
@@ -25,6 +32,7 @@ def plot_recipes(settings: Settings) -> Iterable[Recipe]:
         inputs=only(*demo_survey_of(settings, images)),
         config=lambda _: {"shards": len(shards)},
         sources=lambda: {"plot_images": images_identity(settings, images)},
+        origin=origin_of(settings, "plot_images"),
     )
     yield Recipe(
         "plot_images",

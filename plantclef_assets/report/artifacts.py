@@ -8,6 +8,7 @@ import numpy as np
 
 from plantclef_assets.engines.progress import Progress
 from plantclef_assets.lake.beside import publish_beside
+from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.schemas import EMBEDDING_MAP
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake, LakePath
@@ -50,6 +51,7 @@ class EmbeddingMap:
         classes = self.lake.read(Artifact("class_map"), ["species_id", "species"]).to_pylist()
         names = {row["species_id"]: row["species"] or str(row["species_id"]) for row in classes}
         picture = draw_map(panels, shown.species_id, shown.held_out, names)
+        require_unchanged(self.lake, shard.provenance)
         beside = publish_beside(self.lake, {map_picture(self.lake, shard.artifact): picture})
         with write_table(self.lake, shard.artifact, EMBEDDING_MAP, shard.provenance) as table:
             for backbone, places in positions.items():

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from plantclef_assets.file_names import match_plots
 from plantclef_assets.lake.beside import publish_beside
+from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.schemas import LEADERBOARD, RUN_AGREEMENT, SUBMISSION
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake, LakePath
@@ -67,6 +68,7 @@ class Submissions:
         if problems:
             raise InvalidSubmissionError(f"{shard.artifact} is not published: {'; '.join(problems[:5])}")
         files = submission_files(self.lake, shard.artifact, self.dialect)
+        require_unchanged(self.lake, shard.provenance)
         left_out = {dialect: [plot for plot, _ in rows if not can_hold(dialect, plot)] for dialect in files}
         texts = {
             path: format_submission((row for row in rows if row[0] not in left_out[dialect]), dialect).encode()

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from plantclef_assets.lake.beside import publish_beside
+from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.schemas import SPECIES_COVER
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake, LakePath
@@ -65,6 +66,7 @@ class SpeciesCover:
         text = json.dumps(described, ensure_ascii=False, indent=1) + "\n"
         # The mark at the beginning of the CSV tells spreadsheets that the file is UTF-8.
         contents = {table_file: _csv(rows).encode("utf-8-sig"), text_file: text.encode()}
+        require_unchanged(self.lake, shard.provenance)
         beside = publish_beside(self.lake, contents)
         with write_table(self.lake, shard.artifact, SPECIES_COVER, shard.provenance) as table:
             table.write(pa.RecordBatch.from_pylist(rows, schema=SPECIES_COVER.schema()))

@@ -69,6 +69,8 @@ class SettingsTable(FromProfile):
     licenses: tuple[str, ...] = ()
     """Licences whose photographs are used, as the metadata spells them; all where it is empty."""
     published: PublishedSettings | None = None
+    replace_sources: bool = False
+    """Whether a lake that was made from other sources may be replaced; else that is refused."""
 
     training_shards: int = Field(default=4, ge=1, le=99_999)
     plot_shards: int = Field(default=2, ge=1, le=99_999)

@@ -35,6 +35,7 @@ class Settings(SettingsTable):
 
     @model_validator(mode="after")
     def _check_sides(self) -> Self:
+        self._refuse_demo_among_own()
         without_training = not self.training_metadata and not self.training_images
         if self.trains_backbone and without_training:
             raise ValueError(f"{PREFIX}FINETUNED_WEIGHTS: 'train' needs training photographs, and none are set")
@@ -67,6 +68,20 @@ class Settings(SettingsTable):
         if self.finetuned_weights and not self.trains_backbone and not self.finetuned_model:
             raise ValueError(f"{PREFIX}FINETUNED_MODEL: not set; the weights need the timm name of their model")
         return self
+
+    def _refuse_demo_among_own(self) -> None:
+        """Raise where some sources lie in the demo and others do not: the demo never mixes with a survey."""
+        names = ("training_metadata", "training_images", "plot_images", "plot_truth", "inbox")
+        given = {name: getattr(self, name) for name in names if getattr(self, name)}
+        demo = [name for name, location in given.items() if is_demo(location)]
+        own = [name for name in given if name not in demo]
+        if demo and own:
+            raise ValueError(
+                f"{PREFIX}{demo[0].upper()}: '{given[demo[0]]}' lies in the demo, but {PREFIX}{own[0].upper()} is your "
+                f"own ('{given[own[0]]}'), and the demo never mixes with a survey; set "
+                f"{' and '.join(PREFIX + name.upper() for name in demo)} too, to your own or to none, or the "
+                f"{PREFIX}PROFILE of your survey"
+            )
 
     @property
     def has_plots(self) -> bool:

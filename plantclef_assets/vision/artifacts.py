@@ -11,6 +11,7 @@ from plantclef_assets.ingest.class_lists import read_class_mapping, read_species
 from plantclef_assets.ingest.classes import write_class_map_of
 from plantclef_assets.ingest.fetching import fetch_file
 from plantclef_assets.ingest.limits import Limits
+from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake, record_metadata
 from plantclef_assets.locations import is_remote
@@ -93,6 +94,7 @@ def publish_backbone(
     fingerprint = fingerprint_backbone(info, backbone.model.state_dict() | (vars(head) if head else {}))
     record = record_metadata(shard.provenance, fingerprint, info | dict(figures))
     with lake.publish(lake.path(shard.artifact)) as temporary:
+        require_unchanged(lake, shard.provenance)
         save_backbone(temporary, backbone, record | {SPECIES_NAMES_KEY: json.dumps(dict(species_names))}, head)
 
 

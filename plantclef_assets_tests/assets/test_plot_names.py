@@ -37,7 +37,8 @@ def unusual(own_lake: Callable[..., Settings], tiny_survey: Path, tmp_path: Path
     truth = {"IMG_1.JPG.jpg": [1000001], "IMG_1.jpg": [1000002], "scan": [1000003], "win\\B1": [1000002]}
     lines = ['"quadrat_id","species_ids"', *(f'"{plot}","{json.dumps(species)}"' for plot, species in truth.items())]
     (tmp_path / "truth.csv").write_text("\n".join(lines))
-    settings = own_lake(plot_images=str(tmp_path / "plots"), plot_truth=str(tmp_path / "truth.csv"))
+    plots, truth_file = str(tmp_path / "plots"), str(tmp_path / "truth.csv")
+    settings = own_lake(plot_images=plots, plot_truth=truth_file, replace_sources=True)
     listed = materialize(settings, "plot_manifest")
     assert listed.success
     assert failed_checks(listed) == {("plot_manifest", "files_used")}

@@ -13,7 +13,7 @@ from plantclef_assets.definitions import build_defs
 from plantclef_assets.lake.provenance import Lineage
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake, record_metadata
-from plantclef_assets.learning.classifier_files import read_classifier, write_classifier
+from plantclef_assets.learning.classifier_files import fingerprint_classifier, read_classifier, write_classifier
 from plantclef_assets.learning.linear import LinearClassifier
 from plantclef_assets.recipes import build_recipes
 from plantclef_assets.scoring import priors
@@ -52,7 +52,7 @@ def let_tiles_say(settings: Settings, said: np.ndarray) -> None:
     still = np.zeros_like(before.mean)
     classifier = LinearClassifier(still, still + 1, weight, np.zeros(len(SPECIES), np.float32), before.species_ids)
     write_classifier(
-        lake.path(artifact), classifier, record_metadata(record.provenance, record.fingerprint, record.figures)
+        lake.path(artifact), classifier, record_metadata(record.provenance, fingerprint_classifier(classifier), record.figures)
     )
 
     def change(table: pa.Table) -> pa.Table:

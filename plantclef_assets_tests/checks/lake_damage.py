@@ -17,6 +17,7 @@ from plantclef_assets.lake.tables import write_table
 from plantclef_assets.learning.classifier_files import read_classifier, write_classifier
 from plantclef_assets.recipes import build_recipes
 from plantclef_assets.settings import Settings
+from plantclef_assets_tests.tiny import DEMO_SOURCES
 
 OwnLake = Callable[..., Settings]
 Change = Callable[[pa.Table], pa.Table]
@@ -125,7 +126,7 @@ def rewrite_backbone(
 
 def with_demo_survey(own_lake: OwnLake, survey: Path) -> Settings:
     """Give a lake that holds a demo survey with few files, as if it had been drawn."""
-    settings = own_lake(training_metadata="demo:metadata.csv", training_images="demo:images")
+    settings = own_lake(**DEMO_SOURCES, inbox=None, replace_sources=True)
     folder = Path(settings.lake) / "demo_survey"
     folder.mkdir()
     (folder / "metadata.csv").write_bytes((survey / "metadata.csv").read_bytes())

@@ -32,8 +32,12 @@ pytestmark = pytest.mark.spread
 
 
 def test_every_check_of_every_asset_has_its_damage(own_inbox_lake: OwnLake, tiny_survey: Path) -> None:
-    graph = build_defs(with_demo_survey(own_inbox_lake, tiny_survey)).resolve_asset_graph()
-    checks = {(key.asset_key.to_user_string(), key.name): graph.get(key) for key in graph.asset_check_keys}
+    checks = {
+        (key.asset_key.to_user_string(), key.name): graph.get(key)
+        for settings in (own_inbox_lake(), with_demo_survey(own_inbox_lake, tiny_survey))
+        for graph in [build_defs(settings).resolve_asset_graph()]
+        for key in graph.asset_check_keys
+    }
     assert set(DAMAGES) == set(checks)
     assert {pair for pair, check in checks.items() if check.blocking} == {
         pair for pair, damage in DAMAGES.items() if damage.blocking

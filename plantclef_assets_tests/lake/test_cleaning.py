@@ -17,6 +17,7 @@ from plantclef_assets.lake.provenance import Lineage
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.recipes import build_recipes
 from plantclef_assets.settings import Settings
+from plantclef_assets_tests.tiny import DEMO_SOURCES
 
 OF_SHARD = {
     f"{folder}{asset}/02.parquet"
@@ -124,7 +125,7 @@ def test_the_drawn_survey_is_one_leftover_where_no_source_lies_in_it(own_lake: C
     lake = Lake(settings.lake)
     (found,) = find_leftovers(lake, build_recipes(settings))
     assert (found.file.name, found.file.bytes) == ("demo_survey/", 5)
-    drawn = own_lake(training_metadata="demo:metadata.csv")
+    drawn = own_lake(**DEMO_SOURCES)
     assert leftovers(drawn) == {}
     assert leftovers(settings, f"{settings.lake}/demo_survey/images") == {}, "a source lies in it"
     assert set(leftovers(settings, f"{settings.lake}/demo_survey2")) == {"demo_survey/"}

@@ -23,7 +23,11 @@ def refusal(load: Callable[[], object]) -> list[str]:
 
 
 def with_sources(with_variables: Set, files: Path, **more: object) -> Settings:
-    """Load settings whose sources are one's own."""
-    return with_variables(
-        TRAINING_METADATA=files / "metadata.csv", TRAINING_IMAGES=files / "images", PLOT_IMAGES=files / "plots", **more
-    )
+    """Load settings whose sources are one's own; the truth is not known."""
+    sources = {
+        "TRAINING_METADATA": files / "metadata.csv",
+        "TRAINING_IMAGES": files / "images",
+        "PLOT_IMAGES": files / "plots",
+        "PLOT_TRUTH": "none",
+    }
+    return with_variables(**(sources | more))

@@ -1,5 +1,6 @@
 """Profiles: those of the package load, and one's own are merged with variables and arguments."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,23 @@ def test_the_table_of_downloads_is_read_before_the_sources_are_there(
     monkeypatch.setenv("PLANTCLEF_DOWNLOAD__CONNECTIONS", "0")
     (sentence,) = refusal(load_download_settings)
     assert sentence.startswith("PLANTCLEF_DOWNLOAD__CONNECTIONS: ")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/own-photographs.md"])
+def test_the_profile_of_a_survey_in_the_documentation_is_all_that_has_to_be_set(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (Path(__file__).parents[2] / page).read_text()
+    (profile,) = re.findall(r"```toml\n(# ~/survey/survey\.toml\n.*?)```", text, re.DOTALL)
+    survey = tmp_path / "survey"
+    for name in ("photographs", "plots"):
+        (survey / name).mkdir(parents=True)
+    (survey / "photographs.csv").write_text("x")
+    (survey / "survey.toml").write_text(profile)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PLANTCLEF_PROFILE", "~/survey/survey.toml")
+    settings = load_settings()
+    assert settings.lake == str(survey / "lake")
+    assert settings.training_images == str(survey / "photographs")
+    assert not settings.uses_demo_survey
+    assert settings.cover_run.tiling == "4x4"

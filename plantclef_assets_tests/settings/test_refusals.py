@@ -219,3 +219,48 @@ def test_what_is_published_in_another_form_cannot_be_fetched(with_variables: Set
     given = {"TRAINING_METADATA": files / "metadata.csv", "TRAINING_IMAGES": "published"}
     (sentence,) = refusal(lambda: with_variables(PROFILE="own.toml", **given))
     assert sentence.startswith("PLANTCLEF_TRAINING_IMAGES: 'published' is of no use here")
+
+
+@pytest.mark.parametrize(
+    ("given", "demo", "own"),
+    [
+        ({"PLOT_IMAGES": "plots"}, "TRAINING_METADATA", "PLOT_IMAGES"),
+        ({"PLOT_IMAGES": "gs://bucket/plots"}, "TRAINING_METADATA", "PLOT_IMAGES"),
+        ({"PLOT_TRUTH": "truth.csv"}, "TRAINING_METADATA", "PLOT_TRUTH"),
+        ({"INBOX": "plots"}, "TRAINING_METADATA", "INBOX"),
+        ({"TRAINING_METADATA": "metadata.csv"}, "TRAINING_IMAGES", "TRAINING_METADATA"),
+        ({"TRAINING_METADATA": "metadata.csv", "TRAINING_IMAGES": "images"}, "PLOT_IMAGES", "TRAINING_METADATA"),
+        (
+            {"TRAINING_METADATA": "metadata.csv", "TRAINING_IMAGES": "images", "PLOT_IMAGES": "plots"},
+            "PLOT_TRUTH",
+            "TRAINING_METADATA",
+        ),
+        (
+            {"TRAINING_METADATA": "metadata.csv", "TRAINING_IMAGES": "images", "PLOT_IMAGES": "none"},
+            "PLOT_TRUTH",
+            "TRAINING_METADATA",
+        ),
+    ],
+)
+def test_the_demo_never_mixes_with_sources_of_ones_own(
+    given: dict[str, str], demo: str, own: str, with_variables: Set, files: Path
+) -> None:
+    (sentence,) = refusal(lambda: with_variables(**given))
+    assert sentence.startswith(f"PLANTCLEF_{demo}: 'demo:")
+    assert f"lies in the demo, but PLANTCLEF_{own} is your own" in sentence
+    for name in {"TRAINING_METADATA", "TRAINING_IMAGES", "PLOT_IMAGES", "PLOT_TRUTH"} - set(given):
+        assert f"PLANTCLEF_{name}" in sentence, "all that have to be set are named"
+
+
+def test_a_profile_of_ones_own_does_not_mix_with_the_demo_either(with_variables: Set, files: Path) -> None:
+    (sentence,) = refusal(lambda: with_sources(with_variables, files, PROFILE="own.toml", PLOT_TRUTH="demo:truth.csv"))
+    assert sentence.startswith("PLANTCLEF_PLOT_TRUTH: 'demo:truth.csv' lies in the demo")
+
+
+def test_the_demos_profile_serves_a_survey_that_replaces_all_its_sources(with_variables: Set, files: Path) -> None:
+    settings = with_sources(with_variables, files, PROFILE="demo", FINETUNED_WEIGHTS="none", INBOX="plots")
+    assert not settings.uses_demo_survey
+
+
+def test_the_demo_may_be_used_in_part(with_variables: Set) -> None:
+    assert with_variables(PLOT_IMAGES="none", PLOT_TRUTH="none").uses_demo_survey

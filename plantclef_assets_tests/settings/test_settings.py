@@ -63,15 +63,16 @@ def test_nothing_needs_to_be_set_for_the_demo(files: Path, monkeypatch: pytest.M
         ("SCHEDULE", "0 3 * * *", "0 3 * * *"),
         ("SCHEDULE_TIMEZONE", "Europe/Paris", "Europe/Paris"),
         ("CACHE", "{here}/kept", "{here}/kept"),
+        ("REPLACE_SOURCES", "1", True),
         ("LICENSES", '["cc-by", "cc0"]', ("cc-by", "cc0")),
     ],
 )
 def test_every_variable_of_the_contract_is_taken(
     variable: str, value: str, expected: object, with_variables: Set, files: Path
 ) -> None:
-    if variable == "PROFILE":
-        with_sources(with_variables, files)
-    settings = with_variables(**{variable: value.replace("{here}", str(files))})
+    given = {variable: value.replace("{here}", str(files))}
+    with_own = variable in ("PROFILE", "TRAINING_METADATA", "TRAINING_IMAGES", "PLOT_IMAGES", "PLOT_TRUTH")
+    settings = with_sources(with_variables, files, **given) if with_own else with_variables(**given)
     if isinstance(expected, str):
         expected = expected.format(here=files)
     assert getattr(settings, variable.lower()) == expected
@@ -89,7 +90,9 @@ def test_paths_may_be_relative_and_of_ones_home(
     with_variables: Set, files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(files))
-    settings = with_variables(TRAINING_METADATA="metadata.csv", TRAINING_IMAGES="~/images", LAKE="here/lake")
+    settings = with_sources(
+        with_variables, files, TRAINING_METADATA="metadata.csv", TRAINING_IMAGES="~/images", LAKE="here/lake"
+    )
     assert settings.training_metadata == str(files / "metadata.csv")
     assert settings.training_images == str(files / "images")
     assert settings.lake == str(files / "here" / "lake")
