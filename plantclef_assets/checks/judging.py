@@ -100,7 +100,10 @@ def checks_of(asset: str, checks: Sequence[Check], recipes: Mapping[str, Recipe]
         selected = {key.name for key in context.selected_asset_check_keys}
         for spec in specs:
             if spec.name in selected:
-                yield _result(by_name[spec.name], evidence, in_run)
+                result = _result(by_name[spec.name], evidence, in_run)
+                if not result.passed:
+                    context.log.warning(f"{spec.name} did not pass: {result.description}")
+                yield result
 
     return evaluate
 
