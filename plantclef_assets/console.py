@@ -23,6 +23,7 @@ from plantclef_assets.command_line import print_error, shorten
 
 _SKIPPED = "Dependencies for step "
 """What Dagster logs, as an error, of each step that a failure leaves out."""
+TO_MEND = "Delete the files named here, correct what they are made from, and materialize them again."
 _LISTED_CHECKS = 10
 _noted: list[str] = []
 _INTERRUPTS = {"DagsterExecutionInterruptedError", "KeyboardInterrupt"}
@@ -88,9 +89,17 @@ def explain_run(events: Sequence[DagsterEvent]) -> tuple[str, str]:
     failed = failed or [event for event in events if event.event_type == DagsterEventType.RUN_FAILURE]
     explained = [explain_failure(event) for event in failed]
     message = explained[0][0] if explained else "The run failed."
+    blocking = [one for one in _evaluations(events) if one.severity == AssetCheckSeverity.ERROR and not one.passed]
+    if blocking and "DagsterAssetCheckFailedError" in message:
+        message = shorten("\n".join(describe_checks(blocking)), lines=2) + f"\n{TO_MEND}"
     if len(explained) > 1:
         message += f"\nFailed, too: {', '.join(str(event.step_key) for event in failed[1:])}"
     return message, "\n".join(trace for _, trace in explained)
+
+
+def _evaluations(events: Sequence[DagsterEvent]) -> list[AssetCheckEvaluation]:
+    evaluated = [event for event in events if event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION]
+    return [event.asset_check_evaluation_data for event in evaluated]
 
 
 def was_interrupted(events: Sequence[DagsterEvent]) -> bool:

@@ -27,13 +27,14 @@ from plantclef_assets import __main__ as whole_chain
 from plantclef_assets import definitions, materialization
 from plantclef_assets.automation import refuse_command
 from plantclef_assets.command_line import run_command
-from plantclef_assets.console import describe_checks, end_with_failures, note_failure
+from plantclef_assets.console import describe_checks, end_with_failures, explain_run, note_failure
 from plantclef_assets.lake.provenance import Lineage
-from plantclef_assets.lake.store import Lake
+from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.partitions import build_families
 from plantclef_assets.recipes import build_recipes
 from plantclef_assets.settings import Settings, load_settings
 from plantclef_assets.settings.refusals import PREFIX, SettingsError
+from plantclef_assets_tests.checks.lake_damage import rewrite, with_value
 from plantclef_assets_tests.cli.commands import PYTHON, make_instance, materialize_command
 from plantclef_assets_tests.cli.commands import run_command as run_process
 from plantclef_assets_tests.cli.test_command_line import environment
@@ -401,6 +402,18 @@ def test_a_reversed_range_fails_on_every_way_to_launch_it(own_lake: Callable[...
     (failed,) = [event for event in result.all_events if event.event_type == DagsterEventType.STEP_FAILURE][:1]
     assert failed.step_failure_data.user_failure_data is not None
     assert "its start comes after its end; swap them" in str(failed.step_failure_data.user_failure_data.description)
+
+
+def test_a_blocking_check_names_the_shard_and_what_to_do(own_lake: Callable[..., Settings]) -> None:
+    settings = own_lake()
+    rewrite(settings, Artifact("base_embeddings", "01"), lambda table: with_value(table, "dct", 0, [float("nan")] * 64))
+    message, trace = explain_run(materialize(settings, "base_embeddings", first="00", last="02").all_events)
+    finding, advice = message.splitlines()
+    assert finding.startswith(
+        "ERROR base_embeddings / vectors_usable: base_embeddings/01: 1 dct vectors are non-finite"
+    )
+    assert advice.startswith("Delete the files named here")
+    assert "Stack Trace" in trace
 
 
 def test_dagsters_command_ends_with_what_failed(capsys: pytest.CaptureFixture[str]) -> None:
