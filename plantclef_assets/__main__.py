@@ -119,7 +119,8 @@ def _dagster_home() -> Path:
     usual = PACKAGE_FOLDER.parent / ".dagster_home"
     folder = usual if usual.is_dir() else Path.home() / ".dagster_home"
     configuration = PACKAGE_FOLDER.parent / "dagster.yaml"
-    copy = f" && cp -n '{configuration}' '{folder}'" if configuration.is_file() else ""
+    copies = configuration.is_file() and not (folder / "dagster.yaml").exists()
+    copy = f" && cp '{configuration}' '{folder}'" if copies else ""
     raise UserError(
         f"DAGSTER_HOME: {problem}. Dagster keeps its runs in this folder. Set it, and run the same command again:\n"
         f"    mkdir -p '{folder}'{copy} && export DAGSTER_HOME='{folder}'"
