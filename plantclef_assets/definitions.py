@@ -8,7 +8,8 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from dagster import BetaWarning, Definitions, in_process_executor
+import click
+from dagster import BetaWarning, Definitions, colored_console_logger, in_process_executor
 
 from plantclef_assets.assets.backbones import backbone_assets
 from plantclef_assets.assets.classifiers import classifier_assets
@@ -22,13 +23,15 @@ from plantclef_assets.assets.sources import source_assets
 from plantclef_assets.assets.submissions import submission_assets
 from plantclef_assets.assets.sweeps import sweep_assets
 from plantclef_assets.assets.validation import validation_assets
-from plantclef_assets.automation import build_automation, build_jobs, refuse_ranges_cut_into_runs, with_conditions
+from plantclef_assets.automation import build_automation, build_jobs, refuse_command, with_conditions
 from plantclef_assets.checks import build_checks
+from plantclef_assets.console import end_with_failures, messages_logger
 from plantclef_assets.partitions import build_families
 from plantclef_assets.recipes import build_recipes
 from plantclef_assets.resources import build_resources
 from plantclef_assets.sensors import build_sensors
 from plantclef_assets.settings import Settings, load_settings
+from plantclef_assets.settings.refusals import SettingsError
 
 
 def build_defs(settings: Settings | None = None, resource_overrides: Mapping[str, Any] | None = None) -> Definitions:
@@ -40,11 +43,11 @@ def build_defs(settings: Settings | None = None, resource_overrides: Mapping[str
 
     Raises:
         SettingsError: a setting cannot be used.
-        ClickException: Dagster's command line asks for a range that the settings cut into several runs.
+        ClickException: Dagster's command line asks for assets or partitions that cannot be materialized so.
     """
     settings = settings or load_settings()
-    refuse_ranges_cut_into_runs(settings)
     families, recipes = build_families(settings), build_recipes(settings)
+    refuse_command(settings, recipes)
     warnings.filterwarnings("ignore", category=BetaWarning, message="Parameter `backfill_policy`")
     assets = [
         *source_assets(settings, recipes),
@@ -68,7 +71,21 @@ def build_defs(settings: Settings | None = None, resource_overrides: Mapping[str
         resources={**build_resources(settings), **(resource_overrides or {})},
         # A run is a process: one place that holds the accelerator, and nothing that lives on when it is killed.
         executor=in_process_executor,
+        loggers={"console": colored_console_logger, "messages": messages_logger},
     )
 
 
-defs = build_defs()
+def _load() -> Definitions:
+    """Wire the code location; a command line that loads it ends with what is wrong with the settings alone."""
+    command = click.get_current_context(silent=True)
+    if command is not None:
+        end_with_failures(command)
+    try:
+        return build_defs()
+    except SettingsError as error:
+        if command is None:
+            raise
+        raise click.ClickException(str(error)) from None
+
+
+defs = _load()

@@ -6,6 +6,7 @@ What belongs here: the schemes of addresses and what is wrong with one. What doe
 import os
 import re
 import tarfile
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
@@ -88,12 +89,30 @@ def check_readable(location: str | None, kind: Literal["file", "images"]) -> str
     path = Path(location).expanduser().absolute()
     folder = kind == "images" and path.is_dir()
     if not path.is_file() and not folder:
-        raise ValueError(f"there is no {'file' if kind == 'file' else 'folder or archive'} '{path}'")
+        what = "file" if kind == "file" else "folder or archive"
+        raise ValueError(f"there is no {what} '{path}'{_what_there_is(path, location)}")
     if not os.access(path, os.R_OK):
         raise ValueError(f"no permission to read '{path}'")
     if kind == "images" and not folder and not tarfile.is_tarfile(path):
         raise ValueError(f"'{path}' is a file, but no tar archive; give a tar, or the folder of photographs")
     return str(path)
+
+
+def _what_there_is(path: Path, location: str) -> str:
+    """Return what helps to correct a path that does not exist: the nearest name beside it, or where it begins."""
+    if path.is_dir():
+        return ", but a folder"
+    folder = next(folder for folder in path.parents if folder.is_dir())
+    missing = path.relative_to(folder).parts[0]
+    try:
+        close = get_close_matches(missing, (one.name for one in folder.iterdir()), cutoff=0.7)
+    except OSError:
+        close = []
+    if close:
+        return f"; did you mean {' or '.join(str(folder / name) for name in close)}?"
+    if not Path(location).expanduser().is_absolute():
+        return f"; '{location}' is relative to the working folder, so give an absolute path"
+    return f"; '{folder}' exists, but has no '{missing}'"
 
 
 def check_inbox(location: str | None) -> str | None:

@@ -5,6 +5,8 @@ own metadata in Dagster, also when others fail. What belongs here: the sequence 
 made, and how.
 """
 
+import errno
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -21,6 +23,7 @@ from dagster import (
     TableSchema,
 )
 
+from plantclef_assets.console import note_failure
 from plantclef_assets.engines.local import MakeShard, Outcome, run_shards
 from plantclef_assets.engines.progress import Progress
 from plantclef_assets.lake.beside import BESIDE
@@ -28,6 +31,7 @@ from plantclef_assets.lake.provenance import Lineage, OtherSourcesError, StaleIn
 from plantclef_assets.lake.schemas import TABLES
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, DamagedArtifactError, MissingArtifactError, Record
+from plantclef_assets.settings.refusals import PREFIX, SettingsError
 
 MakeShards = Callable[[Sequence[Shard]], Iterator[Outcome]]
 """Makes shards and gives the outcome of each as it ends."""
@@ -36,7 +40,6 @@ Describe = Callable[[Artifact, Record], Mapping[str, Any]]
 Hold = Callable[[Callable[[str], None]], AbstractContextManager[None]]
 """Waits for something that one run has at a time, and keeps it for a block; is given a log."""
 
-_NAMED_ERRORS = 3
 _HIDDEN_FIGURES = {"species", "rows", "rows_out", BESIDE}
 """Figures that are for checks, or that Dagster shows in its own way."""
 
@@ -60,6 +63,7 @@ def materialize(
     make: MakeShards,
     describe: Describe = lambda artifact, record: {},
     hold: Hold | None = None,
+    advice: str = "",
 ) -> MaterializeResult:
     """Bring the artifacts that this run asks for up to date, and say of each what it is now.
 
@@ -70,18 +74,21 @@ def materialize(
         describe: gives metadata of the asset's own.
         hold: what has to be held while shards are made, such as the accelerator. It is not asked for where nothing has
             to be made. What is up to date is judged again once it is held: another run may have made it meanwhile.
+        advice: a sentence that names the settings to change where an artifact cannot be made.
 
     Raises:
-        Failure: the lake was made from other sources, or some artifacts could not be made; the others are recorded as
-            materialized.
+        Failure: the lake was made from other sources, the run names no key, or some artifacts could not be made; the
+            others are recorded as materialized.
     """
     recipe = lineage.recipes[context.asset_key.to_user_string()]
     keys = [None] if recipe.partitions is None else context.partition_keys
+    if not keys:
+        raise _failure(f"{recipe.asset}: the partition range is empty, since its start comes after its end; swap them.")
     artifacts = [recipe.artifact(key) for key in keys]
     try:
         lineage.require_same_sources()
     except OtherSourcesError as error:
-        raise Failure(str(error), allow_retries=False) from error
+        raise _failure(str(error)) from error
     shards, state = _plan(lineage, artifacts, describe, context.log.warning)
     with hold(context.log.info) if shards and hold else nullcontext():
         if shards and hold:
@@ -95,13 +102,14 @@ def materialize(
                     artifact = outcome.shard.artifact
                     if outcome.error:
                         state.errors[artifact] = outcome.error
-                        context.log.error(f"{artifact} failed: {outcome.error}")
+                        if len(shards) > 1:
+                            context.log.error(f"{artifact} failed: {_reason(outcome.error, lineage)}")
                     else:
                         record = lineage.lake.record(artifact)
                         assert record is not None, f"{artifact} was made, but is not in the lake"
                         state.finished[artifact] = _metadata(lineage, artifact, record, describe, outcome.seconds)
                     progress.advance(1)
-    return _conclude(context, state)
+    return _conclude(context, lineage, state, advice)
 
 
 def _plan(
@@ -113,10 +121,10 @@ def _plan(
     for artifact in artifacts:
         try:
             lineage.require_inputs(artifact)
-        except (MissingArtifactError, StaleInputError, DamagedArtifactError) as error:
+            provenance = lineage.expected(artifact, with_sources=True)
+        except (MissingArtifactError, StaleInputError, DamagedArtifactError, SettingsError) as error:
             state.errors[artifact] = error
             continue
-        provenance = lineage.expected(artifact, with_sources=True)
         try:
             record = lineage.record(artifact)
         except DamagedArtifactError as error:
@@ -130,22 +138,45 @@ def _plan(
     return shards, state
 
 
-def _conclude(context: AssetExecutionContext, state: _State) -> MaterializeResult:
+def _conclude(context: AssetExecutionContext, lineage: Lineage, state: _State, advice: str) -> MaterializeResult:
     """Record one materialization for each finished artifact; fail if there are others."""
     if state.errors:
         for artifact, metadata in state.finished.items():
             context.log_event(AssetMaterialization(context.asset_key, metadata=metadata, partition=artifact.partition))
-        named = [f"{artifact}: {error}" for artifact, error in list(state.errors.items())[:_NAMED_ERRORS]]
-        more = len(state.errors) - len(named)
-        raise Failure(
-            f"{len(state.errors)} of {len(state.errors) + len(state.finished)} could not be made.\n"
-            + "\n".join(named)
-            + (f"\n… and {more} more" if more else ""),
-            allow_retries=False,
-        ) from next(iter(state.errors.values()))
+        raise _failure(_summary(lineage, state, advice)) from next(iter(state.errors.values()))
     for artifact, metadata in state.finished.items():
         context.add_asset_metadata(metadata, partition_key=artifact.partition)
     return MaterializeResult()
+
+
+def _failure(text: str) -> Failure:
+    note_failure(text)
+    return Failure(text, allow_retries=False)
+
+
+def _summary(lineage: Lineage, state: _State, advice: str) -> str:
+    """Return the commonest reason why artifacts could not be made, and the advice where it names no setting itself."""
+    reasons: dict[str, list[Artifact]] = {}
+    for artifact, error in state.errors.items():
+        reasons.setdefault(_reason(error, lineage), []).append(artifact)
+    reason, artifacts = max(reasons.items(), key=lambda one: len(one[1]))
+    more = f" and {len(artifacts) - 1} more" if len(artifacts) > 1 else ""
+    others = f" ({len(state.errors) - len(artifacts)} failed for other reasons)" if len(reasons) > 1 else ""
+    of_inputs = isinstance(state.errors[artifacts[0]], MissingArtifactError | StaleInputError | DamagedArtifactError)
+    helps = advice and not of_inputs and PREFIX not in reason
+    return f"{artifacts[0]}{more}: {reason}{others}" + (f"\n{advice}" if helps else "")
+
+
+def _reason(error: BaseException, lineage: Lineage) -> str:
+    """Return what an error says in one line, with the variable of the lake where that cannot be used."""
+    if isinstance(error, OSError) and error.errno is not None:
+        root = str(lineage.lake.folder)
+        if root in str(error) or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            return f"{PREFIX}LAKE: cannot use '{error.filename or root}': {os.strerror(error.errno)}"
+    text = " ".join(str(error).split())
+    # Errors of this package, and those it raises of these kinds, are sentences; others need their name.
+    own = isinstance(error, ValueError | OSError) or type(error).__module__.startswith(__package__ or "")
+    return text if text and own else f"{type(error).__name__}: {text}"
 
 
 def _metadata(

@@ -10,7 +10,7 @@ from pathlib import Path
 from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, MaterializeResult
 
 from plantclef_assets.assets import pictures
-from plantclef_assets.assets.common import download_limits, platform_asset, source_file
+from plantclef_assets.assets.common import advice, download_limits, platform_asset, source_file
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.provenance import Lineage, Recipe
 from plantclef_assets.locations import HUB
@@ -54,7 +54,12 @@ def _backbone_asset(backbone: str, settings: Settings, recipes: Mapping[str, Rec
             limits=download_limits(settings),
             log=context.log.info,
         )
-        return materialize(context, Lineage(lake.lake, recipes), in_this_process(make))
+        return materialize(
+            context,
+            Lineage(lake.lake, recipes),
+            in_this_process(make),
+            advice=advice(settings, f"{backbone}_weights", f"{backbone}_model", f"{backbone}_input_size"),
+        )
 
     return backbone_weights
 

@@ -58,3 +58,10 @@ def source_file(settings: Settings, location: str | None, log: Log) -> Path | No
 def download_limits(settings: Settings) -> Limits:
     """Give what the downloads of a run may take together."""
     return Limits(**settings.download.model_dump())
+
+
+def advice(settings: Settings, *fields: str) -> str:
+    """Return the sentence that names the settings, with their values, by which errors of an asset can be corrected."""
+    values = {field: getattr(settings, field) for field in fields}
+    named = [f"PLANTCLEF_{field.upper()}={value}" for field, value in values.items() if value is not None]
+    return f"Change a setting or what it names: {', '.join(named)}"

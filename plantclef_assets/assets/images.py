@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 
-from plantclef_assets.assets.common import platform_asset
+from plantclef_assets.assets.common import advice, platform_asset
 from plantclef_assets.assets.pictures import contact_sheet
 from plantclef_assets.ingest.photographs import PlotImages, RawImages
 from plantclef_assets.lake.provenance import Lineage, Recipe
@@ -38,7 +38,12 @@ def _photographs(settings: Settings, families: Families, recipes: Mapping[str, R
     def raw_images(context: AssetExecutionContext, lake: LakeResource, engine: EngineResource) -> MaterializeResult:
         """The photographs of a shard, their bytes as published; what is no image goes to quarantine."""
         make = RawImages(lake.lake, images, settings.cache, settings.max_pixels)
-        return materialize(context, Lineage(lake.lake, recipes), lambda shards: engine.run(make, shards))
+        return materialize(
+            context,
+            Lineage(lake.lake, recipes),
+            lambda shards: engine.run(make, shards),
+            advice=advice(settings, "training_images"),
+        )
 
     @platform_asset(
         "resized_images",
@@ -77,7 +82,11 @@ def _plot_images(settings: Settings, families: Families, recipes: Mapping[str, R
         """The plots of a shard, their bytes as published, with their upright sizes."""
         make = PlotImages(lake.lake, plots, settings.cache, settings.max_pixels)
         return materialize(
-            context, Lineage(lake.lake, recipes), lambda shards: engine.run(make, shards), contact_sheet(lake.lake)
+            context,
+            Lineage(lake.lake, recipes),
+            lambda shards: engine.run(make, shards),
+            contact_sheet(lake.lake),
+            advice=advice(settings, "plot_images"),
         )
 
     return plot_images

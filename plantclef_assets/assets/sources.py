@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 
-from plantclef_assets.assets.common import download_limits, platform_asset, source_file
+from plantclef_assets.assets.common import advice, download_limits, platform_asset, source_file
 from plantclef_assets.assets.pictures import licence_table
 from plantclef_assets.ingest.classes import write_class_map
 from plantclef_assets.ingest.manifests import write_plot_manifest, write_training_manifest
@@ -54,7 +54,12 @@ def _training_sources(settings: Settings, recipes: Mapping[str, Recipe]) -> list
             file = source_file(settings, settings.training_metadata, context.log.info)
             write_training_metadata(lake.lake, shard, file or Path(), context.log.warning)
 
-        return materialize(context, Lineage(lake.lake, recipes), in_this_process(make))
+        return materialize(
+            context,
+            Lineage(lake.lake, recipes),
+            in_this_process(make),
+            advice=advice(settings, "training_metadata"),
+        )
 
     @platform_asset("class_map", "sources", settings, recipes, kinds={"duckdb", "parquet"}, deps=["training_metadata"])
     def class_map(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
@@ -65,7 +70,12 @@ def _training_sources(settings: Settings, recipes: Mapping[str, Recipe]) -> list
             species_names = source_file(settings, settings.species_names, context.log.info)
             write_class_map(lake.lake, shard, class_mapping=class_mapping, species_names=species_names)
 
-        return materialize(context, Lineage(lake.lake, recipes), in_this_process(make))
+        return materialize(
+            context,
+            Lineage(lake.lake, recipes),
+            in_this_process(make),
+            advice=advice(settings, "class_mapping", "species_names", "training_metadata"),
+        )
 
     @platform_asset(
         "training_manifest",
@@ -84,7 +94,13 @@ def _training_sources(settings: Settings, recipes: Mapping[str, Recipe]) -> list
                 lake.lake, shard, source=source, shards=settings.training_shards, licenses=settings.licenses
             )
 
-        return materialize(context, Lineage(lake.lake, recipes), in_this_process(make), licence_table)
+        return materialize(
+            context,
+            Lineage(lake.lake, recipes),
+            in_this_process(make),
+            licence_table,
+            advice=advice(settings, "training_images", "training_metadata"),
+        )
 
     return [training_metadata, class_map, training_manifest]
 
@@ -96,7 +112,12 @@ def _class_map_of_checkpoint(settings: Settings, recipes: Mapping[str, Recipe]) 
         from plantclef_assets.vision.artifacts import write_class_map_of_backbone
 
         make = partial(write_class_map_of_backbone, lake.lake, backbone="finetuned")
-        return materialize(context, Lineage(lake.lake, recipes), in_this_process(make))
+        return materialize(
+            context,
+            Lineage(lake.lake, recipes),
+            in_this_process(make),
+            advice=advice(settings, "finetuned_weights"),
+        )
 
     return class_map
 
@@ -119,7 +140,12 @@ def _plot_manifest(settings: Settings, recipes: Mapping[str, Recipe]) -> AssetsD
             source = open_source(plots, Path(settings.cache), context.log.info, download_limits(settings))
             write_plot_manifest(lake.lake, shard, source=source, shards=settings.plot_shards)
 
-        return materialize(context, Lineage(lake.lake, recipes), in_this_process(make))
+        return materialize(
+            context,
+            Lineage(lake.lake, recipes),
+            in_this_process(make),
+            advice=advice(settings, "plot_images"),
+        )
 
     return plot_manifest
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, MaterializeResult
 
 from plantclef_assets.assets import pictures
-from plantclef_assets.assets.common import platform_asset, source_file
+from plantclef_assets.assets.common import advice, platform_asset, source_file
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.provenance import Lineage, Recipe
 from plantclef_assets.learning.features import split_feature_set
@@ -62,7 +62,11 @@ def submission_assets(settings: Settings, families: Families, recipes: Mapping[s
         truth = source_file(settings, settings.plot_truth, context.log.info)
         make = Leaderboard(lake.lake, scored_runs(settings, context.log.info), truth, settings.transect_patterns)
         return materialize(
-            context, Lineage(lake.lake, recipes), in_this_process(make), pictures.leaderboard_table(lake.lake)
+            context,
+            Lineage(lake.lake, recipes),
+            in_this_process(make),
+            pictures.leaderboard_table(lake.lake),
+            advice=advice(settings, "plot_truth") if truth else "",
         )
 
     @platform_asset("run_agreement", "submissions", settings, recipes, kinds={"parquet"}, deps=["submission"])

@@ -18,6 +18,7 @@ from dagster import (
     multi_asset_check,
 )
 
+from plantclef_assets.console import TO_MEND, note_failure
 from plantclef_assets.lake.provenance import Lineage, Recipe
 from plantclef_assets.lake.store import Artifact, DamagedArtifactError, Lake, Record
 from plantclef_assets.resources import LakeResource
@@ -116,7 +117,12 @@ def checks_of(asset: str, checks: Sequence[Check], recipes: Mapping[str, Recipe]
         selected = {key.name for key in context.selected_asset_check_keys}
         for spec in specs:
             if spec.name in selected:
-                yield _result(by_name[spec.name], evidence, in_run)
+                result = _result(by_name[spec.name], evidence, in_run)
+                if not result.passed:
+                    context.log.warning(f"{spec.name} did not pass: {result.description}")
+                    if result.severity == AssetCheckSeverity.ERROR:
+                        note_failure(f"{asset} / {spec.name}: {result.description}\n{TO_MEND}")
+                yield result
 
     return evaluate
 
@@ -150,7 +156,7 @@ def _result(check: Check, evidence: Evidence, in_run: set[Artifact]) -> AssetChe
     if findings:
         metadata |= {"failed": ", ".join(bad[:_NAMED]), "artifacts_failed": len(bad)}
     if blocks:
-        metadata["to_mend"] = "Delete the files named here, mend what they are made from, and materialize them again."
+        metadata["to_mend"] = TO_MEND
     problems = [finding.problem for finding in findings]
     more = f" … and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
     return AssetCheckResult(

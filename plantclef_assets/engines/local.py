@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 
-from plantclef_assets.engines.processes import worker_processes
+from plantclef_assets.engines.processes import interrupts_held, worker_processes
 from plantclef_assets.lake.shards import Shard
 
 MakeShard = Callable[[Shard], None]
@@ -33,7 +33,8 @@ def run_shards(make: MakeShard, shards: Sequence[Shard], *, workers: int) -> Ite
         return
     pool = worker_processes(min(workers, len(shards)))
     try:
-        started: dict[Future[float], Shard] = {pool.submit(_timed, make, shard): shard for shard in shards}
+        with interrupts_held():
+            started: dict[Future[float], Shard] = {pool.submit(_timed, make, shard): shard for shard in shards}
         waiting = set(started)
         while waiting:
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)

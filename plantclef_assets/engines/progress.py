@@ -70,7 +70,7 @@ class Progress:
         if not self._total:
             return f"{self._label}: {self._said(self._done)}, {self._said(rate)}/s"
         remaining = (self._total - self._done) / rate if rate else float("inf")
-        left = f"{_duration(remaining)} left" if remaining != float("inf") else "time left unknown"
+        left = f"{duration(remaining)} left" if remaining != float("inf") else "time left unknown"
         done = _size(self._done) if self._unit == BYTES else f"{self._done:,}"
         return f"{self._label}: {done} of {self._said(self._total)}, {self._said(rate)}/s, {left}"
 
@@ -86,7 +86,8 @@ def _size(count: float) -> str:
     return f"{count / 1000**power:,.{1 if power else 0}f} {_SIZES[power]}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time in hours and minutes, minutes and seconds, or seconds."""
     hours, rest = divmod(round(seconds), 3600)
     minutes, seconds = divmod(rest, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
+from plantclef_assets.command_line import run_command
 from plantclef_assets.engines.progress import BYTES, Progress
 from plantclef_assets.ingest.addresses import plan_downloads, read_addresses
 from plantclef_assets.ingest.downloads import download_files
@@ -123,4 +124,4 @@ def _size(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -14,6 +14,7 @@ from typing import Any
 
 import duckdb
 
+from plantclef_assets.command_line import run_command
 from plantclef_assets.lake.buckets import OvertakenError, UnreachableBucketError
 from plantclef_assets.lake.catalog import open_catalog
 from plantclef_assets.lake.cleaning import ForeignSettingsError, delete_leftover, find_leftovers
@@ -129,4 +130,4 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+from plantclef_assets.command_line import run_command
 from plantclef_assets.file_names import match_plots
 from plantclef_assets.locations import PACKAGE_FOLDER
 from plantclef_assets.scoring.metrics import pair_plots, score_submission
@@ -138,4 +139,4 @@ def _count(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -6,11 +6,12 @@ What belongs here: finding and reading these, for any table of settings. What do
 import os
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -69,18 +70,19 @@ def profile_file(profile: str) -> Path:
     if path.suffix != ".toml" or not path.is_file():
         names = ", ".join(sorted(file.stem for file in _PROFILES.glob("*.toml")))
         raise SettingsError(
-            f"{PREFIX}PROFILE: no profile '{profile}'; use one of {names}, or the path of a .toml file."
+            f"{PREFIX}PROFILE: no profile '{profile}'; use one of {names}, or the path of a .toml file "
+            f"(there is no file '{path.absolute()}')."
         )
     return path
 
 
-def read_settings(kind: type[AnySettings], values: dict[str, Any], known: Iterable[str]) -> AnySettings:
+def read_settings(kind: type[AnySettings], values: dict[str, Any], known: Mapping[str, FieldInfo]) -> AnySettings:
     """Read settings of a kind.
 
     Args:
         kind: which settings.
         values: arguments, which beat all else.
-        known: the names that variables may have, behind `PLANTCLEF_`.
+        known: the fields that variables may name, behind `PLANTCLEF_`.
 
     Raises:
         SettingsError: a variable is unknown, a value impossible or a path unreadable; one sentence a finding.
@@ -89,7 +91,7 @@ def read_settings(kind: type[AnySettings], values: dict[str, Any], known: Iterab
     try:
         return kind(**values)
     except ValidationError as error:
-        raise SettingsError("\n".join(sentence_of(finding) for finding in error.errors())) from None
+        raise SettingsError("\n".join(sentence_of(finding, known) for finding in error.errors())) from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{PREFIX}PROFILE: the file is no TOML: {error}.") from error
     except PydanticSettingsError as error:  # a variable that should hold JSON

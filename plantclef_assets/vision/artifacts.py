@@ -63,7 +63,7 @@ def write_backbone(
         DownloadError: the weights cannot be downloaded.
         SourceError: there is no such object in a bucket.
         ValueError: the model is unknown, or its patches do not divide the input size.
-        WeightsError: the weights cannot be read, or do not fit; every misfit is named.
+        WeightsError: the weights cannot be read, or do not fit; the first misfits are named.
     """
     head, names = None, {}
     if weights == HUB:

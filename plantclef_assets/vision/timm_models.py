@@ -14,7 +14,7 @@ timm = import_timm()
 from timm.models import clean_state_dict  # noqa: E402
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn  # noqa: E402
 
-_LISTED_AT_MOST = 20
+_LISTED_AT_MOST = 3
 
 
 def create_model(name: str, input_size: int | None, *, pretrained: bool = False) -> VisionTransformer:
@@ -36,11 +36,12 @@ def create_model(name: str, input_size: int | None, *, pretrained: bool = False)
         model = timm.create_model(name, pretrained=pretrained, num_classes=0, dynamic_img_size=True, **arguments)
     except TypeError as error:
         raise ValueError(f"the model {name!r} is no plain vision transformer ({error})") from error
-    except (OSError, RuntimeError) as error:
+    except Exception as error:  # the hub's client raises errors of several HTTP libraries
         if not pretrained:
             raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise WeightsError(
-            f"the weights of {name!r} could not be fetched from the hub ({error}); give a file of weights instead"
+            f"the weights of {name!r} could not be fetched from the hub ({reason}); give a file of weights instead"
         ) from error
     if not isinstance(model, VisionTransformer) or not model.has_class_token:
         raise ValueError(f"the model {name!r} is no vision transformer with a [CLS] token")
@@ -58,7 +59,7 @@ def load_checkpoint(model: VisionTransformer, name: str, weights: Weights) -> No
     """Load a checkpoint's backbone tensors strictly; those of its own classifier are set aside.
 
     Raises:
-        WeightsError: the tensors do not fit; everything that does not is named.
+        WeightsError: the tensors do not fit; the first of each kind that does not are named.
     """
     tensors, _classifier = separate_classifier(clean_state_dict(dict(weights.tensors)))
     # In float32 first: resampling a half-precision position embedding would round it a second time.

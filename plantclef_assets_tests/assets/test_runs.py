@@ -51,9 +51,8 @@ def let_tiles_say(settings: Settings, said: np.ndarray) -> None:
     weight[:, : len(said)] = np.log(said).T
     still = np.zeros_like(before.mean)
     classifier = LinearClassifier(still, still + 1, weight, np.zeros(len(SPECIES), np.float32), before.species_ids)
-    write_classifier(
-        lake.path(artifact), classifier, record_metadata(record.provenance, fingerprint_classifier(classifier), record.figures)
-    )
+    stamp = record_metadata(record.provenance, fingerprint_classifier(classifier), record.figures)
+    write_classifier(lake.path(artifact), classifier, stamp)
 
     def change(table: pa.Table) -> pa.Table:
         rows = np.eye(len(before.mean), dtype=np.float32)[np.array(table.column("tile_index")) % len(said)]

@@ -18,7 +18,7 @@ def refusal(load: Callable[[], object]) -> list[str]:
         load()
     sentences = str(caught.value).splitlines()
     for sentence in sentences:
-        assert re.match(r"PLANTCLEF_[A-Z0-9_]+: .+\.$", sentence), sentence
+        assert re.match(r"PLANTCLEF_[A-Z0-9_]+: .+[.?]$", sentence), sentence
     return sentences
 
 

@@ -87,7 +87,7 @@ def test_what_is_not_available_yet_is_said_in_one_sentence(
         ("CLASSIFIERS", '{{"finetuned_head_x": {{}}}}', "named by its feature set"),
         ("CLASSIFIERS", '{{"base_cls_a": {{"validation_share": 0.5}}}}', "set it in classifier, not for 'base_cls_a'"),
         ("CLASSIFIERS", '{{"base_cls_a": {{"hidden": 8, "start": "lda"}}}}', "with hidden it has to be zeros"),
-        ("CLASSIFIER__EPOCS", "3", "there is no such setting"),
+        ("CLASSIFIER__EPOCS", "3", "did you mean PLANTCLEF_CLASSIFIER__EPOCHS?"),
         ("CLASSIFIER__VALIDATION_SHARE", "1", "less than 1"),
         ("VALIDATION__PLOTS", "-1", "greater than or equal to 0, not '-1'"),
         ("VALIDATION__PLOTS", "1", "2 shards of 1 plots would leave some empty"),
@@ -156,6 +156,10 @@ def test_a_file_that_may_not_be_read_is_told(with_variables: Set, files: Path) -
         ("PLANTCLEF_LAK", "did you mean PLANTCLEF_LAKE?"),
         ("PLANTCLEF_PLOTS_IMAGES", "did you mean PLANTCLEF_PLOT_IMAGES?"),
         ("PLANTCLEF_COFFEE", "the README lists the variables"),
+        ("PLANTCLEF_TRANING_IMAGES", "did you mean PLANTCLEF_TRAINING_IMAGES?"),
+        ("plantclef_traning_images", "did you mean PLANTCLEF_TRAINING_IMAGES?"),
+        ("PLANTCLEF_CLASSIFIER_EPOCHS", "did you mean PLANTCLEF_CLASSIFIER__EPOCHS?"),
+        ("PLANTCLEF_VALIDATION_PLOTS", "did you mean PLANTCLEF_VALIDATION__PLOTS?"),
     ],
 )
 def test_an_unknown_variable_is_refused_with_the_one_that_was_meant(
@@ -166,6 +170,23 @@ def test_an_unknown_variable_is_refused_with_the_one_that_was_meant(
         load_settings()
     assert str(caught.value).startswith(f"{variable}: there is no such setting; ")
     assert hint in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "variable", ["PLANCLEF_TRAINING_IMAGES", "PLANTCLEFF_LAKE", "PLANT_CLEF_LAKE", "PLANTCELF_LAKE"]
+)
+def test_a_misspelt_prefix_is_refused(variable: str, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "1")
+    with pytest.raises(SettingsError, match=f"^{variable}: settings begin with PLANTCLEF_; did you mean PLANTCLEF_"):
+        load_settings()
+
+
+@pytest.mark.parametrize("variable", ["PLANTNET_LAKE", "LAKE", "TRAINING_IMAGES", "CLEF_TRAINING", "DAGSTER_HOME"])
+def test_a_variable_of_something_else_is_left_alone(
+    variable: str, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "1")
+    assert load_settings().profile == "demo"
 
 
 def test_the_variable_of_the_tests_is_no_setting_and_no_mistake(with_variables: Set, files: Path) -> None:

@@ -1,0 +1,77 @@
+"""What every command of the project does around its own work: output, Ctrl-C and errors.
+
+What belongs here: how a command ends. What does not: what it does. Nothing is imported here but the standard library.
+"""
+
+import io
+import os
+import shlex
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as in shells: 128 + SIGINT."""
+
+
+class UserError(Exception):
+    """An error that a user can fix; the message says how, in a few lines."""
+
+
+def run_command(command: Callable[[], int]) -> int:
+    """Run a command and return its exit status; errors print a few lines, their traceback goes to a file.
+
+    A character that stdout or stderr cannot encode is replaced.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        return command()
+    except KeyboardInterrupt:
+        print_error("\nStopped. Run the same command to continue.")
+        return INTERRUPTED
+    except UserError as error:
+        print_error(str(error))
+    except BrokenPipeError:  # the reader, such as `head`, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        print_error(f"{type(error).__name__}: {shorten(str(error))}\n{keep_traceback(traceback.format_exc())}")
+    return 1
+
+
+def print_error(text: str) -> None:
+    """Print lines to stderr, after everything that was printed to stdout."""
+    sys.stdout.flush()
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def keep_traceback(text: str) -> str:
+    """Append a traceback to the log file and return the sentence that names the file.
+
+    The file is `plantclef_errors.log` in DAGSTER_HOME, or in the temporary folder if that cannot be written.
+    """
+    entry = (
+        f"── {datetime.now().astimezone().isoformat(timespec='seconds')} {shlex.join(sys.argv)}\n{text.rstrip()}\n\n"
+    )
+    for folder in (os.environ.get("DAGSTER_HOME"), tempfile.gettempdir()):
+        path = Path(folder or "", "plantclef_errors.log").expanduser()
+        if not path.is_absolute():
+            continue
+        try:
+            with path.open("a", encoding="utf-8", errors="backslashreplace") as log:
+                log.write(entry)
+        except OSError:
+            continue
+        return f"Traceback: {path}"
+    return "The traceback could not be written to a file."
+
+
+def shorten(text: str, lines: int = 3, characters: int = 600) -> str:
+    """Return the first lines of a text, each cut to a number of characters."""
+    kept = [line.rstrip() for line in text.strip().splitlines() if line.strip()][:lines]
+    return "\n".join(line if len(line) <= characters else line[: characters - 1] + "…" for line in kept)
