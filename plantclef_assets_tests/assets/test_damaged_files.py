@@ -46,7 +46,6 @@ def test_a_damaged_input_fails_its_shard_alone(own_lake: OwnLake, damage: str) -
     result = materialize(settings, "base_embeddings", first="00", last="02")
     assert not result.success
     said = failure_of(result)
-    assert "1 of 3 could not be made.\n" in said
     assert "base_embeddings/01: resized_images/01 is damaged (" in said
     assert f"; delete {damaged} and materialize resized_images again\n" in said + "\n"
     assert [path.exists() for path in made] == [True, False, True]

@@ -320,7 +320,8 @@ def test_without_truth_the_answers_come_before_what_is_optional(
 ) -> None:
     status, out, err = end(LAKE=tiny_lake.lake, PLOT_TRUTH="none")
     assert (status, err) == (0, "")
-    assert runs == ["training_side", "classifiers", "plot_side", "results", "validation_side", "rule_sweep"]
+    answers_first = ["plot_sources", "training_side", "classifiers", "plot_side", "results"]
+    assert runs == [*answers_first, "validation_side", "rule_sweep"]
     before, said, after = out.partition("The rest is optional: ")
     assert said
     assert "ran results" in before and "ran validation_side" in after
