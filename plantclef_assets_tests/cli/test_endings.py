@@ -465,7 +465,7 @@ def test_ctrl_c_in_a_terminal_ends_all_processes_without_a_traceback(
         start_new_session=True,
     )
     assert process.stdout is not None
-    assert process.stdout.readline().startswith("── training_side")
+    assert process.stdout.readline().startswith("── plot_sources")
     time.sleep(seconds)
     os.killpg(process.pid, signal.SIGINT)
     said = process.communicate(timeout=120)[0]

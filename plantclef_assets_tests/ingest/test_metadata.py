@@ -254,7 +254,7 @@ def test_the_twelve_real_rows_are_read(small: SmallLake) -> None:
     data = os.environ.get("PLANTCLEF_TEST_DATA")
     file = Path(data or "", "reference", "training_metadata_excerpt.csv")
     if not data or not file.is_file():
-        pytest.skip("PLANTCLEF_TEST_DATA does not say where the twelve real rows are")
+        pytest.skip("the twelve real rows are missing: set PLANTCLEF_TEST_DATA to the folder that holds reference/")
     rows = small.read_csv(file.read_bytes())
     assert small.findings("training_metadata") == []
     assert small.figures("training_metadata")["unreadable"] == {}
