@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from plantclef_assets.locations import PACKAGE_FOLDER
 from plantclef_assets.recipes import backbone_settings, tile_size
 from plantclef_assets.settings import load_settings
 from plantclef_assets.settings.tables import RunSettings
@@ -20,8 +21,9 @@ def test_nothing_needs_to_be_set_for_the_demo(files: Path, monkeypatch: pytest.M
     assert settings.shards_per_run is None
     assert settings.uses_demo_survey
     assert settings.has_plots
-    project = Path(__file__).parents[2]
-    assert Path(settings.lake) == project / "lake", "beside pyproject.toml, wherever one stands"
+    checkout = PACKAGE_FOLDER.parent
+    beside = checkout if (checkout / "pyproject.toml").exists() else Path.cwd()
+    assert Path(settings.lake) == beside / "lake", "beside pyproject.toml; of an installed wheel, in the working folder"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import pytest
 from plantclef_assets.ingest.limits import Limits
 from plantclef_assets.learning.finetuning_config import FinetuningConfig
 from plantclef_assets.learning.training_config import TrainingConfig
-from plantclef_assets.locations import PACKAGE_FOLDER
 from plantclef_assets.scoring.aggregation import AGGREGATIONS
 from plantclef_assets.settings.presets import PRESETS
 from plantclef_assets.settings.tables import (
@@ -22,12 +21,13 @@ from plantclef_assets.settings.tables import (
     check_runs,
 )
 from plantclef_assets.vision.tiling import parse_tiling
+from plantclef_assets_tests.cli.commands import PROJECT
 
 
 def test_the_runs_in_the_documentation_can_be_declared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "flora_of_the_region.csv").write_text("1363875\n")
-    text = (PACKAGE_FOLDER.parent / "docs" / "runs.md").read_text()
+    text = (PROJECT / "docs" / "runs.md").read_text()
     blocks = [tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL)]
     runs = {name: RunSettings(**run) for block in blocks for name, run in block.get("runs", {}).items()}
     assert len(runs) == 2
@@ -68,7 +68,7 @@ def test_the_settings_of_a_classifier_are_those_of_its_configuration() -> None:
 
 
 def test_the_classifiers_in_the_documentation_can_be_declared() -> None:
-    text = (PACKAGE_FOLDER.parent / "docs" / "classifiers.md").read_text()
+    text = (PROJECT / "docs" / "classifiers.md").read_text()
     (block,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     tables = tomllib.loads(block)
     declared = {name: ClassifierSettings(**one) for name, one in tables["classifiers"].items()}
