@@ -59,6 +59,12 @@ def artifact_named(name: str) -> Artifact:
     return Artifact("/".join(parts[:folders]), "/".join(parts[folders:]) or None, path.suffix.removeprefix("."))
 
 
+def made_as(provenance: Mapping[str, Any]) -> str | None:
+    """Return the name of the artifact that a file was made as, by its provenance; None where that does not say."""
+    asset, partition = provenance.get("asset"), provenance.get("partition")
+    return str(Artifact(asset, partition)) if asset else None
+
+
 @dataclass(frozen=True)
 class Record:
     """What an artifact says of itself in its footer (parquet) or header (safetensors)."""
