@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from plantclef_assets.lake import buckets
 from plantclef_assets.lake.filesystems import bucket_options, default_cache, is_in_bucket, local_folder
-from plantclef_assets.lake.parquet_files import CheckedFile, Damaged, damage_named
+from plantclef_assets.lake.parquet_files import CheckedFile, Damaged, damage_named, written_schema
 from plantclef_assets.lake.whole_files import temporary_beside, whole_file
 
 if TYPE_CHECKING:
@@ -278,6 +278,7 @@ def _read_record(stream: BinaryIO, suffix: str) -> Record:
 
 def _footer_record(stream: BinaryIO, size: int) -> Record:
     footer = pq.read_metadata(stream)
+    written_schema(footer)  # refuses one that contradicts itself
     schema = footer.schema.to_arrow_schema()
     metadata = {key.decode(): value.decode() for key, value in (footer.metadata or {}).items()}
     return _record(metadata, size, rows=footer.num_rows, schema=schema)

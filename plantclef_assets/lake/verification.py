@@ -55,7 +55,7 @@ def verify_artifacts(
             record = lake.record(artifact)
             if record is None or (not record.fingerprint and not ours):
                 continue
-            problem = _problem(lake, artifact, record, verify_tensors)
+            problem = _problem(lake, artifact, record, verify_tensors, ours=ours)
         except DamagedArtifactError as error:
             if not ours:
                 continue
@@ -80,12 +80,14 @@ def _list_artifacts(lake: Lake) -> Iterator[Artifact]:
             yield artifact
 
 
-def _problem(lake: Lake, artifact: Artifact, record: Record, verify_tensors: VerifyTensors) -> str | None:
+def _problem(
+    lake: Lake, artifact: Artifact, record: Record, verify_tensors: VerifyTensors, *, ours: bool
+) -> str | None:
     path = lake.path(artifact)
     reason = None
     if not record.fingerprint:
         reason = "it has no fingerprint, so another program wrote it"
-    elif made_as(record.provenance) not in (str(artifact), None):
+    elif ours and made_as(record.provenance) not in (str(artifact), None):
         reason = f"it is the file of {made_as(record.provenance)}"
     elif artifact.suffix == "parquet":
         if _row_fingerprint(lake, artifact) != record.fingerprint:
@@ -105,7 +107,7 @@ def _row_fingerprint(lake: Lake, artifact: Artifact) -> str:
     """Compute the fingerprint of a table's rows anew, one row group at a time."""
     fingerprint = Fingerprint()
     with lake.open(artifact) as file:
-        schema = written_schema(file)
+        schema = written_schema(file.metadata)
         for group in range(file.num_row_groups):
             for batch in file.read_row_group(group).to_batches():
                 fingerprint.update(batch.cast(schema))

@@ -153,6 +153,7 @@ def test_a_table_that_another_program_wrote_is_found(own_lake: OwnLake, verify: 
     path = path_of(settings, Artifact("class_map"))
     pq.write_table(pq.read_table(path).replace_schema_metadata(), path)
     Path(settings.lake, "own.parquet").write_bytes(path.read_bytes())
+    shutil.copy(path_of(settings, Artifact("leaderboard")), Path(settings.lake, "leaderboard of May.parquet"))
     code, lines = verify()
     assert code == 1
     assert lines[0].startswith("class_map is damaged (it has no fingerprint, so another program wrote it); delete ")
