@@ -273,8 +273,9 @@ class _Form:
     def record_end(self, block: bytes, place: int, width: int | None, number: int | None = None) -> int | None:
         """Return where the row of RFC 4180 ends that begins at `place`; None if there is none.
 
-        There is none where quotation marks enclose nothing: each line that they span is a row of `width` fields itself,
-        with a number as the field `number`, or tabs within them are needed for `width` fields.
+        There is none where quotation marks enclose nothing: most lines that they span are rows of `width` fields
+        themselves, with a number as the field `number` (without one: all lines), or tabs within them are needed for
+        `width` fields.
         """
         record = self._record.match(block, place)
         if record is None:
@@ -282,9 +283,11 @@ class _Form:
         if self.delimiter != "\t" and not _NEWLINE.search(record.group()):
             return record.end()  # whoever parses it counts its fields
         lines = [self.unquoted_fields(line) for line in _NEWLINE.split(record.group())]
-        if len(lines) > 1 and len({len(fields) for fields in lines}) == 1:
-            alone = width is None or len(lines[0]) == width
-            if alone and (number is None or all(_NUMBER.match(fields[number]) for fields in lines)):
+        if len(lines) > 1:
+            fitting = [fields for fields in lines if len(fields) == (width or len(lines[0]))]
+            if number is None and len(fitting) == len(lines):
+                return None
+            if number is not None and 2 * sum(bool(_NUMBER.match(fields[number])) for fields in fitting) > len(lines):
                 return None
         if width is not None and len(self.fields(record.group())) != width:
             return None

@@ -19,7 +19,10 @@ PHOTOGRAPHS = (
 CONVERT_HEIC = "convert it to JPEG, for example with `heif-convert a.heic a.jpg` or `magick a.heic a.jpg`"
 
 _HEIC = (".heic", ".heif", ".hif", ".heics", ".heifs", ".avci")
-_OTHER_PICTURES = (".avif", ".avifs", ".jxl", ".jp2", ".j2k", ".jpf", ".jpx", ".jxr", ".psd", ".xcf")
+_OTHER_PICTURES = (
+    *(".avif", ".avifs", ".jxl", ".jp2", ".j2k", ".jpf", ".jpx", ".jxr", ".psd", ".xcf"),
+    *(".pnm", ".ppm", ".pgm", ".tga", ".jps", ".pns", ".insp"),
+)
 _RAW = (
     *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq", ".k25", ".kdc", ".mef"),
     *(".mos", ".mrw", ".nef", ".nrw", ".orf", ".ori", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw"),
@@ -35,6 +38,8 @@ _UNREAD = {
     _PACKED: "a packed archive, which is not opened; unpack it there, or pack it as .tar",
 }
 """Endings of files that may hold photographs but are not read, with the reason and what to do."""
+_PARTIAL = (".part", ".partial", ".filepart", ".crdownload", ".download", ".icloud")
+"""How the names of pictures end that are not copied or downloaded to their end."""
 _PICTURES = (*PHOTOGRAPHS, *_HEIC, *_OTHER_PICTURES, *_RAW)
 _SYSTEM_FOLDERS = frozenset(
     [
@@ -55,14 +60,16 @@ def is_left_alone(path: str) -> bool:
 
 def is_photograph(path: str) -> bool:
     """Whether a path names a photograph that is read."""
-    return path.lower().endswith(PHOTOGRAPHS) and not is_left_alone(path)
+    return _lower(path).endswith(PHOTOGRAPHS) and not is_left_alone(path)
 
 
 def why_unread(path: str) -> str | None:
     """Say why a file that may hold photographs is not read, and what to do; None for any other file."""
-    name = path.lower()
+    name = _lower(path)
     if name.endswith(PHOTOGRAPHS) or is_left_alone(path):
         return None
+    if name.endswith(_PARTIAL) and name.rpartition(".")[0].endswith(_PICTURES):
+        return "a picture that is not copied to its end; copy or download it again"
     return next((why for endings, why in _UNREAD.items() if name.endswith(endings)), None)
 
 
@@ -121,6 +128,10 @@ def match_plots(named: Mapping[str, Value], plots: Collection[str]) -> dict[str,
             raise ValueError(f"plot {plot!r} occurs more than once: as {names[plot]!r} and as {name!r}")
         names[plot] = name
     return {plot: named[name] for plot, name in names.items()}
+
+
+def _lower(path: str) -> str:
+    return path.rstrip().lower()  # blanks after an extension are no part of it
 
 
 def _parts(path: str) -> list[str]:

@@ -85,6 +85,16 @@ def test_quotation_marks_that_enclose_whole_lines_by_chance_enclose_nothing(file
     assert table.rejected == []
 
 
+@pytest.mark.parametrize("delimiter", ["\t", ";", ","])
+@pytest.mark.parametrize("place", [1, 2, 3])
+def test_a_malformed_row_does_not_make_text_of_the_rows_around_it(file: Path, delimiter: str, place: int) -> None:
+    lines = [["a", "1", '"x'], ["b", "2", "y"], ["c", "3", "z"], ["d", "4", 'w"'], ["e", "5", "v"]]
+    lines[place].insert(1, "more")
+    rows, table = read(file, "\n".join(delimiter.join(line) for line in [COLUMNS, *lines]) + "\n")
+    assert rows == [tuple(line) for line in lines if len(line) == 3]
+    assert len(table.rejected) == 1
+
+
 def test_a_quotation_mark_that_encloses_no_field_takes_no_other_row_along(file: Path) -> None:
     text = 'image_name;species_id;author\n"a";"1";"Ann\n"b";"2";"Bo; x"\nc;3;Cy "the eye" L\nd;4;"D";e\nf;5;g\n'
     rows, table = read(file, text)

@@ -24,10 +24,12 @@ def test_a_plot_is_named_by_the_last_part_without_one_extension(name: str, plot:
 
 
 def test_files_are_told_apart_by_their_names() -> None:
-    assert all(map(is_photograph, ["a.jpg", "b/c.JFIF", "d.jpe", "e\\f.png"]))
+    assert all(map(is_photograph, ["a.jpg", "b/c.JFIF", "d.jpe", "e\\f.png", "g.jpg ", "h.JPG\u00a0"]))
     assert not any(map(is_photograph, ["a.txt", ".a.jpg", "@eaDir/a.jpg", "x\\__MACOSX\\a.jpg", "a.heic"]))
-    assert all(map(why_unread, ["a.heic", "a.AVIF", "b/a.CR3", "a.zip"]))
-    assert not any(map(why_unread, ["a.jpg", "a.txt", ".a.heic", "a.tar.gz", "README"]))
+    assert all(
+        map(why_unread, ["a.heic", "a.AVIF", "b/a.CR3", "a.zip", "a.zip ", "a.jpg.part", "a.JPG.crdownload", "a.ppm"])
+    )
+    assert not any(map(why_unread, ["a.jpg", "a.txt", ".a.heic", "a.tar.gz", "README", "a.txt.part", "a.part"]))
     assert not is_left_alone("eaDir/thumbs.jpg")
 
 

@@ -8,6 +8,7 @@ It is new when nothing like it has been taken. What a look has found goes into t
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -88,12 +89,14 @@ def list_inbox(folder: Path) -> dict[str, Stamp]:
     """
     stamps: dict[str, Stamp] = {}
     folder.stat()  # os.walk would keep silent
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=_refuse_folder):
         folders[:] = [name for name in folders if not is_left_alone(name)]
         for path in (Path(parent, name) for name in names if not _is_temporary(name)):
             try:
                 status = path.stat()
             except OSError:  # gone since it was listed, or not to be read by anybody
+                continue
+            if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
                 continue
             stamps[path.relative_to(folder).as_posix()] = Stamp(status.st_size, status.st_mtime_ns)
     return dict(sorted(stamps.items()))
@@ -181,6 +184,12 @@ def load_sightings(line: str | None) -> dict[str, Sighting]:
     """
     found = json.loads(line) if line else {}
     return {name: Sighting(**(sighting | {"stamp": Stamp(**sighting["stamp"])})) for name, sighting in found.items()}
+
+
+def _refuse_folder(error: OSError) -> None:
+    """Raise what keeps a folder from being listed, unless that it is gone since its own folder was."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _is_temporary(name: str) -> bool:

@@ -4,8 +4,10 @@ A source is listed without reading a photograph and read by what its listing say
 an archive by its offset. Listings come in batches, so that memory does not grow with the number of photographs.
 """
 
+import errno
 import hashlib
 import os
+import stat
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -226,9 +228,12 @@ def list_files(folder: Path) -> Iterator[tuple[str, int]]:
     """Give path below the folder and size in bytes of each archive and of each file that may hold photographs.
 
     Hidden and system files are left out. Bytes of a path that are not UTF-8 are surrogate escapes.
+
+    Raises:
+        SourceError: a folder cannot be listed.
     """
     seen: set[str] = set()
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, onerror=_refuse_folder, followlinks=True):
         real = os.path.realpath(parent)
         if real in seen:  # a link that leads back
             folders.clear()
@@ -263,15 +268,22 @@ def _is_listed(name: str) -> bool:
     return is_photograph(name) or name.lower().endswith(SUFFIXES) or why_unread(name) is not None
 
 
+def _refuse_folder(error: OSError) -> None:
+    """Refuse a folder that cannot be listed: `os.walk` would leave its photographs out without a word."""
+    raise SourceError(f"the folder '{error.filename}' cannot be listed: {error.strerror}") from error
+
+
 def _size(path: str) -> int:
     try:
         return os.stat(path).st_size  # noqa: PTH116 — a path object for each of a million files takes longer
-    except FileNotFoundError:  # a link that leads nowhere
+    except OSError:  # a link that leads nowhere, or round and round; reading it says what is wrong
         return 0
 
 
 def _read_file(path: Path) -> bytes | OSError:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+            return OSError(errno.EINVAL, "it is no regular file", str(path))
         return path.read_bytes()
     except OSError as error:
         return error

@@ -47,10 +47,18 @@ class CheckedFile(pq.ParquetFile):
             yield from super().iter_batches(*arguments, **options)
 
 
-def written_schema(file: pq.ParquetFile) -> pa.Schema:
-    """Return the schema that a file's rows were written with; what is read names the items of lists otherwise."""
-    stored = (file.metadata.metadata or {}).get(b"ARROW:schema")
-    return pa.ipc.read_schema(pa.BufferReader(base64.b64decode(stored))) if stored else file.schema_arrow
+def written_schema(footer: pq.FileMetaData) -> pa.Schema:
+    """Return the schema that a file's rows were written with; what is read names the items of lists otherwise.
+
+    Raises:
+        ValueError: the footer names other columns elsewhere.
+    """
+    schema = footer.schema.to_arrow_schema()
+    stored = (footer.metadata or {}).get(b"ARROW:schema")
+    written = pa.ipc.read_schema(pa.BufferReader(base64.b64decode(stored))) if stored else schema
+    if written.names != schema.names:
+        raise ValueError("the columns in its footer contradict each other")
+    return written
 
 
 @contextmanager

@@ -15,7 +15,15 @@ from typing import Any
 from plantclef_assets.lake.beside import foreign_file
 from plantclef_assets.lake.filesystems import is_in_bucket
 from plantclef_assets.lake.inputs import RECORDS_AT_ONCE
-from plantclef_assets.lake.store import Artifact, DamagedArtifactError, Lake, LakePath, MissingArtifactError, Record
+from plantclef_assets.lake.store import (
+    Artifact,
+    DamagedArtifactError,
+    Lake,
+    LakePath,
+    MissingArtifactError,
+    Record,
+    made_as,
+)
 
 Config = Mapping[str, Any]
 _SHOWN_DIGITS = 12
@@ -236,6 +244,9 @@ def _difference(artifact: Artifact, stored: Mapping[str, Any], expected: Mapping
     """Say in one sentence how an artifact's provenance differs from the one expected; None where it does not."""
     if not stored:
         return f"{artifact} carries no provenance"
+    made = made_as(stored)
+    if made not in (str(artifact), None):
+        return f"{artifact} is the file of {made}"
     if stored.get("code_version") != expected["code_version"]:
         return f"{artifact} was made by code version {stored.get('code_version')}, not {expected['code_version']}"
     for part in ("config", "sources"):

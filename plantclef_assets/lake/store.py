@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from plantclef_assets.lake import buckets
 from plantclef_assets.lake.filesystems import bucket_options, default_cache, is_in_bucket, local_folder
-from plantclef_assets.lake.parquet_files import CheckedFile, Damaged, damage_named
+from plantclef_assets.lake.parquet_files import CheckedFile, Damaged, damage_named, written_schema
 from plantclef_assets.lake.whole_files import temporary_beside, whole_file
 
 if TYPE_CHECKING:
@@ -57,6 +57,12 @@ def artifact_named(name: str) -> Artifact:
     parts = path.with_suffix("").parts
     folders = 2 if parts[0] == "quarantine" else 1  # quarantine/<asset>/<partition>.parquet
     return Artifact("/".join(parts[:folders]), "/".join(parts[folders:]) or None, path.suffix.removeprefix("."))
+
+
+def made_as(provenance: Mapping[str, Any]) -> str | None:
+    """Return the name of the artifact that a file was made as, by its provenance; None where that does not say."""
+    asset, partition = provenance.get("asset"), provenance.get("partition")
+    return str(Artifact(asset, partition)) if asset else None
 
 
 @dataclass(frozen=True)
@@ -272,6 +278,7 @@ def _read_record(stream: BinaryIO, suffix: str) -> Record:
 
 def _footer_record(stream: BinaryIO, size: int) -> Record:
     footer = pq.read_metadata(stream)
+    written_schema(footer)  # refuses one that contradicts itself
     schema = footer.schema.to_arrow_schema()
     metadata = {key.decode(): value.decode() for key, value in (footer.metadata or {}).items()}
     return _record(metadata, size, rows=footer.num_rows, schema=schema)

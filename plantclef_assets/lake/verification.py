@@ -7,6 +7,8 @@ checksums cannot: damage in files written before there were checksums, and rows 
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
+import pyarrow as pa
+
 from plantclef_assets.lake.beside import foreign_file
 from plantclef_assets.lake.filesystems import open_filesystem
 from plantclef_assets.lake.fingerprints import Fingerprint
@@ -19,6 +21,7 @@ from plantclef_assets.lake.store import (
     Lake,
     Record,
     artifact_named,
+    made_as,
 )
 
 VerifyTensors = Callable[[str, Path], object]
@@ -32,7 +35,7 @@ def verify_artifacts(
 ) -> Iterator[tuple[Artifact, str | None]]:
     """Read artifacts whole; yield each with what is wrong with it, None where nothing is.
 
-    Files without a fingerprint are not the platform's and are left out; so are unreadable files of unknown assets.
+    Files of unknown assets are left out where they are unreadable or have no fingerprint: they are not the platform's.
 
     Args:
         lake: a local folder or a bucket.
@@ -47,15 +50,18 @@ def verify_artifacts(
         asset = asset_of(artifact)
         if assets and asset not in assets:
             continue
+        ours = asset in TABLES or asset in known
         try:
             record = lake.record(artifact)
-            if record is None or not record.fingerprint:
+            if record is None or (not record.fingerprint and not ours):
                 continue
-            problem = _problem(lake, artifact, record, verify_tensors)
+            problem = _problem(lake, artifact, record, verify_tensors, ours=ours)
         except DamagedArtifactError as error:
-            if asset not in TABLES and asset not in known:
+            if not ours:
                 continue
             problem = str(error)
+        except (ValueError, pa.ArrowException) as error:  # a damaged footer may contradict itself
+            problem = str(DamagedArtifactError(artifact, lake.path(artifact), " ".join(str(error).split())))
         yield artifact, problem
 
 
@@ -74,25 +80,34 @@ def _list_artifacts(lake: Lake) -> Iterator[Artifact]:
             yield artifact
 
 
-def _problem(lake: Lake, artifact: Artifact, record: Record, verify_tensors: VerifyTensors) -> str | None:
+def _problem(
+    lake: Lake, artifact: Artifact, record: Record, verify_tensors: VerifyTensors, *, ours: bool
+) -> str | None:
     path = lake.path(artifact)
-    if artifact.suffix == "parquet":
+    reason = None
+    if not record.fingerprint:
+        reason = "it has no fingerprint, so another program wrote it"
+    elif ours and made_as(record.provenance) not in (str(artifact), None):
+        reason = f"it is the file of {made_as(record.provenance)}"
+    elif artifact.suffix == "parquet":
         if _row_fingerprint(lake, artifact) != record.fingerprint:
-            return str(DamagedArtifactError(artifact, path, "its rows are not those that it was written with"))
+            reason = "its rows are not those that it was written with"
     else:
         try:
             verify_tensors(artifact.asset, lake.local(path))
         except ValueError as error:
             return str(error)
     beside = foreign_file(lake, artifact, record)
-    return str(DamagedArtifactError(artifact, path, f"{beside} beside it is missing or changed")) if beside else None
+    if reason is None and beside:
+        reason = f"{beside} beside it is missing or changed"
+    return str(DamagedArtifactError(artifact, path, reason)) if reason else None
 
 
 def _row_fingerprint(lake: Lake, artifact: Artifact) -> str:
     """Compute the fingerprint of a table's rows anew, one row group at a time."""
     fingerprint = Fingerprint()
     with lake.open(artifact) as file:
-        schema = written_schema(file)
+        schema = written_schema(file.metadata)
         for group in range(file.num_row_groups):
             for batch in file.read_row_group(group).to_batches():
                 fingerprint.update(batch.cast(schema))

@@ -35,8 +35,11 @@ def read_classifier(path: Path) -> LinearClassifier:
     Raises:
         ValueError: the file is missing, damaged, or not written by `write_classifier`.
     """
-    header = _read_header(path)
-    classifier = LinearClassifier(**load_file(path), metrics=header["metrics"])
+    header, arrays = _read_header(path), load_file(path)
+    try:
+        classifier = LinearClassifier(**arrays, metrics=header["metrics"])
+    except TypeError as error:
+        raise ValueError(f"{path} is damaged: {OTHER_TENSORS}; delete it and materialize classifier again") from error
     written = header["metadata"].get(FINGERPRINT_KEY)
     if written and written != fingerprint_classifier(classifier):
         raise ValueError(f"{path} is damaged: {OTHER_TENSORS}; delete it and materialize classifier again")
@@ -69,4 +72,10 @@ def _read_header(path: Path) -> dict[str, Any]:
         raise ValueError(f"there is no classifier at {path}: {error}") from error
     if _HEADER_KEY not in header:
         raise ValueError(f"{path} holds tensors, but its header does not describe a classifier")
-    return json.loads(header[_HEADER_KEY])
+    try:
+        described = json.loads(header[_HEADER_KEY])
+        return {name: described[name] for name in ("metrics", "metadata")}
+    except (LookupError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} is damaged: its header cannot be read; delete it and materialize classifier again"
+        ) from error

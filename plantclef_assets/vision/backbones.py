@@ -283,4 +283,11 @@ def _read_header(path: Path) -> dict[str, Any]:
         raise WeightsError(f"there is no saved backbone at {path}: {error}") from error
     if _HEADER_KEY not in header:
         raise WeightsError(f"{path} holds tensors, but its header does not say of which backbone")
-    return json.loads(header[_HEADER_KEY])
+    try:
+        described = json.loads(header[_HEADER_KEY])
+        BackboneInfo.from_dict(described["info"])
+        return {name: described[name] for name in ("info", "metadata")}
+    except (LookupError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{path} is damaged: its header cannot be read; delete it and materialize {path.stem} again"
+        ) from error

@@ -1,5 +1,6 @@
 """Damaged files of a lake: their shard fails in one sentence or is made again, and the others run."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,6 +84,17 @@ def test_a_damaged_table_that_sql_reads_is_found(own_lake: OwnLake, asset: str) 
     path_of(settings, Artifact(asset)).unlink()
     result = materialize(settings, asset)
     assert f"{asset}: training_metadata is damaged (" in failure_of(result)
+
+
+def test_a_file_in_the_place_of_another_is_not_read(own_lake: OwnLake) -> None:
+    settings = own_lake()
+    shutil.copy(path_of(settings, Artifact("raw_images", "00")), path_of(settings, Artifact("raw_images", "01")))
+    result = materialize(settings, "resized_images", first="00", last="02")
+    assert (
+        "resized_images/01: resized_images/01 needs raw_images/01, but raw_images/01 is the file of raw_images/00; "
+        "materialize raw_images again first"
+    ) in failure_of(result)
+    assert materialize(settings, "raw_images,resized_images", first="00", last="02").success
 
 
 @pytest.mark.parametrize("artifact", ["classifier/base_cls", "base_backbone"])

@@ -1,5 +1,7 @@
 """Sources: the same photographs from a folder, from archives and from a bucket, and what is wrong with each."""
 
+import errno
+import os
 import tarfile
 import threading
 import zlib
@@ -7,12 +9,14 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from plantclef_assets.ingest import fetching
 from plantclef_assets.ingest.fetching import SourceError, fetch_file, file_identity
+from plantclef_assets.ingest.inbox import list_inbox
 from plantclef_assets.ingest.manifests import write_training_manifest
 from plantclef_assets.ingest.photographs import PlotImages, RawImages
 from plantclef_assets.ingest.sources import ImageSource, open_source, source_in
@@ -320,3 +324,31 @@ def test_photographs_of_other_licences_are_set_aside(small: SmallLake) -> None:
         "its licence is cc-by-nc, and photographs of others are asked for",
         "it has no licence, and photographs of others are asked for",
     ]
+
+
+def test_a_folder_that_cannot_be_listed_is_refused(small: SmallLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    small.write_files({"a.jpg": picture(20), "locked/b.jpg": picture(21)})
+    locked = str(small.images / "locked")
+    scan = os.scandir
+
+    def refuse_locked(path: str) -> Any:
+        if str(path) == locked:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse_locked)
+    with pytest.raises(SourceError, match=f"the folder '{locked}' cannot be listed: Permission denied"):
+        small.list_plots()
+    with pytest.raises(PermissionError):
+        list_inbox(small.images)
+
+
+def test_what_is_no_file_is_set_aside_and_not_waited_for(small: SmallLake) -> None:
+    small.write_files({"a.jpg": picture(20)})
+    os.mkfifo(small.images / "pipe.jpg")
+    (small.images / "round.jpg").symlink_to("round.jpg")
+    (small.images / "nowhere.jpg").symlink_to("nothing.jpg")
+    assert list(list_inbox(small.images)) == ["a.jpg"]
+    assert [row["plot_id"] for row in small.list_plots(shards=1)] == ["a", "nowhere", "pipe", "round"]
+    contents = read_all(small.source)
+    assert [name for name, content in contents.items() if isinstance(content, bytes)] == ["a.jpg"]

@@ -28,7 +28,7 @@ def flip_page(path: Path, column: str) -> None:
 def write_as_before_checksums(path: Path, table: pa.Table | None = None) -> None:
     """Write a parquet file again without page checksums and with the footer that it had, with other rows if given."""
     with pq.ParquetFile(path) as file:
-        schema, metadata = written_schema(file), file.metadata.metadata
+        schema, metadata = written_schema(file.metadata), file.metadata.metadata
         rows = (table or file.read()).cast(schema)
     with pq.ParquetWriter(path, schema) as writer:
         writer.write_table(rows)

@@ -170,3 +170,12 @@ def test_a_damaged_input_is_a_reason_and_no_traceback(lake: Lake) -> None:
     with pytest.raises(DamagedArtifactError):
         Lineage(lake, recipes).require_inputs(Artifact("second"))
     assert "second lost an input: first is damaged (" in (Lineage(lake, recipes).stale(Artifact("third")) or "")
+
+
+def test_a_footer_that_names_other_columns_is_damaged(lake: Lake) -> None:
+    path = write_numbers(lake, ONE, [("a", 1)])
+    content = path.read_bytes()
+    for letter in (b"S", b"\xff"):
+        path.write_bytes(content.replace(b"size", letter + b"ize", 1))
+        with pytest.raises(DamagedArtifactError):
+            lake.record(ONE)

@@ -2,11 +2,13 @@
 
 import contextlib
 import io
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
@@ -136,3 +138,54 @@ def test_files_of_others_in_the_lake_are_left_out(own_lake: OwnLake, verify: Cal
     save_file({"a": load_file(lake / "classifier" / "base_cls.safetensors")["bias"]}, lake / "weights.safetensors")
     (lake / "notes.parquet").write_bytes(b"none of ours")
     assert verify() == (0, before)
+
+
+def test_a_file_in_the_place_of_another_is_found(own_lake: OwnLake, verify: Callable) -> None:
+    settings = own_lake()
+    shutil.copy(path_of(settings, Artifact("raw_images", "00")), path_of(settings, Artifact("raw_images", "01")))
+    code, lines = verify("raw_images")
+    assert code == 1
+    assert lines[0].startswith("raw_images/01 is damaged (it is the file of raw_images/00); delete ")
+
+
+def test_a_table_that_another_program_wrote_is_found(own_lake: OwnLake, verify: Callable) -> None:
+    settings = own_lake()
+    path = path_of(settings, Artifact("class_map"))
+    pq.write_table(pq.read_table(path).replace_schema_metadata(), path)
+    Path(settings.lake, "own.parquet").write_bytes(path.read_bytes())
+    shutil.copy(path_of(settings, Artifact("leaderboard")), Path(settings.lake, "leaderboard of May.parquet"))
+    code, lines = verify()
+    assert code == 1
+    assert lines[0].startswith("class_map is damaged (it has no fingerprint, so another program wrote it); delete ")
+    assert lines[-1].endswith("; 1 damaged.")
+
+
+@pytest.mark.parametrize("letter", [b"x", b"\xff"])
+def test_a_footer_that_contradicts_itself_is_named(own_lake: OwnLake, verify: Callable, letter: bytes) -> None:
+    path = path_of(own_lake(), Artifact("class_map"))
+    content = path.read_bytes()
+    place = content.index(b"species_id")
+    path.write_bytes(content[:place] + letter + content[place + 1 :])
+    code, lines = verify("class_map")
+    assert code == 1
+    assert lines[0].startswith("class_map is damaged (") and len(lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("artifact", "name"),
+    [
+        *((CLASSIFIER, name) for name in (b'"bias"', b"metrics", b"metadata")),
+        *((BACKBONE, name) for name in (b'"norm.bias"', b"info", b"metadata", b"mean")),
+    ],
+    ids=str,
+)
+def test_a_flipped_header_of_tensors_is_named(
+    own_lake: OwnLake, verify: Callable, artifact: Artifact, name: bytes
+) -> None:
+    path = path_of(own_lake(), artifact)
+    content = path.read_bytes()
+    assert name in content
+    path.write_bytes(content.replace(name, name[:1] + b"x" + name[2:], 1))
+    code, lines = verify(artifact.asset)
+    assert code == 1
+    assert str(path) in lines[0] and " is damaged" in lines[0] and len(lines) == 2
