@@ -86,7 +86,7 @@ def _run(arguments: list[str] | None) -> int:
         Lineage(Lake(settings.lake, settings.cache), build_recipes(settings)).require_same_sources()
     except (OtherSourcesError, SourceError, UnreachableBucketError) as error:
         raise UserError(str(error)) from error
-    checks: list[str] = []
+    checks: dict[str, None] = {}  # in order and once each: two steps can make the same asset
     explained = False
     with _open_instance(home) as instance:
         for step in chain(settings, build_families(settings)):
@@ -94,17 +94,17 @@ def _run(arguments: list[str] | None) -> int:
                 explained = True
                 print("\n".join(["", *_answers(settings), "", *_OPTIONAL]))
             result = _materialize(defs, instance, step)
-            checks += describe_checks(result.get_asset_check_evaluations())
+            checks |= dict.fromkeys(describe_checks(result.get_asset_check_evaluations()))
             if not result.success:
                 message, trace = explain_run(result.all_events)
-                print_error("\n".join(["", *_failed_checks(checks), message]))
+                print_error("\n".join(["", *_failed_checks([*checks]), message]))
                 print_error(
                     f"{step.job} failed. Correct this and run the same command again; finished work is kept. "
                     + keep_traceback(trace)
                 )
                 return 1
-    print("\n".join(["", *_ending(settings, checks), f"Took {duration(time.monotonic() - started)}."]))
-    print(f"Next: {_next_step(settings, checks)}")
+    print("\n".join(["", *_ending(settings, [*checks]), f"Took {duration(time.monotonic() - started)}."]))
+    print(f"Next: {_next_step(settings, [*checks])}")
     return 0
 
 

@@ -205,7 +205,8 @@ def _refuse_without_photographs(catalog: "duckdb.DuckDBPyConnection", source: Im
     refused = catalog.sql(f"select {place}, refused_for from work.files order by 1 limit 1").fetchall()
     example = f" {refused[0][0]}: {refused[0][1]}." if refused else ""
     raise SourceError(
-        f"{setting}: '{source.location}' has no photograph that is read. Files there: {there or 'none'}.{example}"
+        f"{setting}: '{source.location}' has no photograph that is read; give a folder or an archive that holds "
+        f"photographs (.jpg, .png, .tif, …). Files there: {there or 'none'}.{example}"
     )
 
 
