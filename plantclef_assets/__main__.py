@@ -24,6 +24,7 @@ from dagster import (
 )
 from filelock import FileLock
 
+from plantclef_assets.assets.common import source_file
 from plantclef_assets.command_line import UserError, keep_traceback, print_error, run_command
 from plantclef_assets.console import describe_checks, explain_run, was_interrupted
 from plantclef_assets.engines.processes import interrupts_held
@@ -33,9 +34,10 @@ from plantclef_assets.ingest.fetching import SourceError
 from plantclef_assets.lake.buckets import UnreachableBucketError
 from plantclef_assets.lake.provenance import Lineage, OtherSourcesError
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.locations import PACKAGE_FOLDER
+from plantclef_assets.locations import PACKAGE_FOLDER, is_demo
 from plantclef_assets.partitions import Families, build_families
 from plantclef_assets.recipes import build_recipes
+from plantclef_assets.scoring.artifacts import read_plot_truth
 from plantclef_assets.settings import Settings, load_settings
 
 _RANGE = "dagster/asset_partition_range_"
@@ -84,6 +86,7 @@ def _run(arguments: list[str] | None) -> int:
 
     try:
         Lineage(Lake(settings.lake, settings.cache), build_recipes(settings)).require_same_sources()
+        _require_usable_truth(settings)
     except (OtherSourcesError, SourceError, UnreachableBucketError) as error:
         raise UserError(str(error)) from error
     checks: dict[str, None] = {}  # in order and once each: two steps can make the same asset
@@ -106,6 +109,22 @@ def _run(arguments: list[str] | None) -> int:
     print("\n".join(["", *_ending(settings, [*checks]), f"Took {duration(time.monotonic() - started)}."]))
     print(f"Next: {_next_step(settings, [*checks])}")
     return 0
+
+
+def _require_usable_truth(settings: Settings) -> None:
+    """Read the truth before anything is trained; only the leaderboard at the end needs it.
+
+    Raises:
+        UserError: it cannot be used.
+        SourceError: it cannot be fetched.
+    """
+    if settings.has_plots and settings.plot_truth and not is_demo(settings.plot_truth):
+        file = source_file(settings, settings.plot_truth, print)
+        assert file is not None
+        try:
+            read_plot_truth(file)
+        except (ValueError, OSError) as error:
+            raise UserError(str(error)) from error
 
 
 def _dagster_home() -> Path:

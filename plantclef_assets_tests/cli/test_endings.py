@@ -155,6 +155,16 @@ def test_an_instance_that_cannot_be_opened_names_its_file(end: Ended, home: Path
     assert ending(err).startswith(f"DAGSTER_HOME: Dagster cannot use '{home}' (see its dagster.yaml): ")
 
 
+def test_a_truth_that_cannot_be_used_is_refused_before_anything_is_made(end: Ended, tmp_path: Path) -> None:
+    file = tmp_path / "truth.csv"
+    file.write_text('"quadrat_id","species_ids"\n"PLOT-0","[1]"\n"PLOT-0","[2]"\n')
+    status, out, err = end(PLOT_TRUTH=file)
+    assert (status, out) == (1, "")
+    assert err.startswith("PLANTCLEF_PLOT_TRUTH: ")
+    assert "'PLOT-0' occurs more than once" in err
+    assert len(err.splitlines()) == 1
+
+
 def test_a_wrong_column_names_the_columns_and_the_variable(end: Ended, home: Path, tmp_path: Path) -> None:
     file = tmp_path / "mine.csv"
     file.write_text("file;species_id\na.jpg;1\n")
