@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 INSTANCE := $(DAGSTER_HOME)/.migrated
 
 # One worker per core; a worker and what its tests start need about 2 GB.
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-all test-wheel lint ui bench clean
 

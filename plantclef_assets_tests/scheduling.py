@@ -15,16 +15,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a module on one worker, and start the long ones first.
-
-    A module that names its own `xdist_group` is left alone; `spread` lets any worker take each of a module's tests.
-    """
-    for item in items:
-        if not (item.get_closest_marker("xdist_group") or item.get_closest_marker("spread")):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
-    items.sort(key=lambda item: -(item.get_closest_marker("first") is not None))
+    """Start the long modules first, so that no worker is left alone with one at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("first") is None)
 
 
 @pytest.hookimpl(wrapper=True)

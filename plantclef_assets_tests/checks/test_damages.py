@@ -28,7 +28,6 @@ CASES = [
     pytest.param(*pair, damage, id="-".join(pair), marks=() if pair in QUICK else pytest.mark.slow)
     for pair, damage in sorted(DAMAGES.items())
 ]
-pytestmark = pytest.mark.spread
 
 
 def test_every_check_of_every_asset_has_its_damage(own_inbox_lake: OwnLake, tiny_survey: Path) -> None:

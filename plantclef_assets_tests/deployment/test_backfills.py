@@ -14,7 +14,7 @@ from plantclef_assets.settings import Settings
 from plantclef_assets_tests.deployment.platform import Platform, differing_shards
 from plantclef_assets_tests.deployment.processes import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.first, pytest.mark.xdist_group("deployment")]
+pytestmark = [pytest.mark.slow, pytest.mark.first]
 KEYS = [f"{number:02d}" for number in range(8)]
 
 

@@ -14,7 +14,7 @@ from plantclef_assets_tests.deployment.processes import wait_for
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-pytestmark = [pytest.mark.slow, pytest.mark.first, pytest.mark.xdist_group("deployment")]
+pytestmark = [pytest.mark.slow, pytest.mark.first]
 _SECONDS = 60
 
 
