@@ -180,7 +180,7 @@ def _open_instance(home: Path) -> Iterator[DagsterInstance]:
 
 
 def _hold_interrupts_of_log_capture(instance: DagsterInstance) -> None:
-    """Let the processes that capture Dagster's logs ignore Ctrl-C, so that they print no traceback of their own."""
+    """Make the processes that capture Dagster's logs ignore Ctrl-C: they would print a traceback of their own."""
     manager = instance.compute_log_manager
     capture = manager.capture_logs
 

@@ -81,7 +81,7 @@ class CsvTable:
         self._number = self.names.index(_NUMBER_COLUMN) if _NUMBER_COLUMN in self.names else None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Give the rows in their order, the columns as strings; missing values are null.
+        """Yield the rows in file order, all columns as strings; missing values are null.
 
         Raises:
             CsvError: a value is no text in UTF-8.
@@ -136,7 +136,7 @@ class CsvTable:
             self.names.append("")  # a delimiter at the end of each row
 
     def _blocks(self) -> Iterator[tuple[bytes, bool]]:
-        """Give whole rows that every parser of RFC 4180 reads alike, in blocks; and whether a block was repaired."""
+        """Yield blocks of whole rows that are valid RFC 4180, each with whether it was repaired."""
         rest, skipping, final = b"", False, False
         with self._file.open("rb") as stream:
             stream.seek(self._start)

@@ -64,7 +64,7 @@ def is_photograph(path: str) -> bool:
 
 
 def why_unread(path: str) -> str | None:
-    """Say why a file that may hold photographs is not read, and what to do; None for any other file."""
+    """Return why a file that may hold photographs is not read, and what to do; None for any other file."""
     name = _lower(path)
     if name.endswith(PHOTOGRAPHS) or is_left_alone(path):
         return None

@@ -138,7 +138,7 @@ class Bench:
         gc.freeze()
 
     def free(self) -> None:
-        """Give memory back, so that the next arm's peak is its own."""
+        """Release memory, so that the peak of the next arm is its own."""
         if self.device.type == "cuda":
             gc.collect()
             torch.cuda.empty_cache()

@@ -139,7 +139,7 @@ class EndToEnd:
         return {"rate": len(cls) / seconds, "cosine": least_cosine(cls, self._expected(key, len(cls)))}
 
     def _embed(self, key: str, backbone: Backbone, threads: int | None = None) -> float:
-        """Make a shard of embeddings, and return the seconds."""
+        """Write a shard of embeddings and return the seconds it took."""
         how = Embedding(backbone, self._bench.size.batch, threads or self._threads)
         start = time.perf_counter()
         EmbeddedPhotographs(self._inputs.lake, how, FINETUNED_EMBEDDINGS)(
@@ -225,7 +225,7 @@ def _without_resizing() -> AbstractContextManager[Any]:
 
 @contextmanager
 def _switching() -> Iterator[None]:
-    """Let Python's threads take turns ten times as often, so that the main thread waits less for the decode threads."""
+    """Shorten Python's thread switch interval tenfold, so that decode threads hold up the main thread less."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(0.0005)
     try:

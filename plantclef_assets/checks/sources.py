@@ -79,7 +79,7 @@ def complete(expected: int | None, what: str) -> Check:
 
 
 def files_used() -> Check:
-    """Make the check that warns of files of a source that hold photographs or may hold some, and are not used."""
+    """Return a check that warns of files in a source that may hold photographs but are not used."""
 
     def judge(evidence: Evidence) -> Iterable[Finding]:
         for artifact, record in evidence.records.items():

@@ -43,7 +43,7 @@ def read_species_names(file: Path) -> dict[int, str]:
 
 
 def _rows(file: Path, columns: Sequence[str], header: Sequence[str] | None = None) -> Iterator[list[str]]:
-    """Give the fields of each row, in the order of `columns`; a missing value is an empty text."""
+    """Yield the fields of each row in the order of `columns`; a missing value is an empty string."""
     try:
         table = CsvTable(file, columns, columns, header=header)
         batches = list(table.batches())

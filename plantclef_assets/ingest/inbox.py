@@ -82,7 +82,7 @@ class Look:
 
 
 def list_inbox(folder: Path) -> dict[str, Stamp]:
-    """Give all files below a folder, by their path in it; hidden, system and temporary names are left out.
+    """Yield all files below a folder by their relative path, without hidden, system and temporary names.
 
     Raises:
         OSError: the folder cannot be listed.

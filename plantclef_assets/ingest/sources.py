@@ -168,7 +168,7 @@ class ImageSource:
         return contents
 
     def _files(self) -> Iterator[tuple[str, int, str]]:
-        """Give path below the root, size and version of each file that is listed; local files have no version."""
+        """Yield relative path, size and version of each listed file; local files have no version."""
         if self.archive is not None:
             info = self.filesystem.info(f"{self.root}/{self.archive}")
             yield self.archive, info["size"], object_version(info)
@@ -225,7 +225,7 @@ def source_in(filesystem: Any, path: str, location: str, cache: Path) -> ImageSo
 
 
 def list_files(folder: Path) -> Iterator[tuple[str, int]]:
-    """Give path below the folder and size in bytes of each archive and of each file that may hold photographs.
+    """Yield relative path and size in bytes of each archive and of each file that may hold photographs.
 
     Hidden and system files are left out. Bytes of a path that are not UTF-8 are surrogate escapes.
 
@@ -247,7 +247,7 @@ def list_files(folder: Path) -> Iterator[tuple[str, int]]:
 
 
 def _walk_objects(filesystem: Any, root: str, below: str) -> Iterator[tuple[str, int, str]]:
-    """Give path below a prefix, size and version of each file that is listed, prefix by prefix."""
+    """Yield relative path, size and version of each listed file, prefix by prefix."""
     prefix = f"{root}/{below}".rstrip("/")
     found = sorted(filesystem.ls(prefix, detail=True), key=lambda one: one["name"])
     filesystem.invalidate_cache(prefix)  # else the listing of a whole bucket stays in memory

@@ -119,7 +119,7 @@ def _create_view(
 
 
 def _why_unreadable(lake: Lake, files: Sequence[str]) -> str | None:
-    """Say what is wrong with the first damaged file; None where none is."""
+    """Return what is wrong with the first damaged file, or None."""
     for file in files:
         try:
             lake.record(artifact_named(file))

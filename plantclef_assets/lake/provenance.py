@@ -234,7 +234,7 @@ class Lineage:
 
 
 def _kind_of_source(record: Record) -> str:
-    """Say what an artifact was made from whose footer has no address."""
+    """Return what an artifact without an address in its footer was made from."""
     kinds = {"demo_survey": "the demo", "finetuned_backbone": "a checkpoint"}
     inputs = record.provenance.get("inputs", {})
     return next((kind for name, kind in kinds.items() if name in inputs), "another survey")

@@ -89,7 +89,7 @@ def test_a_backbone_that_was_replaced_while_it_embedded_is_noticed(
 
 
 def stamp_fingerprint(settings: Settings, fingerprint: str) -> None:
-    """Let the backbone be one of other weights."""
+    """Replace the backbone with one of other weights."""
     from plantclef_assets_tests.checks import lake_damage
 
     with pytest.MonkeyPatch.context() as patch:

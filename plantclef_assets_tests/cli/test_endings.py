@@ -404,7 +404,8 @@ def test_a_launch_that_would_do_nothing_or_break_is_refused(
 def test_other_launches_are_left_to_dagster(parameters: dict[str, str], tiny_survey: Path, tmp_path: Path) -> None:
     settings = tiny_settings(tiny_survey, tmp_path / "lake")
     with command(**parameters):
-        refuse_command(settings, build_recipes(settings))
+        refused = refuse_command(settings, build_recipes(settings))  # it raises where it refuses
+    assert refused is None
 
 
 def test_a_reversed_range_fails_on_every_way_to_launch_it(own_lake: Callable[..., Settings]) -> None:

@@ -40,7 +40,7 @@ ONE, OTHER = Artifact("sizes", "00"), Artifact("sizes", "01")
 
 
 def decoys(folder: Path) -> list[Path]:
-    """Make folders whose names fit the patterns among the names, each a lake with other rows."""
+    """Create sibling lakes with other rows whose names match the name when it is read as a pattern."""
     made = [folder / name for name in ("survey1", "b", "axb", "whatx", "a", "backslash", "x", "\\x")]
     for place in made:
         write_numbers(Lake(str(place)), ONE, [("of another lake", 0)])
