@@ -75,7 +75,7 @@ def open_session(master: str, config: dict[str, str]) -> "Iterator[SparkSession]
     yield session
     session.stop()
     gateway.shutdown()
-    gateway.proc.terminate()  # pyright: ignore[reportAttributeAccessIssue] (pyspark adds the process)
+    gateway.proc.kill()  # pyright: ignore[reportAttributeAccessIssue] (pyspark adds the process; it may ignore SIGTERM)
     gateway.proc.wait()  # pyright: ignore[reportAttributeAccessIssue]
     SparkContext._gateway = SparkContext._jvm = None
 
