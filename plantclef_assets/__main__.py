@@ -25,7 +25,7 @@ from dagster import (
 from filelock import FileLock
 
 from plantclef_assets.assets.common import source_file
-from plantclef_assets.command_line import UserError, keep_traceback, print_error, run_command
+from plantclef_assets.command_line import UserError, keep_traceback, lost_interrupts_raised, print_error, run_command
 from plantclef_assets.console import describe_checks, explain_run, was_interrupted
 from plantclef_assets.engines.processes import interrupts_held
 from plantclef_assets.engines.progress import duration
@@ -204,12 +204,13 @@ def _materialize(defs: Definitions, instance: DagsterInstance, step: Step) -> Ex
     keys = step.family.get_partition_keys() if step.family else []
     title = f"── {step.job}{' (optional)' if step.optional else ''}"
     print(f"{title}: {keys[0]} … {keys[-1]}" if keys else title, flush=True)
-    result = defs.resolve_job_def(step.job).execute_in_process(
-        instance=instance,
-        tags={f"{_RANGE}start": keys[0], f"{_RANGE}end": keys[-1]} if keys else {},
-        run_config=_LOGGERS,
-        raise_on_error=False,
-    )
+    with lost_interrupts_raised():
+        result = defs.resolve_job_def(step.job).execute_in_process(
+            instance=instance,
+            tags={f"{_RANGE}start": keys[0], f"{_RANGE}end": keys[-1]} if keys else {},
+            run_config=_LOGGERS,
+            raise_on_error=False,
+        )
     if was_interrupted(result.all_events):
         raise KeyboardInterrupt
     return result

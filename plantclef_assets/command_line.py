@@ -6,10 +6,13 @@ What belongs here: how a command ends. What does not: what it does. Nothing is i
 import io
 import os
 import shlex
+import signal
+import socket
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -41,6 +44,30 @@ def run_command(command: Callable[[], int]) -> int:
     except Exception as error:
         print_error(f"{type(error).__name__}: {shorten(str(error))}\n{keep_traceback(traceback.format_exc())}")
     return 1
+
+
+@contextmanager
+def lost_interrupts_raised() -> Iterator[None]:
+    """Raise KeyboardInterrupt at the end of the block if Ctrl-C came in it and its handler dropped it.
+
+    Dagster drops an interrupt that comes while it sets up or ends a run. The interpreter writes the number of every
+    signal to its wakeup file, whatever the handler does. For the main thread only.
+    """
+    reading, writing = socket.socketpair()
+    with reading, writing:
+        for end in (reading, writing):
+            end.setblocking(False)
+        before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+        try:
+            received = reading.recv(4096)
+        except BlockingIOError:
+            return
+    if signal.SIGINT in received:
+        raise KeyboardInterrupt
 
 
 def print_error(text: str) -> None:

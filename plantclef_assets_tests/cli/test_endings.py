@@ -26,7 +26,7 @@ from dagster import (
 from plantclef_assets import __main__ as whole_chain
 from plantclef_assets import definitions, materialization
 from plantclef_assets.automation import refuse_command
-from plantclef_assets.command_line import run_command
+from plantclef_assets.command_line import lost_interrupts_raised, run_command
 from plantclef_assets.console import describe_checks, end_with_failures, explain_run, note_failure
 from plantclef_assets.lake.provenance import Lineage
 from plantclef_assets.lake.store import Artifact, Lake
@@ -457,6 +457,17 @@ def test_dagsters_command_ends_with_a_few_lines(tiny_survey: Path, tmp_path: Pat
     reversed_range = run_process(materialize_command("raw_images", "02", "00"), variables)
     assert reversed_range.returncode == 1
     assert reversed_range.stderr.splitlines()[-1] == "Error: --partition-range: 02 comes after 00; give 00...02"
+
+
+def test_an_interrupt_that_a_library_drops_is_raised_at_the_end_of_the_block() -> None:
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)
+    try:
+        with lost_interrupts_raised():
+            pass
+        with pytest.raises(KeyboardInterrupt), lost_interrupts_raised():
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.slow
