@@ -485,6 +485,8 @@ def test_ctrl_c_in_a_terminal_ends_all_processes_without_a_traceback(
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # A shell starts background commands, such as this test run, with SIGINT ignored; a terminal does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     assert process.stdout.readline().startswith("── plot_sources")
