@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from pathlib import Path
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as in shells: 128 + SIGINT."""
+INTERRUPTS = {"DagsterExecutionInterruptedError", "KeyboardInterrupt"}
+"""The exceptions that Ctrl-C raises; Dagster has its own."""
 
 
 class UserError(Exception):
@@ -51,16 +54,19 @@ def lost_interrupts_raised() -> Iterator[None]:
     """Raise KeyboardInterrupt at the end of the block if Ctrl-C came in it and its handler dropped it.
 
     Dagster drops an interrupt that comes while it sets up or ends a run. The interpreter writes the number of every
-    signal to its wakeup file, whatever the handler does. For the main thread only.
+    signal to its wakeup file, whatever the handler does. An interrupt raised inside a destructor or a weak reference's
+    callback is ignored by the interpreter; it is sent again. For the main thread only.
     """
     reading, writing = socket.socketpair()
     with reading, writing:
         for end in (reading, writing):
             end.setblocking(False)
         before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+        hook, sys.unraisablehook = sys.unraisablehook, _send_interrupt_again
         try:
             yield
         finally:
+            sys.unraisablehook = hook
             signal.set_wakeup_fd(before)
         try:
             received = reading.recv(4096)
@@ -68,6 +74,14 @@ def lost_interrupts_raised() -> Iterator[None]:
             return
     if signal.SIGINT in received:
         raise KeyboardInterrupt
+
+
+def _send_interrupt_again(ignored: "sys.UnraisableHookArgs") -> None:
+    """Send SIGINT once more if an interrupt was ignored; a moment later, when the interpreter runs other code."""
+    if ignored.exc_type.__name__ in INTERRUPTS:
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(ignored)
 
 
 def print_error(text: str) -> None:

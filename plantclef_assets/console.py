@@ -19,14 +19,13 @@ from dagster import (
     LoggerDefinition,
 )
 
-from plantclef_assets.command_line import print_error, shorten
+from plantclef_assets.command_line import INTERRUPTS, print_error, shorten
 
 _SKIPPED = "Dependencies for step "
 """What Dagster logs, as an error, of each step that a failure leaves out."""
 TO_MEND = "Delete the files named here, correct what they are made from, and materialize them again."
 _LISTED_CHECKS = 10
 _noted: list[str] = []
-_INTERRUPTS = {"DagsterExecutionInterruptedError", "KeyboardInterrupt"}
 
 
 def _create_messages(context: InitLoggerContext) -> logging.Logger:
@@ -105,7 +104,7 @@ def _evaluations(events: Sequence[DagsterEvent]) -> list[AssetCheckEvaluation]:
 def was_interrupted(events: Sequence[DagsterEvent]) -> bool:
     """Whether Ctrl-C ended a run; in the middle of a step, Dagster reports that as a failure of the step."""
     errors = (getattr(event.event_specific_data, "error", None) for event in events if event.is_failure)
-    return any(error is not None and error.cls_name in _INTERRUPTS for error in errors)
+    return any(error is not None and error.cls_name in INTERRUPTS for error in errors)
 
 
 def describe_checks(evaluations: Sequence[AssetCheckEvaluation]) -> list[str]:

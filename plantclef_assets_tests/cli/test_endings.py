@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -468,6 +469,22 @@ def test_an_interrupt_that_a_library_drops_is_raised_at_the_end_of_the_block() -
             signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_inside_a_weak_references_callback_still_stops_the_work(capfd: pytest.CaptureFixture[str]) -> None:
+    class Target:
+        pass
+
+    def interrupted(reference: weakref.ref[Target]) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    target = Target()
+    reference = weakref.ref(target, interrupted)
+    with pytest.raises(KeyboardInterrupt), lost_interrupts_raised():
+        del target
+        time.sleep(60)
+    assert reference() is None
+    assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.slow
