@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from plantclef_assets.ingest.fetching import fetch_file
+from plantclef_assets.ingest.validation_split import split_rows
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.learning.classifier_files import read_classifier
-from plantclef_assets.learning.features import read_features, split_feature_set
-from plantclef_assets.learning.splits import split_rows
+from plantclef_assets.models.classifier_files import read_classifier
+from plantclef_assets.models.features import read_features, split_feature_set
 from plantclef_assets.scoring.comparison import paired_difference
 from plantclef_assets.scoring.metrics import f1_score, transect_of
 from plantclef_assets.scoring.submissions import read_submission

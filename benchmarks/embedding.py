@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from plantclef_assets.vision.backbones import Backbone, load_backbone
-from plantclef_assets.vision.decoding import decode_image
-from plantclef_assets.vision.embedding import embed_views
-from plantclef_assets.vision.resizing import encode_jpeg
-from plantclef_assets.vision.small_vit import SMALL_VIT
-from plantclef_assets.vision.timm_import import import_timm
-from plantclef_assets.vision.weights import weights_from_tensors
+from plantclef_assets.images.decoding import decode_image
+from plantclef_assets.images.resizing import encode_jpeg
+from plantclef_assets.models.backbones import Backbone, load_backbone
+from plantclef_assets.models.embedding import embed_views
+from plantclef_assets.models.small_vit import SMALL_VIT
+from plantclef_assets.models.timm_import import import_timm
+from plantclef_assets.models.weights import weights_from_tensors
 
 IMAGES, BATCH = 256, 32
 

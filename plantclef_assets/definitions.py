@@ -23,15 +23,15 @@ from plantclef_assets.assets.sources import source_assets
 from plantclef_assets.assets.submissions import submission_assets
 from plantclef_assets.assets.sweeps import sweep_assets
 from plantclef_assets.assets.validation import validation_assets
-from plantclef_assets.automation import build_automation, build_jobs, refuse_command, with_conditions
 from plantclef_assets.checks import build_checks
-from plantclef_assets.console import end_with_failures, messages_logger
-from plantclef_assets.partitions import build_families
+from plantclef_assets.defs.inbox_sensor import build_sensors
+from plantclef_assets.orchestration.automation import build_automation, build_jobs, refuse_command, with_conditions
+from plantclef_assets.orchestration.messages import end_with_failures, messages_logger
+from plantclef_assets.orchestration.partitions import build_families
+from plantclef_assets.orchestration.resources import build_resources
 from plantclef_assets.recipes import build_recipes
-from plantclef_assets.resources import build_resources
-from plantclef_assets.sensors import build_sensors
 from plantclef_assets.settings import Settings, load_settings
-from plantclef_assets.settings.refusals import SettingsError
+from plantclef_assets.settings.errors import SettingsError
 
 
 def build_defs(settings: Settings | None = None, resource_overrides: Mapping[str, Any] | None = None) -> Definitions:

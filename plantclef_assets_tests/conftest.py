@@ -75,7 +75,7 @@ def finetuned_lake(tiny_survey: Path, build_once: BuildOnce) -> "Settings":
 
     Its embedding map is laid out without UMAP, which would take longer than all the rest: it is compiled on first use.
     """
-    from plantclef_assets.learning import maps
+    from plantclef_assets.models import separation as maps
     from plantclef_assets_tests.tiny import FINETUNED_CHAIN, materialize_chain, with_finetuned
 
     def build(folder: Path) -> None:

@@ -9,7 +9,7 @@ from dagster import DagsterInstance, build_sensor_context
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from plantclef_assets.definitions import build_defs
-from plantclef_assets.resources import LakeResource
+from plantclef_assets.orchestration.resources import LakeResource
 from plantclef_assets.settings import Settings
 from plantclef_assets_tests.tiny import SPECIES, save_picture
 

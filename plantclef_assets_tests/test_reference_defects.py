@@ -9,16 +9,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from plantclef_assets.images.tiling import tile_boxes
+from plantclef_assets.ingest.validation_split import Sides, split_rows
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.learning.classifier_files import read_classifier
-from plantclef_assets.learning.fitting import fit_classifier
-from plantclef_assets.learning.splits import Sides, split_rows
-from plantclef_assets.learning.training_config import TrainingConfig
+from plantclef_assets.models.classifier_files import read_classifier
+from plantclef_assets.models.fitting import fit_classifier
+from plantclef_assets.models.training_config import TrainingConfig
 from plantclef_assets.scoring.cover_files import box_of
 from plantclef_assets.scoring.submissions import read_answers
 from plantclef_assets.settings import Settings
-from plantclef_assets.vision.tiling import tile_boxes
-from plantclef_assets_tests.checks.lake_damage import record_of, rewrite
+from plantclef_assets_tests.defs.lake_corruption import record_of, rewrite
 from plantclef_assets_tests.tiny import SPECIES, materialize
 
 OwnLake = Callable[..., Settings]

@@ -111,8 +111,8 @@ def write_random_weights(path: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from plantclef_assets.vision import small_vit  # noqa: F401
-    from plantclef_assets.vision.timm_import import import_timm
+    from plantclef_assets.models import small_vit  # noqa: F401
+    from plantclef_assets.models.timm_import import import_timm
 
     torch.manual_seed(0)
     model = import_timm().create_model("vit_mini_patch14_reg4_dinov2", num_classes=0)

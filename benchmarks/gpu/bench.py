@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from benchmarks.results import Results
-from plantclef_assets.vision.small_vit import SMALL_VIT
+from plantclef_assets.models.small_vit import SMALL_VIT
 
 _WARM_UP = 3
 _FEWEST, _MOST = 5, 300

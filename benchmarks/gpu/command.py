@@ -19,8 +19,8 @@ from benchmarks.gpu.inputs import PHOTOGRAPHS, prepare_inputs, random_backbone
 from benchmarks.gpu.kernels import KERNELS_FILE
 from benchmarks.gpu.model import COMPILED, MODEL, Forward, measure_device, measure_state
 from benchmarks.results import Results, describe_machine
-from plantclef_assets.vision.backbones import Backbone
-from plantclef_assets.vision.timm_import import import_timm
+from plantclef_assets.models.backbones import Backbone
+from plantclef_assets.models.timm_import import import_timm
 
 _COMPILATIONS = 64
 """Functions of the model are compiled anew for each batch size and mode; torch's own limit is 8."""

@@ -12,10 +12,10 @@ import numpy as np
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.inputs import CROPS, Inputs, Shape, flops_per_picture
 from plantclef_assets.lake.store import Artifact
-from plantclef_assets.learning.finetuning import Finetuning
-from plantclef_assets.learning.finetuning_config import FinetuningConfig
-from plantclef_assets.learning.photographs import open_photographs
-from plantclef_assets.vision.backbones import Backbone
+from plantclef_assets.models.backbones import Backbone
+from plantclef_assets.models.finetuning import Finetuning
+from plantclef_assets.models.finetuning_config import FinetuningConfig
+from plantclef_assets.models.shuffled_photographs import open_photographs
 
 _FORWARD_AND_BACKWARD = 3
 """A backward pass has two matrix products for each of the forward pass."""

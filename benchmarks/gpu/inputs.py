@@ -12,17 +12,17 @@ import torch
 from PIL import Image
 
 from benchmarks.gpu.bench import Size
+from plantclef_assets.images.decoding import decode_image
+from plantclef_assets.images.resizing import encode_jpeg, resize_tile
+from plantclef_assets.images.tiling import distinct_boxes, tile_boxes
 from plantclef_assets.lake.schemas import PLOT_IMAGES, RESIZED_IMAGES
 from plantclef_assets.lake.shards import Shard, write_shard
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.table_specs import TableSpec
-from plantclef_assets.vision.backbones import Backbone, load_backbone
-from plantclef_assets.vision.data_config import eval_transform
-from plantclef_assets.vision.decoding import decode_image
-from plantclef_assets.vision.resizing import encode_jpeg, resize_tile
-from plantclef_assets.vision.tiling import distinct_boxes, tile_boxes
-from plantclef_assets.vision.timm_models import create_model
-from plantclef_assets.vision.weights import weights_from_tensors
+from plantclef_assets.models.backbones import Backbone, load_backbone
+from plantclef_assets.models.data_config import eval_transform
+from plantclef_assets.models.timm_models import create_model
+from plantclef_assets.models.weights import weights_from_tensors
 
 CROPS, PHOTOGRAPHS = "00", "01"
 """The shards of resized_images: stored crops as small as by default, and as large as the model's input."""
@@ -88,7 +88,7 @@ def flops_per_picture(shape: Shape, *, cls_only: bool) -> float:
 
     Args:
         shape: of the model.
-        cls_only: whether the last block is computed for its first eight tokens, see `vision/cls_only.py`.
+        cls_only: whether the last block is computed for its first eight tokens, see `models/cls_only.py`.
     """
     tokens, width, hidden = shape.tokens, shape.width, shape.hidden
     block = 2 * tokens * (4 * width**2 + 2 * width * hidden) + 4 * tokens**2 * width

@@ -15,8 +15,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from benchmarks.gpu.bench import Bench, check_close, least_cosine
 from benchmarks.gpu.inputs import PHOTOGRAPHS, Inputs, Shape, flops_per_picture
 from benchmarks.gpu.kernels import KINDS, profile_kernels
-from plantclef_assets.vision.backbones import Backbone
-from plantclef_assets.vision.cls_only import cls_features
+from plantclef_assets.models.backbones import Backbone
+from plantclef_assets.models.cls_only import cls_features
 
 ATTENTION = {
     "flash": SDPBackend.FLASH_ATTENTION,
@@ -139,7 +139,7 @@ class Forward:
             backbone: the model.
             batch: pictures per forward pass.
             dct: whether the DCT is wanted too.
-            whole: whether the last block is computed as a whole, without `vision/cls_only.py`.
+            whole: whether the last block is computed as a whole, without `models/cls_only.py`.
         """
         pixels, bench = self._inputs.pixels, self._bench
         shown = [(torch.arange(batch) + shift) % len(pixels) for shift in (0, 1)]
@@ -240,7 +240,7 @@ class Forward:
 
 
 def _whole(backbone: Backbone) -> Backbone:
-    """Return the same backbone without `vision/cls_only.py`: the last block is computed for all tokens."""
+    """Return the same backbone without `models/cls_only.py`: the last block is computed for all tokens."""
     changed = copy.copy(backbone)
     vars(changed)["_cls_first"] = changed._all_tokens
     return changed

@@ -11,13 +11,13 @@ from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, Materiali
 
 from plantclef_assets.assets import pictures
 from plantclef_assets.assets.common import advice, download_limits, platform_asset, source_file
+from plantclef_assets.ingest.locations import HUB
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.provenance import Lineage, Recipe
-from plantclef_assets.locations import HUB
-from plantclef_assets.materialization import in_this_process, materialize
-from plantclef_assets.partitions import every_partition
+from plantclef_assets.orchestration.materialization import in_this_process, materialize
+from plantclef_assets.orchestration.partitions import every_partition
+from plantclef_assets.orchestration.resources import AcceleratorResource, LakeResource
 from plantclef_assets.recipes import backbone_settings, brings_head
-from plantclef_assets.resources import AcceleratorResource, LakeResource
 from plantclef_assets.settings import Settings
 
 
@@ -40,7 +40,7 @@ def _backbone_asset(backbone: str, settings: Settings, recipes: Mapping[str, Rec
         description=f"The {backbone} backbone: weights that fit their model tensor by tensor, with its data config.",
     )
     def backbone_weights(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
-        from plantclef_assets.vision.artifacts import write_backbone
+        from plantclef_assets.models.backbone_artifacts import write_backbone
 
         make = partial(
             write_backbone,
@@ -79,8 +79,8 @@ def _finetuned_asset(settings: Settings, recipes: Mapping[str, Recipe]) -> Asset
     def finetuned_backbone(
         context: AssetExecutionContext, lake: LakeResource, accelerator: AcceleratorResource
     ) -> MaterializeResult:
-        from plantclef_assets.learning.finetuned import FinetunedBackbone
-        from plantclef_assets.learning.finetuning_config import FinetuningConfig
+        from plantclef_assets.models.finetuned import FinetunedBackbone
+        from plantclef_assets.models.finetuning_config import FinetuningConfig
 
         finetune = FinetunedBackbone(
             lake.lake,

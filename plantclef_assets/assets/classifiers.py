@@ -12,9 +12,9 @@ from plantclef_assets.assets.common import platform_asset
 from plantclef_assets.lake.keys import is_checkpoint_head, shard_keys
 from plantclef_assets.lake.provenance import Lineage, Recipe
 from plantclef_assets.lake.shards import Shard
-from plantclef_assets.materialization import in_this_process, materialize
-from plantclef_assets.partitions import Families, every_shard_of
-from plantclef_assets.resources import AcceleratorResource, LakeResource
+from plantclef_assets.orchestration.materialization import in_this_process, materialize
+from plantclef_assets.orchestration.partitions import Families, every_shard_of
+from plantclef_assets.orchestration.resources import AcceleratorResource, LakeResource
 from plantclef_assets.settings import Settings
 
 
@@ -44,7 +44,7 @@ def classifier_assets(settings: Settings, families: Families, recipes: Mapping[s
         standardised features, the best epoch kept and calibrated; or the one inside a fine-tuned checkpoint, as it is.
         Each has its own class list.
         """
-        from plantclef_assets.learning.classifiers import CheckpointClassifier, TrainedClassifier
+        from plantclef_assets.models.classifiers import CheckpointClassifier, TrainedClassifier
 
         shards = shard_keys(settings.training_shards) if settings.has_training else []
         trained = TrainedClassifier(

@@ -11,10 +11,10 @@ from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 from plantclef_assets.assets.common import platform_asset
 from plantclef_assets.assets.pictures import covered_plot
 from plantclef_assets.lake.provenance import Lineage, Recipe
-from plantclef_assets.materialization import in_this_process, materialize
-from plantclef_assets.partitions import Families
+from plantclef_assets.orchestration.materialization import in_this_process, materialize
+from plantclef_assets.orchestration.partitions import Families
+from plantclef_assets.orchestration.resources import LakeResource
 from plantclef_assets.recipes import answered_sources, cover_of, predictions_of
-from plantclef_assets.resources import LakeResource
 from plantclef_assets.scoring.cover_files import SpeciesCover
 from plantclef_assets.settings import Settings
 

@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 
 from plantclef_assets.assets.common import platform_asset
-from plantclef_assets.computation import computation
 from plantclef_assets.engines.local import MakeShard, Outcome, run_shards
 from plantclef_assets.engines.progress import Progress
-from plantclef_assets.engines.spark_models import EmbedOnSpark
 from plantclef_assets.lake.provenance import Lineage, Recipe
 from plantclef_assets.lake.schemas import TABLES
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, DamagedArtifactError, Lake
-from plantclef_assets.materialization import MakeShards, materialize
-from plantclef_assets.partitions import Families
+from plantclef_assets.models.spark_models import EmbedOnSpark
+from plantclef_assets.orchestration.computation import computation
+from plantclef_assets.orchestration.materialization import MakeShards, materialize
+from plantclef_assets.orchestration.partitions import Families
+from plantclef_assets.orchestration.resources import AcceleratorResource, EngineResource, LakeResource
 from plantclef_assets.recipes import tile_embeddings_of, tile_size, tiled_sources, tilings_of
-from plantclef_assets.resources import AcceleratorResource, EngineResource, LakeResource
 from plantclef_assets.settings import Settings
 
 if TYPE_CHECKING:
-    from plantclef_assets.vision.shards import Embedding
+    from plantclef_assets.models.embedded_shards import Embedding
 
 
 def embedding_assets(settings: Settings, families: Families, recipes: Mapping[str, Recipe]) -> list[AssetsDefinition]:
@@ -59,7 +59,7 @@ def _photograph_embeddings(
     def photograph_embeddings(
         context: AssetExecutionContext, lake: LakeResource, engine: EngineResource, accelerator: AcceleratorResource
     ) -> MaterializeResult:
-        from plantclef_assets.vision.shards import EmbeddedPhotographs
+        from plantclef_assets.models.embedded_shards import EmbeddedPhotographs
 
         lineage = Lineage(lake.lake, recipes)
         features = partial(EmbeddedPhotographs, lake.lake, spec=TABLES[name])
@@ -92,7 +92,7 @@ def _tile_embeddings(
     def tile_embeddings(
         context: AssetExecutionContext, lake: LakeResource, engine: EngineResource, accelerator: AcceleratorResource
     ) -> MaterializeResult:
-        from plantclef_assets.vision.shards import EmbeddedTiles
+        from plantclef_assets.models.embedded_shards import EmbeddedTiles
 
         lineage = Lineage(lake.lake, recipes)
         features = partial(
@@ -123,7 +123,7 @@ def _rows(lake: Lake) -> Callable[[Artifact], int]:
 
 def _tiles(lake: Lake, tilings: Sequence[str]) -> Callable[[Artifact], int]:
     """Count the pictures that are embedded of a shard of plots: each tile once, in however many tilings it is."""
-    from plantclef_assets.vision.tiling import distinct_boxes
+    from plantclef_assets.images.tiling import distinct_boxes
 
     def count(artifact: Artifact) -> int:
         if lake.record(artifact) is None:
@@ -180,9 +180,9 @@ def _on_accelerator(
     """Load the backbone onto the accelerator once for all shards; the accelerator is held by `materialize`."""
 
     def run(shards: Sequence[Shard]) -> Iterator[Outcome]:
-        from plantclef_assets.vision.backbones import open_backbone
-        from plantclef_assets.vision.shards import Embedding
-        from plantclef_assets.vision.weights import WeightsError
+        from plantclef_assets.models.backbones import open_backbone
+        from plantclef_assets.models.embedded_shards import Embedding
+        from plantclef_assets.models.weights import WeightsError
 
         pictures = sum(pictures_of(Artifact(source, shard.artifact.partition)) for shard in shards)
         weights = lake.local(lake.path(_weights(backbone)))

@@ -11,9 +11,9 @@ from plantclef_assets.assets.common import advice, platform_asset
 from plantclef_assets.assets.pictures import contact_sheet
 from plantclef_assets.ingest.photographs import PlotImages, RawImages
 from plantclef_assets.lake.provenance import Lineage, Recipe
-from plantclef_assets.materialization import materialize
-from plantclef_assets.partitions import Families
-from plantclef_assets.resources import EngineResource, LakeResource
+from plantclef_assets.orchestration.materialization import materialize
+from plantclef_assets.orchestration.partitions import Families
+from plantclef_assets.orchestration.resources import EngineResource, LakeResource
 from plantclef_assets.settings import Settings
 
 
@@ -56,7 +56,7 @@ def _photographs(settings: Settings, families: Families, recipes: Mapping[str, R
     )
     def resized_images(context: AssetExecutionContext, lake: LakeResource, engine: EngineResource) -> MaterializeResult:
         """The centre square of each photograph, upright, area-averaged to a small JPEG, as the paper has it."""
-        from plantclef_assets.vision.resized import ResizedImages
+        from plantclef_assets.images.resized_images import ResizedImages
 
         make = ResizedImages(lake.lake, settings.image_size, settings.max_pixels)
         return materialize(

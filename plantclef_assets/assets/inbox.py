@@ -15,9 +15,9 @@ from plantclef_assets.ingest.deliveries import NothingDeliveredError
 from plantclef_assets.ingest.photographs import InboxPlots
 from plantclef_assets.lake.provenance import Lineage, Recipe
 from plantclef_assets.lake.shards import Shard
-from plantclef_assets.materialization import in_this_process, materialize
-from plantclef_assets.partitions import Families
-from plantclef_assets.resources import EngineResource, LakeResource
+from plantclef_assets.orchestration.materialization import in_this_process, materialize
+from plantclef_assets.orchestration.partitions import Families
+from plantclef_assets.orchestration.resources import EngineResource, LakeResource
 from plantclef_assets.settings import Settings
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from dagster import MetadataValue
 
 from plantclef_assets.lake.store import Artifact, Lake, Record
-from plantclef_assets.materialization import Describe
+from plantclef_assets.orchestration.materialization import Describe
 from plantclef_assets.report import figures
 from plantclef_assets.report.agreement import draw_agreement
 from plantclef_assets.report.artifacts import map_picture
@@ -57,7 +57,7 @@ def tiled_plot(lake: Lake, plots: str, pairs: Sequence[tuple[str, str]]) -> Desc
         rows = [row for row in best.to_pylist() if row["plot_id"] == plot]
         picture = lake.read(Artifact(plots, artifact.partition), ["data"], [("plot_id", "=", plot)])
         labels = _tile_labels(lake, rows)
-        from plantclef_assets.vision.tiling import Tile
+        from plantclef_assets.images.tiling import Tile
 
         tiles = [Tile(row["tile_index"], row["x"], row["y"], row["width"], row["height"], 1.0) for row in rows]
         drawn = figures.tiled_plot(picture.column("data")[0].as_py(), tiles, labels)

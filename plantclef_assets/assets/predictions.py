@@ -10,10 +10,10 @@ from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, Materiali
 from plantclef_assets.assets.common import platform_asset
 from plantclef_assets.assets.pictures import tiled_plot
 from plantclef_assets.lake.provenance import Lineage, Recipe
-from plantclef_assets.materialization import in_this_process, materialize
-from plantclef_assets.partitions import Families, used_feature_sets
+from plantclef_assets.orchestration.materialization import in_this_process, materialize
+from plantclef_assets.orchestration.partitions import Families, used_feature_sets
+from plantclef_assets.orchestration.resources import LakeResource
 from plantclef_assets.recipes import answered_sources, predictions_of, tile_embeddings_of
-from plantclef_assets.resources import LakeResource
 from plantclef_assets.settings import Settings
 
 
@@ -43,7 +43,7 @@ def _predictions(
     )
     def tile_predictions(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
         """The likeliest species of each tile, by each classifier and tiling that some run uses."""
-        from plantclef_assets.learning.artifacts import PredictedTiles
+        from plantclef_assets.models.tile_predictions import PredictedTiles
 
         make = PredictedTiles(lake.lake, pairs, settings.top_k, tiles)
         shown = tiled_plot(lake.lake, source, pairs)

@@ -11,10 +11,10 @@ from plantclef_assets.assets import pictures
 from plantclef_assets.assets.common import platform_asset
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.provenance import Lineage, Recipe
-from plantclef_assets.materialization import in_this_process, materialize
-from plantclef_assets.partitions import every_partition
+from plantclef_assets.orchestration.materialization import in_this_process, materialize
+from plantclef_assets.orchestration.partitions import every_partition
+from plantclef_assets.orchestration.resources import LakeResource
 from plantclef_assets.report.artifacts import EmbeddingMap
-from plantclef_assets.resources import LakeResource
 from plantclef_assets.settings import Settings
 
 

@@ -13,14 +13,14 @@ from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 from plantclef_assets.assets.common import advice, download_limits, platform_asset, source_file
 from plantclef_assets.assets.pictures import licence_table
 from plantclef_assets.ingest.classes import write_class_map
+from plantclef_assets.ingest.locations import is_demo
 from plantclef_assets.ingest.manifests import write_plot_manifest, write_training_manifest
 from plantclef_assets.ingest.metadata import write_training_metadata
 from plantclef_assets.ingest.sources import open_source
 from plantclef_assets.lake.provenance import Lineage, Recipe
 from plantclef_assets.lake.shards import Shard
-from plantclef_assets.locations import is_demo
-from plantclef_assets.materialization import in_this_process, materialize
-from plantclef_assets.resources import LakeResource
+from plantclef_assets.orchestration.materialization import in_this_process, materialize
+from plantclef_assets.orchestration.resources import LakeResource
 from plantclef_assets.settings import Settings
 
 
@@ -109,7 +109,7 @@ def _class_map_of_checkpoint(settings: Settings, recipes: Mapping[str, Recipe]) 
     @platform_asset("class_map", "sources", settings, recipes, kinds={"duckdb", "parquet"}, deps=["finetuned_backbone"])
     def class_map(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
         """The species that the checkpoint knows, in the order of its class list."""
-        from plantclef_assets.vision.artifacts import write_class_map_of_backbone
+        from plantclef_assets.models.backbone_artifacts import write_class_map_of_backbone
 
         make = partial(write_class_map_of_backbone, lake.lake, backbone="finetuned")
         return materialize(

@@ -9,13 +9,13 @@ from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, Materiali
 
 from plantclef_assets.assets import pictures
 from plantclef_assets.assets.common import advice, platform_asset, source_file
+from plantclef_assets.ingest.locations import is_demo
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.provenance import Lineage, Recipe
-from plantclef_assets.learning.features import split_feature_set
-from plantclef_assets.locations import is_demo
-from plantclef_assets.materialization import in_this_process, materialize
-from plantclef_assets.partitions import Families, every_partition, read_by_runs
-from plantclef_assets.resources import LakeResource
+from plantclef_assets.models.features import split_feature_set
+from plantclef_assets.orchestration.materialization import in_this_process, materialize
+from plantclef_assets.orchestration.partitions import Families, every_partition, read_by_runs
+from plantclef_assets.orchestration.resources import LakeResource
 from plantclef_assets.scoring.artifacts import Leaderboard, RunAgreement, Submissions
 from plantclef_assets.scoring.rules import Run
 from plantclef_assets.settings import Settings

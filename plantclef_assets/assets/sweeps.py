@@ -11,15 +11,15 @@ from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, Materiali
 from plantclef_assets.assets.common import platform_asset, source_file
 from plantclef_assets.assets.pictures import sweep_table
 from plantclef_assets.assets.submissions import scored_runs
+from plantclef_assets.ingest.locations import is_demo
 from plantclef_assets.ingest.validation_plots import read_truth
 from plantclef_assets.lake.provenance import Lineage, Recipe
 from plantclef_assets.lake.store import Lake
-from plantclef_assets.learning.features import split_feature_set
-from plantclef_assets.locations import is_demo
-from plantclef_assets.materialization import in_this_process, materialize
-from plantclef_assets.partitions import every_partition
+from plantclef_assets.models.features import split_feature_set
+from plantclef_assets.orchestration.materialization import in_this_process, materialize
+from plantclef_assets.orchestration.partitions import every_partition
+from plantclef_assets.orchestration.resources import LakeResource
 from plantclef_assets.recipes import swept_sources, tile_embeddings_of, tiled_sources
-from plantclef_assets.resources import LakeResource
 from plantclef_assets.scoring.artifacts import read_plot_truth
 from plantclef_assets.scoring.sweep_table import LabelledPlots, Sweep
 from plantclef_assets.settings import Settings

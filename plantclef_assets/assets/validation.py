@@ -13,9 +13,9 @@ from plantclef_assets.assets.pictures import contact_sheet
 from plantclef_assets.ingest.validation_plots import ValidationPlots
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.provenance import Lineage, Recipe
-from plantclef_assets.materialization import materialize
-from plantclef_assets.partitions import Families, every_partition
-from plantclef_assets.resources import EngineResource, LakeResource
+from plantclef_assets.orchestration.materialization import materialize
+from plantclef_assets.orchestration.partitions import Families, every_partition
+from plantclef_assets.orchestration.resources import EngineResource, LakeResource
 from plantclef_assets.settings import Settings
 
 

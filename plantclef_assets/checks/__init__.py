@@ -21,8 +21,8 @@ from plantclef_assets.checks import (
     sweeps,
     validation,
 )
-from plantclef_assets.checks.judging import Check, checks_of
 from plantclef_assets.lake.provenance import Recipe
+from plantclef_assets.orchestration.checks import Check, checks_of
 from plantclef_assets.settings import Settings
 
 _MODULES = (

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from plantclef_assets.checks.judging import Check, Evidence, Finding
-from plantclef_assets.checks.tables import up_to_date
+from plantclef_assets.orchestration.checks import Check, Evidence, Finding
+from plantclef_assets.orchestration.table_checks import up_to_date
 from plantclef_assets.recipes import backbone_settings
 from plantclef_assets.settings import Settings
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from plantclef_assets.checks.judging import Check, Evidence, Finding, none_counted
-from plantclef_assets.checks.tables import labels_in_class_map, up_to_date
 from plantclef_assets.lake.keys import is_checkpoint_head
+from plantclef_assets.orchestration.checks import Check, Evidence, Finding, none_counted
+from plantclef_assets.orchestration.table_checks import labels_in_class_map, up_to_date
 from plantclef_assets.settings import Settings
 
 _WORSE_CALIBRATED = 0.02

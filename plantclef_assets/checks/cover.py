@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from plantclef_assets.checks.judging import Check, Evidence, Finding
-from plantclef_assets.checks.tables import table_checks
 from plantclef_assets.lake.store import Artifact
+from plantclef_assets.orchestration.checks import Check, Evidence, Finding
+from plantclef_assets.orchestration.table_checks import table_checks
 from plantclef_assets.recipes import answered_sources, cover_of
 from plantclef_assets.scoring.cover import union_area
 from plantclef_assets.scoring.cover_files import box_of

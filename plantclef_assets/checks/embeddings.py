@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from plantclef_assets.checks.judging import Check, Evidence, Finding
-from plantclef_assets.checks.tables import table_checks
 from plantclef_assets.lake.store import Artifact
+from plantclef_assets.orchestration.checks import Check, Evidence, Finding
+from plantclef_assets.orchestration.table_checks import table_checks
 from plantclef_assets.recipes import tile_embeddings_of, tiled_sources
 from plantclef_assets.settings import Settings
 
@@ -35,7 +35,7 @@ def _classes_covered(evidence: Evidence) -> Iterable[Finding]:
 
 
 def _every_tile(evidence: Evidence) -> Iterable[Finding]:
-    from plantclef_assets.vision.tiling import parse_tiling
+    from plantclef_assets.images.tiling import parse_tiling
 
     for artifact, record in evidence.records.items():
         tilings = evidence.recipe.config(artifact.partition)["tilings"]
@@ -53,7 +53,7 @@ def _every_tile_by_size(
     evidence: Evidence, artifact: Artifact, count: int, tilings: Sequence[str]
 ) -> Iterable[Finding]:
     """Count the tiles of each plot where their number depends on its size."""
-    from plantclef_assets.vision.tiling import tile_boxes
+    from plantclef_assets.images.tiling import tile_boxes
 
     plots, *_ = evidence.recipe.inputs(artifact.partition)
     sizes = evidence.lake.read(plots, ["plot_id", "width", "height"])

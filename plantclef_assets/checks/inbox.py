@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from plantclef_assets.checks.images import little_quarantined
-from plantclef_assets.checks.judging import Check, Evidence, Finding
-from plantclef_assets.checks.tables import table_checks
 from plantclef_assets.lake.catalog import duplicate_keys
+from plantclef_assets.orchestration.checks import Check, Evidence, Finding
+from plantclef_assets.orchestration.table_checks import table_checks
 from plantclef_assets.settings import Settings
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from plantclef_assets.checks.judging import Check, Evidence, Finding, none_counted
-from plantclef_assets.checks.tables import table_checks
 from plantclef_assets.lake.catalog import create_table
+from plantclef_assets.orchestration.checks import Check, Evidence, Finding, none_counted
+from plantclef_assets.orchestration.table_checks import table_checks
 from plantclef_assets.settings import Settings
 from plantclef_assets.settings.tables import PublishedSettings
 

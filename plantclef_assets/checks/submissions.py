@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from plantclef_assets.checks.judging import Check, Evidence, Finding
-from plantclef_assets.checks.tables import table_checks
 from plantclef_assets.lake.store import Artifact
+from plantclef_assets.orchestration.checks import Check, Evidence, Finding
+from plantclef_assets.orchestration.table_checks import table_checks
 from plantclef_assets.scoring.artifacts import submission_files
 from plantclef_assets.scoring.submissions import can_hold, read_submission, validate_submission
 from plantclef_assets.settings import Settings

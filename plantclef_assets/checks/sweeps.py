@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from plantclef_assets.checks.judging import Check, Evidence, Finding
-from plantclef_assets.checks.tables import table_checks
+from plantclef_assets.orchestration.checks import Check, Evidence, Finding
+from plantclef_assets.orchestration.table_checks import table_checks
 from plantclef_assets.scoring.sweep_table import CHOOSE, REPORT
 from plantclef_assets.settings import Settings
 

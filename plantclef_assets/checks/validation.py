@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from plantclef_assets.checks.judging import Check, Evidence, Finding, none_counted
-from plantclef_assets.checks.tables import labels_in_class_map, table_checks
 from plantclef_assets.ingest.validation_plots import species_seen
+from plantclef_assets.orchestration.checks import Check, Evidence, Finding, none_counted
+from plantclef_assets.orchestration.table_checks import labels_in_class_map, table_checks
 from plantclef_assets.settings import Settings
 
 _NAMED = 5

@@ -33,14 +33,14 @@ from plantclef_assets.demo.flora import species_of
 from plantclef_assets.demo.photographs import photograph_species
 from plantclef_assets.demo.traits import TRAIT_CLASSES, trait_classes, trait_measures
 from plantclef_assets.engines.processes import worker_processes
-from plantclef_assets.vision.small_vit import (
+from plantclef_assets.models.small_vit import (
     IMAGENET_DEFAULT_MEAN,
     IMAGENET_DEFAULT_STD,
     SMALL_VIT,
     VisionTransformer,
     vit_mini_patch14_reg4_dinov2,
 )
-from plantclef_assets.vision.views import random_views
+from plantclef_assets.models.views import random_views
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ def _draw_species(recipe: Recipe, number: int) -> NDArray[np.uint8]:
 
 
 def augment(images: torch.Tensor, side: int, smallest_crop: float, generator: torch.Generator) -> torch.Tensor:
-    """Cut random views (see `vision/views.py`), normalised with ImageNet's mean and standard deviation."""
+    """Cut random views (see `models/views.py`), normalised with ImageNet's mean and standard deviation."""
     centre = torch.tensor(IMAGENET_DEFAULT_MEAN).view(3, 1, 1)
     spread = torch.tensor(IMAGENET_DEFAULT_STD).view(3, 1, 1)
     return (random_views(images, side, smallest_crop, generator) - centre) / spread

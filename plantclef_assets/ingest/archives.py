@@ -22,7 +22,7 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-from plantclef_assets.file_names import as_unicode, is_left_alone, is_photograph, is_unicode, why_unread
+from plantclef_assets.images.file_names import as_unicode, is_left_alone, is_photograph, is_unicode, why_unread
 from plantclef_assets.ingest.fetching import SourceError, object_version
 from plantclef_assets.lake.filesystems import open_filesystem
 from plantclef_assets.lake.parquet_files import CheckedFile, create_parquet

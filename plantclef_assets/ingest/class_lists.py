@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from plantclef_assets.csv_tables import CsvError, CsvTable, read_species_id
+from plantclef_assets.ingest.csv_tables import CsvError, CsvTable, read_species_id
 
 
 class ClassListError(ValueError):

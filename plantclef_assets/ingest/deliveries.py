@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from plantclef_assets.file_names import is_unicode, normal_plot_id, plot_id_of
+from plantclef_assets.images.file_names import is_unicode, normal_plot_id, plot_id_of
 from plantclef_assets.ingest.inbox import Delivery
 from plantclef_assets.lake.filesystems import open_filesystem
 from plantclef_assets.lake.schemas import INBOX_DELIVERY

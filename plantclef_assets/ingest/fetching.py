@@ -13,9 +13,9 @@ from typing import Any
 from plantclef_assets.engines.progress import BYTES, Progress
 from plantclef_assets.ingest.downloads import download_file
 from plantclef_assets.ingest.limits import Limits
+from plantclef_assets.ingest.locations import is_download, is_remote, split_checksum
 from plantclef_assets.lake.filesystems import is_in_bucket, open_filesystem
 from plantclef_assets.lake.store import Lake
-from plantclef_assets.locations import is_download, is_remote, split_checksum
 
 Log = Callable[[str], None]
 

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from plantclef_assets.ingest.validation_split import split_rows
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.learning.splits import split_rows
 
 
 class MissingPhotographsError(ValueError):

@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from plantclef_assets.file_names import is_left_alone, is_photograph, why_unread
+from plantclef_assets.images.decoding import EMPTY, TRUNCATED, UndecodableImage, decode_image
+from plantclef_assets.images.file_names import is_left_alone, is_photograph, why_unread
 from plantclef_assets.ingest.archives import SUFFIXES
 from plantclef_assets.ingest.fetching import object_version
 from plantclef_assets.lake.filesystems import is_in_bucket, open_filesystem
-from plantclef_assets.vision.decoding import EMPTY, TRUNCATED, UndecodableImage, decode_image
 
 _TEMPORARY = (".part", ".partial", ".filepart", ".tmp", ".temp", ".incomplete", ".crdownload", ".download", "~")
 """How names end while browsers, copying programs and this platform's downloads still write."""

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from plantclef_assets.file_names import plot_id_of
+from plantclef_assets.images.file_names import plot_id_of
 from plantclef_assets.ingest.fetching import SourceError
 from plantclef_assets.ingest.matching import match_photographs, matched_loosely, require_matches
 from plantclef_assets.ingest.sources import LISTING, ImageSource

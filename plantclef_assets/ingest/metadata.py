@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from plantclef_assets.csv_tables import MISSING, CsvError, CsvTable
+from plantclef_assets.ingest.csv_tables import MISSING, CsvError, CsvTable
 from plantclef_assets.lake.schemas import TRAINING_METADATA
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Lake

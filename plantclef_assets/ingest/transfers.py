@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import requests
 
-from plantclef_assets.ingest.answers import Answer, Interrupted, NoSuchRange, ask
+from plantclef_assets.ingest.http import Answer, Interrupted, NoSuchRange, ask
 from plantclef_assets.ingest.limits import Allowance, DownloadError, Retries, Stopped
 from plantclef_assets.ingest.partial import PartialFile, Piece, Plan
 

@@ -2,7 +2,7 @@
 
 Plot number n is a pure function of the seed, n and the held-out photographs. Of every three plots the first two are
 visits to one place, the third is a place of its own. What belongs here: which photographs a plot is made of, and the
-shards. What does not: pixels (`vision/composition.py`).
+shards. What does not: pixels (`images/composition.py`).
 """
 
 from collections import Counter
@@ -12,11 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from plantclef_assets.ingest.held_out import fetch_photographs, read_split
-from plantclef_assets.lake.schemas import VALIDATION_PLOTS
-from plantclef_assets.lake.shards import Shard, write_shard
-from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.vision.composition import (
+from plantclef_assets.images.composition import (
     LEAST_VISIBLE,
     View,
     box_of,
@@ -26,8 +22,12 @@ from plantclef_assets.vision.composition import (
     revisit,
     without_hidden_species,
 )
-from plantclef_assets.vision.decoding import decode_image
-from plantclef_assets.vision.resizing import encode_jpeg
+from plantclef_assets.images.decoding import decode_image
+from plantclef_assets.images.resizing import encode_jpeg
+from plantclef_assets.ingest.held_out import fetch_photographs, read_split
+from plantclef_assets.lake.schemas import VALIDATION_PLOTS
+from plantclef_assets.lake.shards import Shard, write_shard
+from plantclef_assets.lake.store import Artifact, Lake
 
 JPEG_QUALITY = 90
 

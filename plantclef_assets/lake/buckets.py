@@ -14,8 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from plantclef_assets.lake.atomic import whole_file
 from plantclef_assets.lake.filesystems import BUCKETS, split_address
-from plantclef_assets.lake.whole_files import whole_file
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client

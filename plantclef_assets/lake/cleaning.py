@@ -15,11 +15,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from plantclef_assets.lake import buckets
+from plantclef_assets.lake.atomic import why_abandoned
 from plantclef_assets.lake.filesystems import is_in_bucket
 from plantclef_assets.lake.provenance import Lineage, Recipe
 from plantclef_assets.lake.schemas import TABLES
 from plantclef_assets.lake.store import RECORD_SUFFIXES, Artifact, Lake, Record
-from plantclef_assets.lake.whole_files import why_abandoned
 
 _BESIDE = (".csv", ".json", ".png")
 """What is made beside tables: submissions, covers, pictures of maps."""

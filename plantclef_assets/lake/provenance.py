@@ -12,9 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from plantclef_assets.lake.beside import foreign_file
 from plantclef_assets.lake.filesystems import is_in_bucket
 from plantclef_assets.lake.inputs import RECORDS_AT_ONCE
+from plantclef_assets.lake.sidecars import foreign_file
 from plantclef_assets.lake.store import (
     Artifact,
     DamagedArtifactError,

@@ -20,9 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from plantclef_assets.lake import buckets
+from plantclef_assets.lake.atomic import temporary_beside, whole_file
 from plantclef_assets.lake.filesystems import bucket_options, default_cache, is_in_bucket, local_folder
 from plantclef_assets.lake.parquet_files import CheckedFile, Damaged, damage_named, written_schema
-from plantclef_assets.lake.whole_files import temporary_beside, whole_file
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client

@@ -7,11 +7,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from plantclef_assets.lake.figures import Figures, UnsoundTableError, enforce
 from plantclef_assets.lake.fingerprints import Fingerprint
 from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.parquet_files import create_parquet
 from plantclef_assets.lake.schemas import QUARANTINE
+from plantclef_assets.lake.statistics import Figures, UnsoundTableError, enforce
 from plantclef_assets.lake.store import Artifact, Lake, record_metadata
 from plantclef_assets.lake.table_specs import TableSpec
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from plantclef_assets.lake.beside import foreign_file
 from plantclef_assets.lake.filesystems import open_filesystem
 from plantclef_assets.lake.fingerprints import Fingerprint
 from plantclef_assets.lake.parquet_files import written_schema
 from plantclef_assets.lake.schemas import TABLES
+from plantclef_assets.lake.sidecars import foreign_file
 from plantclef_assets.lake.store import (
     RECORD_SUFFIXES,
     Artifact,

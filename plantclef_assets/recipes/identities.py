@@ -6,12 +6,12 @@ from pathlib import Path
 import pyarrow as pa
 
 from plantclef_assets.ingest.fetching import file_identity
+from plantclef_assets.ingest.locations import HUB, is_demo, is_download
 from plantclef_assets.ingest.sources import open_source
 from plantclef_assets.lake.provenance import Origin
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.locations import HUB, is_demo, is_download
 from plantclef_assets.settings import Settings
-from plantclef_assets.settings.refusals import PREFIX
+from plantclef_assets.settings.errors import PREFIX
 
 Inputs = Callable[[str | None], tuple[Artifact, ...]]
 _PHOTOGRAPHS_COMPARED = 10_000

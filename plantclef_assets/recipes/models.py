@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from plantclef_assets.computation import computation, precision
 from plantclef_assets.lake.keys import delivery_keys, is_checkpoint_head, shard_keys
 from plantclef_assets.lake.provenance import Recipe
 from plantclef_assets.lake.store import Artifact
-from plantclef_assets.learning import maps
+from plantclef_assets.models import separation as maps
+from plantclef_assets.orchestration.computation import computation, precision
 from plantclef_assets.recipes.identities import file_digest, only, weights_identity
 from plantclef_assets.report.artifacts import map_picture
 from plantclef_assets.settings import Settings

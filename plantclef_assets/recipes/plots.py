@@ -6,7 +6,7 @@ from typing import Any
 from plantclef_assets.lake.keys import delivery_keys, shard_keys
 from plantclef_assets.lake.provenance import Recipe
 from plantclef_assets.lake.store import Artifact
-from plantclef_assets.learning.features import split_feature_set
+from plantclef_assets.models.features import split_feature_set
 from plantclef_assets.recipes.identities import (
     demo_survey_of,
     file_digest,

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
+from plantclef_assets.ingest.locations import is_demo
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.provenance import Recipe
 from plantclef_assets.lake.store import Artifact
-from plantclef_assets.locations import is_demo
 from plantclef_assets.recipes.identities import (
     demo_survey_of,
     file_digest,

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from plantclef_assets.engines.progress import Progress
-from plantclef_assets.lake.beside import publish_beside
 from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.schemas import EMBEDDING_MAP
 from plantclef_assets.lake.shards import Shard
+from plantclef_assets.lake.sidecars import publish_beside
 from plantclef_assets.lake.store import Artifact, Lake, LakePath
 from plantclef_assets.lake.tables import write_table
-from plantclef_assets.learning.maps import choose_photographs, lay_out, read_vectors, separation
+from plantclef_assets.models.separation import choose_photographs, lay_out, read_vectors, separation
 from plantclef_assets.report.maps import Panel, draw_map
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
+from plantclef_assets.images.tiling import Box
 from plantclef_assets.report.figures import JPEG_QUALITY, drawable, plot_to_draw_on, shortened
 from plantclef_assets.report.maps import COLOURS
-from plantclef_assets.vision.tiling import Box
 
 _OTHERS = (200, 200, 200)
 _PAPER, _INK, _GREY = (255, 255, 255), (34, 34, 34), (105, 105, 105)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from plantclef_assets.vision.decoding import UndecodableImage, decode_image
-from plantclef_assets.vision.resizing import crop_resize
-from plantclef_assets.vision.tiling import Tile
+from plantclef_assets.images.decoding import UndecodableImage, decode_image
+from plantclef_assets.images.resizing import crop_resize
+from plantclef_assets.images.tiling import Tile
 
 _PAPER = (246, 245, 240)
 _INK = (255, 255, 255)

@@ -9,20 +9,20 @@ from typing import Any
 
 import pyarrow as pa
 
-from plantclef_assets.file_names import match_plots
-from plantclef_assets.lake.beside import publish_beside
+from plantclef_assets.images.file_names import match_plots
 from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.schemas import LEADERBOARD, RUN_AGREEMENT, SUBMISSION
 from plantclef_assets.lake.shards import Shard
+from plantclef_assets.lake.sidecars import publish_beside
 from plantclef_assets.lake.store import Artifact, Lake, LakePath
 from plantclef_assets.lake.tables import write_table
-from plantclef_assets.learning.features import split_feature_set
+from plantclef_assets.models.features import split_feature_set
 from plantclef_assets.scoring.aggregation import Answers
 from plantclef_assets.scoring.agreement import effect_of_change, mean_jaccard
-from plantclef_assets.scoring.answering import answer_plots, answer_plots_twice
 from plantclef_assets.scoring.distributions import Distributions
 from plantclef_assets.scoring.metrics import score_submission
 from plantclef_assets.scoring.plot_names import region_of
+from plantclef_assets.scoring.prediction import answer_plots, answer_plots_twice
 from plantclef_assets.scoring.priors import Survey, make_priors
 from plantclef_assets.scoring.rules import Run
 from plantclef_assets.scoring.species_lists import known_species, read_species_list
@@ -119,7 +119,7 @@ class Submissions:
         return top_species(pa.concat_tables(self.lake.read(shard, list(COLUMNS), filters=filters) for shard in shards))
 
     def _distributions(self, run: Run) -> Survey:
-        from plantclef_assets.learning.classifier_files import read_classifier
+        from plantclef_assets.models.classifier_files import read_classifier
 
         backbone, column = split_feature_set(run.feature_set)
         layer = self.lake.path(Artifact("classifier", run.feature_set, "safetensors"))

@@ -13,7 +13,7 @@ from typing import NamedTuple, TextIO
 
 import numpy as np
 
-from plantclef_assets.file_names import last_part, normal_plot_id
+from plantclef_assets.images.file_names import last_part, normal_plot_id
 from plantclef_assets.scoring.submissions import SubmissionRow
 
 _NAME_COLUMN = "image_name"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from plantclef_assets.csv_tables import CsvError, CsvTable, read_species_id
+from plantclef_assets.ingest.csv_tables import CsvError, CsvTable, read_species_id
 
 _COLUMN = "species_id"
 

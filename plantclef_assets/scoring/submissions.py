@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from plantclef_assets.file_names import normal_plot_id
+from plantclef_assets.images.file_names import normal_plot_id
 
 
 class SubmissionRow(NamedTuple):

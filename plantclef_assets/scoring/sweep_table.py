@@ -13,11 +13,11 @@ from plantclef_assets.lake.schemas import SWEEP
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.tables import write_table
-from plantclef_assets.learning.features import split_feature_set
-from plantclef_assets.scoring.answering import answer_rules
+from plantclef_assets.models.features import split_feature_set
 from plantclef_assets.scoring.artifacts import known_truth
 from plantclef_assets.scoring.distributions import Distributions
 from plantclef_assets.scoring.plot_names import region_of
+from plantclef_assets.scoring.prediction import answer_rules
 from plantclef_assets.scoring.priors import make_priors
 from plantclef_assets.scoring.rules import Rule, Run
 from plantclef_assets.scoring.sweep import HALVES, halves, sweep_rows
@@ -82,7 +82,7 @@ class Sweep:
     def _rows(
         self, survey: LabelledPlots, truth: Mapping[str, Sequence[int]], feature_set: str, tiling: str
     ) -> list[dict[str, Any]]:
-        from plantclef_assets.learning.classifier_files import read_classifier
+        from plantclef_assets.models.classifier_files import read_classifier
 
         backbone, column = split_feature_set(feature_set)
         layer = self.lake.path(Artifact("classifier", feature_set, "safetensors"))

@@ -7,7 +7,7 @@ A variable beats the profile, the profile beats the default. A profile is a TOML
 `fields.py`; `PLANTCLEF_PROFILE` names one of the package's own (`profiles/*.toml`) or a file of one's own.
 """
 
-from plantclef_assets.settings.together import (
+from plantclef_assets.settings.settings import (
     Settings,
     load_download_settings,
     load_published_settings,

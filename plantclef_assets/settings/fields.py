@@ -7,9 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator, model_validator
 
-from plantclef_assets.cron import check_cron, check_time_zone
-from plantclef_assets.lake.filesystems import default_cache
-from plantclef_assets.locations import (
+from plantclef_assets.ingest.locations import (
     PACKAGE_FOLDER,
     TRAIN,
     check_inbox,
@@ -19,8 +17,10 @@ from plantclef_assets.locations import (
     check_weights,
     check_writable_folder,
 )
+from plantclef_assets.lake.filesystems import default_cache
+from plantclef_assets.settings.cron import check_cron, check_time_zone
+from plantclef_assets.settings.loading import FromProfile
 from plantclef_assets.settings.presets import check_presets
-from plantclef_assets.settings.reading import FromProfile
 from plantclef_assets.settings.tables import (
     ClassifierSettings,
     CoverSettings,

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.gpu.bench import SMALL, Bench, check_close, least_cosine
 from benchmarks.gpu.inputs import Shape, flops_per_picture, random_backbone
 from benchmarks.results import Results
-from plantclef_assets.vision.cls_only import cls_features
+from plantclef_assets.models.cls_only import cls_features
 
 SCRIPT = """
 import runpy, sys

@@ -10,12 +10,12 @@ from plantclef_assets.lake.filesystems import open_filesystem
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.recipes import build_recipes
 from plantclef_assets.settings import Settings
-from plantclef_assets.settings.refusals import PREFIX
-from plantclef_assets_tests.assets.test_bucket import generations
-from plantclef_assets_tests.checks.chain_runs import evaluate_checks, evaluations
+from plantclef_assets.settings.errors import PREFIX
 from plantclef_assets_tests.cli.commands import PROJECT, PYTHON, make_instance, materialize_command, run_command
 from plantclef_assets_tests.cli.dagster_server import DagsterServer, dagster_server
 from plantclef_assets_tests.cli.test_command_line import environment
+from plantclef_assets_tests.defs.chain_runs import evaluate_checks, evaluations
+from plantclef_assets_tests.defs.test_bucket import generations
 from plantclef_assets_tests.gcs_server import make_bucket, put_folder, put_object
 from plantclef_assets_tests.tiny import failed_checks, materialize, tiny_settings
 

@@ -12,7 +12,7 @@ import pytest
 
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.settings import Settings
-from plantclef_assets.settings.refusals import PREFIX
+from plantclef_assets.settings.errors import PREFIX
 from plantclef_assets_tests.cli.commands import PYTHON, make_instance, materialize_command, run_command
 
 TINY = ("profile", "lake", "training_metadata", "training_images", "plot_images", "plot_truth", "training_shards",

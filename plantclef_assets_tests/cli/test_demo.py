@@ -8,7 +8,7 @@ import pytest
 
 from plantclef_assets.lake.catalog import open_catalog
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.learning.classifier_files import read_classifier
+from plantclef_assets.models.classifier_files import read_classifier
 from plantclef_assets_tests.cli.commands import PYTHON, file_stamps, make_instance, run_command
 
 pytestmark = [pytest.mark.slow, pytest.mark.first]

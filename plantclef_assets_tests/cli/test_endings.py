@@ -24,21 +24,22 @@ from dagster import (
     DagsterExecutionInterruptedError,
 )
 
-from plantclef_assets import __main__ as whole_chain
-from plantclef_assets import definitions, materialization
-from plantclef_assets.automation import refuse_command
-from plantclef_assets.command_line import lost_interrupts_raised, run_command
-from plantclef_assets.console import describe_checks, end_with_failures, explain_run, note_failure
+from plantclef_assets import definitions
+from plantclef_assets.cli import run as whole_chain
+from plantclef_assets.cli.ending import lost_interrupts_raised, run_command
 from plantclef_assets.lake.provenance import Lineage
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.partitions import build_families
+from plantclef_assets.orchestration import materialization
+from plantclef_assets.orchestration.automation import refuse_command
+from plantclef_assets.orchestration.messages import describe_checks, end_with_failures, explain_run, note_failure
+from plantclef_assets.orchestration.partitions import build_families
 from plantclef_assets.recipes import build_recipes
 from plantclef_assets.settings import Settings, load_settings
-from plantclef_assets.settings.refusals import PREFIX, SettingsError
-from plantclef_assets_tests.checks.lake_damage import rewrite, with_value
+from plantclef_assets.settings.errors import PREFIX, SettingsError
 from plantclef_assets_tests.cli.commands import PYTHON, make_instance, materialize_command
 from plantclef_assets_tests.cli.commands import run_command as run_process
 from plantclef_assets_tests.cli.test_command_line import environment
+from plantclef_assets_tests.defs.lake_corruption import rewrite, with_value
 from plantclef_assets_tests.tiny import materialize, tiny_settings
 
 INSTANCE = """
@@ -196,7 +197,7 @@ class Unreachable(Exception):
 
 
 def test_an_unreachable_hub_names_the_variable(end: Ended, monkeypatch: pytest.MonkeyPatch) -> None:
-    from plantclef_assets.vision import timm_models
+    from plantclef_assets.models import timm_models
 
     create = timm_models.timm.create_model
 

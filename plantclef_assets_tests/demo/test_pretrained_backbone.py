@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from plantclef_assets import demo
 from plantclef_assets.demo.pretraining import Recipe, augment, draw_pool, pretrain
 from plantclef_assets.demo.survey import write_survey
-from plantclef_assets.vision.small_vit import (
+from plantclef_assets.models.small_vit import (
     IMAGENET_DEFAULT_MEAN,
     IMAGENET_DEFAULT_STD,
     SMALL_VIT,

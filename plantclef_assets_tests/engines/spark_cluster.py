@@ -67,7 +67,7 @@ def open_session(master: str, config: dict[str, str]) -> "Iterator[SparkSession]
     """
     from pyspark import SparkContext
 
-    from plantclef_assets.resources import SparkEngine
+    from plantclef_assets.orchestration.resources import SparkEngine
 
     session = SparkEngine(master=master, remote=None, config=QUICK | config).open().spark_session
     gateway = SparkContext._gateway

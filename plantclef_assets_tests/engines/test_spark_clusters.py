@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from plantclef_assets.engines.spark import run_shards_on_spark
+from plantclef_assets.images.resized_images import ResizedImages
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.resources import SparkEngine
+from plantclef_assets.orchestration.resources import SparkEngine
 from plantclef_assets.settings import Settings, load_settings
-from plantclef_assets.vision.resized import ResizedImages
 from plantclef_assets_tests.engines.makers import Slowly, shards_of
 from plantclef_assets_tests.engines.spark_cluster import QUICK, Cluster, kill_session, processes_of_session
 from plantclef_assets_tests.engines.test_local import wait_until

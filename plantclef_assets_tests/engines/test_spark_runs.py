@@ -12,7 +12,7 @@ import pytest
 from dagster import asset
 from dagster import materialize as materialize_assets
 
-from plantclef_assets.resources import EngineResource, SparkEngine
+from plantclef_assets.orchestration.resources import EngineResource, SparkEngine
 from plantclef_assets.settings import Settings
 from plantclef_assets_tests.engines.spark_cluster import QUICK, processes_of_session
 from plantclef_assets_tests.engines.test_local import wait_until
@@ -98,7 +98,7 @@ def test_the_session_ends_with_a_run_that_fails(java: None) -> None:
 PROGRAM = """
 import json, sys
 from pathlib import Path
-from plantclef_assets.resources import SparkEngine
+from plantclef_assets.orchestration.resources import SparkEngine
 from plantclef_assets_tests.engines.makers import TellProcess, shards_of
 engine = SparkEngine(master="local[2]", remote=None, config=json.loads(sys.argv[2]))
 for outcome in engine.run(TellProcess(Path(sys.argv[1]), float(sys.argv[3])), shards_of("00", "01")):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from plantclef_assets.engines.spark_session import SparkUnavailableError, require_spark, session_config
-from plantclef_assets.resources import LocalEngine, SparkEngine, build_resources
+from plantclef_assets.orchestration.resources import LocalEngine, SparkEngine, build_resources
 from plantclef_assets.settings import load_settings
 from plantclef_assets_tests.engines.spark_cluster import free_port
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from plantclef_assets.ingest.__main__ import main
+from plantclef_assets.cli.ingest import main
 from plantclef_assets_tests.ingest.failing_server import CHUNK, CONTENT, SHA256, FailingServer, left_in
 
 CONNECTIONS = 3

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from plantclef_assets.ingest.held_out import MissingPhotographsError, fetch_photographs, read_split
+from plantclef_assets.ingest.validation_split import split_rows
 from plantclef_assets.lake import tables
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.store import Lake
-from plantclef_assets.learning.splits import split_rows
 
 from .photograph_lake import photograph, survey, write_photographs
 

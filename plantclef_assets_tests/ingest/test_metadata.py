@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from plantclef_assets import csv_tables
-from plantclef_assets.ingest import metadata
+from plantclef_assets.ingest import csv_tables, metadata
 from plantclef_assets.ingest.metadata import MetadataError, write_training_metadata
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact

@@ -13,7 +13,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from plantclef_assets.lake.__main__ import main
+from plantclef_assets.cli.lake import main
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.settings import Settings
 from plantclef_assets_tests.lake.corruptions import flip_bytes, flip_page, write_as_before_checksums

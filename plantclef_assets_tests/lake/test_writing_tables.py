@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 
 from plantclef_assets.lake import tables
-from plantclef_assets.lake.figures import UnsoundTableError
 from plantclef_assets.lake.schemas import TILE_PREDICTIONS, TRAINING_METADATA
 from plantclef_assets.lake.shards import Shard, write_shard
+from plantclef_assets.lake.statistics import UnsoundTableError
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.tables import write_quarantine, write_table
 from plantclef_assets_tests.lake.tables import NUMBERS, VECTORS, vectors, write_numbers

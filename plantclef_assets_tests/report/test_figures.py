@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from plantclef_assets.images.decoding import UndecodableImage
+from plantclef_assets.images.tiling import tile_boxes
 from plantclef_assets.report.figures import contact_sheet, side_by_side, tiled_plot
-from plantclef_assets.vision.decoding import UndecodableImage
-from plantclef_assets.vision.tiling import tile_boxes
 
 PAPER = np.array([246, 245, 240])
 

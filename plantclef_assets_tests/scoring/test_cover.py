@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from plantclef_assets.images.tiling import tile_boxes
 from plantclef_assets.scoring.cover import Hits, cover_plot, union_area
-from plantclef_assets.vision.tiling import tile_boxes
 
 PLOT = (300, 200)
 

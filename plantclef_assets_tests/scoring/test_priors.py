@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from plantclef_assets.scoring.agreement import effect_of_change, mean_jaccard
-from plantclef_assets.scoring.answering import answer_plots_twice
 from plantclef_assets.scoring.plot_names import region_of
+from plantclef_assets.scoring.prediction import answer_plots_twice
 from plantclef_assets.scoring.priors import frequency_prior, limited_to, make_priors, region_prior, with_prior
 from plantclef_assets.scoring.rules import Rule, check_rule
 from plantclef_assets.scoring.species_lists import known_species, read_species_list

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from plantclef_assets.locations import PACKAGE_FOLDER
-from plantclef_assets.scoring import __main__ as command
+from plantclef_assets.cli import scoring as command
+from plantclef_assets.ingest.locations import PACKAGE_FOLDER
 from plantclef_assets.scoring.submissions import write_submission
 
 PROFILES = PACKAGE_FOLDER / "profiles"

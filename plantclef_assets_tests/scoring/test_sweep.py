@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from plantclef_assets.scoring.answering import answer_plots, answer_plots_twice, answer_rules
 from plantclef_assets.scoring.plot_names import region_of
+from plantclef_assets.scoring.prediction import answer_plots, answer_plots_twice, answer_rules
 from plantclef_assets.scoring.priors import make_priors
 from plantclef_assets.scoring.revisits import place_of
 from plantclef_assets.scoring.rules import Rule

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from plantclef_assets.settings import Settings, load_settings
-from plantclef_assets_tests.settings.given import Set
+from plantclef_assets_tests.settings.fixtures import Set
 from plantclef_assets_tests.tiny import PROFILE
 
 

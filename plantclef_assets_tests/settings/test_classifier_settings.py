@@ -4,7 +4,7 @@ from pathlib import Path
 
 from plantclef_assets.recipes import build_recipes
 from plantclef_assets.settings.tables import ClassifierSettings
-from plantclef_assets_tests.settings.given import Set, with_sources
+from plantclef_assets_tests.settings.fixtures import Set, with_sources
 
 CENTROID = """
 [classifiers.base_cls_centroid]

@@ -8,8 +8,8 @@ import pytest
 from plantclef_assets.recipes import tilings_of
 from plantclef_assets.scoring.plot_names import region_of
 from plantclef_assets.settings import Settings, load_settings
+from plantclef_assets.settings.errors import SettingsError
 from plantclef_assets.settings.presets import PRESETS, preset_runs
-from plantclef_assets.settings.refusals import SettingsError
 from plantclef_assets.settings.tables import RunSettings, SweepSettings
 
 

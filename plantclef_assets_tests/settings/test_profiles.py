@@ -7,7 +7,7 @@ import pytest
 
 from plantclef_assets.recipes import tilings_of
 from plantclef_assets.settings import load_download_settings, load_published_settings, load_settings
-from plantclef_assets_tests.settings.given import Set, refusal, with_sources
+from plantclef_assets_tests.settings.fixtures import Set, refusal, with_sources
 
 PACKAGED = ("demo", "plantclef2024", "plantclef2025")
 PLOTS = {"plantclef2024": 1695, "plantclef2025": 2105}

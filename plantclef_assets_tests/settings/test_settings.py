@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from plantclef_assets.locations import PACKAGE_FOLDER
+from plantclef_assets.ingest.locations import PACKAGE_FOLDER
 from plantclef_assets.recipes import backbone_settings, tile_size
 from plantclef_assets.settings import load_settings
 from plantclef_assets.settings.tables import RunSettings
-from plantclef_assets_tests.settings.given import Set, refusal, with_sources
+from plantclef_assets_tests.settings.fixtures import Set, refusal, with_sources
 
 
 def test_nothing_needs_to_be_set_for_the_demo(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from plantclef_assets.images.tiling import parse_tiling
 from plantclef_assets.ingest.limits import Limits
-from plantclef_assets.learning.finetuning_config import FinetuningConfig
-from plantclef_assets.learning.training_config import TrainingConfig
+from plantclef_assets.models.finetuning_config import FinetuningConfig
+from plantclef_assets.models.training_config import TrainingConfig
 from plantclef_assets.scoring.aggregation import AGGREGATIONS
 from plantclef_assets.settings.presets import PRESETS
 from plantclef_assets.settings.tables import (
@@ -20,7 +21,6 @@ from plantclef_assets.settings.tables import (
     check_classifiers,
     check_runs,
 )
-from plantclef_assets.vision.tiling import parse_tiling
 from plantclef_assets_tests.cli.commands import PROJECT
 
 

@@ -15,11 +15,11 @@ from pydantic import (
     model_validator,
 )
 
+from plantclef_assets.images.tiling import parse_tiling
+from plantclef_assets.ingest.locations import check_readable
 from plantclef_assets.lake.keys import CHECKPOINT_HEAD, TRAINED_FEATURE_SETS
-from plantclef_assets.locations import check_readable
 from plantclef_assets.scoring.rules import Rule, check_rule
 from plantclef_assets.scoring.sweep import expand_grid
-from plantclef_assets.vision.tiling import parse_tiling
 
 _AGGREGATION_PARAMETERS = (
     "species_per_plot",

@@ -17,11 +17,11 @@ from pydantic import (
 )
 
 from plantclef_assets.lake.keys import TRAINED_FEATURE_SETS
-from plantclef_assets.learning.training_config import PRESETS, TrainingConfig
+from plantclef_assets.models.training_config import PRESETS, TrainingConfig
 
 
 class ClassifierSettings(BaseModel):
-    """How a classifier is trained; what each name means is said in `learning/training_config.py`.
+    """How a classifier is trained; what each name means is said in `models/training_config.py`.
 
     A preset sets several at once, and what is said beside it wins.
     """
@@ -78,7 +78,7 @@ class ClassifierSettings(BaseModel):
 
 
 class FinetuningSettings(BaseModel):
-    """How the base backbone is fine-tuned on the training photographs (see `learning/finetuning.py`)."""
+    """How the base backbone is fine-tuned on the training photographs (see `models/finetuning.py`)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

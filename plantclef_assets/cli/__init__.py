@@ -1,0 +1,1 @@
+"""Commands: `plantclef` and the `python -m …` entry points, which are thin shims over this package."""

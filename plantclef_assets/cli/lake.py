@@ -1,0 +1,128 @@
+"""Ask the lake a question in SQL, clean it of what its settings no longer name, or verify what it holds.
+
+`python -m plantclef_assets.lake "select * from leaderboard"` answers a question; without one it lists the tables.
+`python -m plantclef_assets.lake clean` lists what is left over, and deletes it with `--delete`.
+`python -m plantclef_assets.lake verify [asset ...]` reads artifacts whole and names those that are damaged.
+`PLANTCLEF_LAKE` says which lake. As a program this stands above all rooms; no module of this room does.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from plantclef_assets.lake.buckets import OvertakenError, UnreachableBucketError
+from plantclef_assets.lake.catalog import open_catalog
+from plantclef_assets.lake.cleaning import ForeignSettingsError, delete_leftover, find_leftovers
+from plantclef_assets.lake.provenance import Lineage, OtherSourcesError
+from plantclef_assets.lake.store import Lake
+from plantclef_assets.lake.verification import asset_of, verify_artifacts
+from plantclef_assets.recipes import build_recipes
+from plantclef_assets.settings import Settings, load_settings
+from plantclef_assets.settings.errors import SettingsError
+
+_CLEAN, _VERIFY = "clean", "verify"
+_OVERVIEW = """
+select view_name as "table", (select string_agg(column_name, ', ') from duckdb_columns() where table_name = view_name)
+    as columns from duckdb_views() where not internal order by 1
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Answer, clean or verify; return 1 where that cannot be done or an artifact is damaged."""
+    parser = argparse.ArgumentParser(prog="python -m plantclef_assets.lake", description=__doc__)
+    parser.add_argument(
+        "question", nargs="?", default=_OVERVIEW, help=f"SQL over the lake's tables, {_CLEAN} or {_VERIFY}"
+    )
+    parser.add_argument("assets", nargs="*", help=f"with {_VERIFY}: the assets to verify; all if none is named")
+    parser.add_argument("--delete", action="store_true", help=f"with {_CLEAN}: delete what it lists")
+    options = parser.parse_args(arguments)
+    if options.delete and options.question != _CLEAN:
+        parser.error(f"--delete goes with {_CLEAN}")
+    if options.assets and options.question != _VERIFY:
+        parser.error("put a question in quotes")
+    try:
+        settings = load_settings()
+        lake = Lake(settings.lake, settings.cache)
+        if options.question == _CLEAN:
+            _clean(lake, settings, delete=options.delete)
+        elif options.question == _VERIFY:
+            return _verify(lake, settings, options.assets)
+        else:
+            _answer(lake, options.question)
+    except (
+        SettingsError,
+        UnreachableBucketError,
+        OvertakenError,
+        ForeignSettingsError,
+        OtherSourcesError,
+        duckdb.Error,
+    ) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _answer(lake: Lake, question: str) -> None:
+    answer = open_catalog(lake).sql(question)
+    if answer is not None:
+        answer.show(max_width=200, max_rows=200)
+
+
+def _verify(lake: Lake, settings: Settings, assets: list[str]) -> int:
+    """Print each damaged artifact and a summary; return 1 if one is damaged or a named asset has none."""
+    verified, damaged, seen = 0, 0, set()
+    for artifact, problem in verify_artifacts(lake, assets, build_recipes(settings), _verify_tensors):
+        verified += 1
+        seen.add(asset_of(artifact))
+        if problem:
+            damaged += 1
+            print(problem, flush=True)
+    absent = [asset for asset in assets if asset not in seen]
+    if absent:
+        print(f"There is nothing of {', '.join(absent)} in {lake.root}.", file=sys.stderr)
+    print(f"{verified} artifacts verified in {lake.root}; {damaged or 'none'} damaged.")
+    return 1 if damaged or absent else 0
+
+
+def _verify_tensors(asset: str, path: Path) -> None:
+    """Read a classifier or a backbone, which compares its tensors with their fingerprint."""
+    if asset == "classifier":
+        from plantclef_assets.models.classifier_files import read_classifier
+
+        read_classifier(path)
+    else:
+        from plantclef_assets.models.backbones import read_saved_head
+
+        read_saved_head(path)
+
+
+def _clean(lake: Lake, settings: Settings, *, delete: bool) -> None:
+    recipes = build_recipes(settings)
+    Lineage(lake, recipes).require_same_sources()  # settings of another survey name none of this one's files
+    leftovers = find_leftovers(lake, recipes, _locations(settings))
+    for leftover in leftovers:
+        print(f"{leftover.file.bytes / 1e6:12.3f} MB  {leftover.file.name}: {leftover.reason}", flush=True)
+        if delete:
+            delete_leftover(lake, leftover)
+    megabytes = sum(leftover.file.bytes for leftover in leftovers) / 1e6
+    print(
+        f"{len(leftovers)} left over in {lake.root}, {megabytes:.3f} MB, by the profile {settings.profile}"
+        + ("; deleted." if delete else "; --delete deletes them." if leftovers else ".")
+    )
+
+
+def _locations(settings: Settings) -> list[str]:
+    """Give every value of the settings as a location, were it one: what they read from is never left over."""
+    return [settings.resolve(value) for value in _texts(settings.model_dump(exclude={"lake"}))]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _texts(one)

@@ -1,0 +1,1 @@
+"""Images: decoding, resizing, cutting plots into tiles, and composing plots. No model runs here."""

@@ -1,1 +1,0 @@
-"""Splits and classifiers: features and labels in, probabilities of species out, without Dagster."""

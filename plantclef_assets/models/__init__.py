@@ -1,0 +1,1 @@
+"""Models: backbones, embeddings, fine-tuning and classifiers."""

@@ -1,0 +1,1 @@
+"""What all assets share: how they are declared, materialized, checked, grouped into jobs and requested."""

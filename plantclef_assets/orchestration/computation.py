@@ -1,0 +1,52 @@
+"""How the device at hand computes: what `auto` comes to, for the provenance of all that a model makes.
+
+What belongs here: the way from a setting to what it means on this machine. These functions ask torch, so they are
+called late, but before any work; a word that this machine cannot follow is refused with its variable.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from plantclef_assets.settings import Settings
+from plantclef_assets.settings.errors import SettingsError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def computation(settings: Settings) -> dict[str, Any]:
+    """Give what rounds the features: `precision`, and whether forward passes are `compiled`.
+
+    Raises:
+        SettingsError: there is no such device here, or it has no such precision.
+    """
+    from plantclef_assets.models.devices import resolve_compile
+
+    return {"precision": precision(settings), "compiled": resolve_compile(settings.compile, _device(settings))}
+
+
+def precision(settings: Settings) -> str:
+    """Give `fp32`, `bf16` or `fp16`.
+
+    Raises:
+        SettingsError: there is no such device here, or it has no such precision.
+    """
+    from plantclef_assets.models.devices import resolve_precision
+
+    device = _device(settings)
+    try:
+        return resolve_precision(settings.precision, device)
+    except ValueError as error:
+        raise SettingsError(f"PLANTCLEF_PRECISION: {error}.") from error
+
+
+def _device(settings: Settings) -> "torch.device":
+    from plantclef_assets.models.devices import resolve_device
+
+    if settings.engine == "spark" and settings.device != "auto":
+        import torch
+
+        return torch.device(settings.device)  # Spark's workers have it; the machine that asks them need not
+    try:
+        return resolve_device(settings.device)
+    except ValueError as error:
+        raise SettingsError(f"PLANTCLEF_DEVICE: {error}.") from error

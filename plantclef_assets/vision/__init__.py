@@ -1,1 +1,0 @@
-"""Decoding, cropping, tiling, backbones and their features: pixels in, numbers out, without Dagster."""

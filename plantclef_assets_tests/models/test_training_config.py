@@ -1,0 +1,48 @@
+import pytest
+
+from plantclef_assets.models.closed_form import STARTS as START_FUNCTIONS
+from plantclef_assets.models.losses import LOSSES as LOSS_FUNCTIONS
+from plantclef_assets.models.training_config import LOSSES, PRESETS, STARTS, TrainingConfig
+
+
+@pytest.mark.parametrize("name", ["batch_size", "patience", "min_images"])
+def test_what_has_to_be_positive_is(name):
+    with pytest.raises(ValueError, match=f"{name} is 0; it must be positive"):
+        TrainingConfig(**{name: 0})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"start": "ones"}, "start is 'ones'; say one of zeros, centroids, lda, ridge"),
+        ({"loss": "hinge"}, "loss is 'hinge'; say one of nll, asymmetric"),
+        ({"stop_on": "test"}, "stop_on is 'test'"),
+        ({"epochs": -1}, "epochs is -1; it must not be negative"),
+        ({"epochs": 0}, "the start alone answers, and zeros know nothing"),
+        ({"hidden": 8, "start": "lda"}, "with hidden it has to be zeros"),
+        ({"learning_rates": ()}, "name one at least"),
+        ({"learning_rates": (0.1, 0.0)}, "all positive"),
+        ({"shrinkage": 1.5}, "between 0 and 1"),
+        ({"stop_on": "val"}, "calibrate needs photographs set aside"),
+    ],
+)
+def test_what_cannot_train_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        TrainingConfig(**options)
+
+
+def test_every_word_has_its_function():
+    assert set(LOSS_FUNCTIONS) == set(LOSSES)
+    assert {"zeros", *START_FUNCTIONS} == set(STARTS)
+
+
+def test_only_what_differs_from_the_defaults_is_recorded():
+    assert TrainingConfig().changes() == {}
+    assert TrainingConfig(epochs=100, learning_rates=(0.002,)).changes() == {}
+    assert TrainingConfig(**PRESETS["paper"]).changes() == {
+        "epochs": 10,
+        "min_images": 100,
+        "calibrate": False,
+        "stop_on": "val",
+    }
+    assert TrainingConfig(learning_rates=(0.1, 0.2)).changes() == {"learning_rates": [0.1, 0.2]}
