@@ -7,6 +7,7 @@ import scipy.fft
 import torch
 from safetensors.torch import save_file
 
+from plantclef_assets.images.data_config import DataConfig, data_config_of, eval_transform, normalise
 from plantclef_assets.models.backbones import (
     BackboneInfo,
     load_backbone,
@@ -15,7 +16,6 @@ from plantclef_assets.models.backbones import (
     read_backbone_metadata,
     save_backbone,
 )
-from plantclef_assets.models.data_config import DataConfig, data_config_of, eval_transform, normalise
 from plantclef_assets.models.small_vit import SMALL_VIT
 from plantclef_assets.models.timm_import import import_timm
 from plantclef_assets.models.weights import WeightsError, weights_from_tensors
