@@ -4,6 +4,7 @@ What belongs here: assets that are a model's weights.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def _finetuned_asset(settings: Settings, recipes: Mapping[str, Recipe]) -> Asset
         finetune = FinetunedBackbone(
             lake.lake,
             shard_keys(settings.training_shards),
-            FinetuningConfig(**settings.finetuning.model_dump(), seed=settings.seed),
+            FinetuningConfig(**asdict(settings.finetuning), seed=settings.seed),
             settings.classifier.validation_share,
             accelerator.device,
             accelerator.precision,

@@ -56,8 +56,8 @@ def source_file(settings: Settings, location: str | None, log: Log) -> Path | No
 
 
 def download_limits(settings: Settings) -> Limits:
-    """Give what the downloads of a run may take together."""
-    return Limits(**settings.download.model_dump())
+    """Return the limits of the downloads of a run."""
+    return settings.download
 
 
 def advice(settings: Settings, *fields: str) -> str:

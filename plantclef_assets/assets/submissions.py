@@ -19,7 +19,7 @@ from plantclef_assets.orchestration.resources import LakeResource
 from plantclef_assets.scoring.artifacts import Leaderboard, RunAgreement, Submissions
 from plantclef_assets.scoring.rules import Run
 from plantclef_assets.settings import Settings
-from plantclef_assets.settings.tables import RunSettings
+from plantclef_assets.settings.runs import RunSettings
 
 
 def submission_assets(settings: Settings, families: Families, recipes: Mapping[str, Recipe]) -> list[AssetsDefinition]:

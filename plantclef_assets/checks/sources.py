@@ -6,7 +6,7 @@ from plantclef_assets.lake.catalog import create_table
 from plantclef_assets.orchestration.checks import Check, Evidence, Finding, none_counted
 from plantclef_assets.orchestration.table_checks import table_checks
 from plantclef_assets.settings import Settings
-from plantclef_assets.settings.tables import PublishedSettings
+from plantclef_assets.settings.sources import PublishedSettings
 
 _SHARED_OBSERVATIONS = """
 select obs_id from training_manifest where learn_tag in ('train', 'val') and obs_id is not null

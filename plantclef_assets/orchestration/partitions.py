@@ -13,7 +13,7 @@ from dagster import AllPartitionMapping, PartitionMapping, StaticPartitionMappin
 
 from plantclef_assets.lake.keys import delivery_keys, shard_keys
 from plantclef_assets.settings import Settings
-from plantclef_assets.settings.tables import RunSettings
+from plantclef_assets.settings.runs import RunSettings
 
 
 @dataclass(frozen=True)

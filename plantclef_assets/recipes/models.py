@@ -1,6 +1,7 @@
 """Recipes of backbones, of the features they make, and of what learns from these."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from plantclef_assets.lake.keys import delivery_keys, is_checkpoint_head, shard_keys
@@ -69,7 +70,7 @@ def _finetuning_recipe(settings: Settings) -> Recipe:
         "1",
         inputs=only(Artifact("base_backbone", suffix="safetensors"), *images),
         config=lambda _: {
-            **settings.finetuning.model_dump(),
+            **asdict(settings.finetuning),
             "validation_share": settings.classifier.validation_share,
             "precision": precision(settings),
             "seed": settings.seed,

@@ -1,21 +1,21 @@
-"""Presets: rules of published systems as runs, added by name.
+"""Presets: rules of published systems, which are added as runs by name.
 
-What belongs here: which rule each is, and over which feature set. Where a team's own number is not known, it is a
-choice; docs/runs.md says which.
+What belongs here: the rule of each preset, and its feature sets. Numbers that a team did not publish are choices of
+this project; docs/runs.md names them.
 """
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from plantclef_assets.settings.tables import RunSettings
+from plantclef_assets.settings.runs import RunSettings
 
 _BEST_FIRST = ("finetuned_head", "finetuned_cls", "base_cls")
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A run without its feature set, and the feature sets that it may be of, the preferred one first."""
+    """A run without its feature set, and its possible feature sets, in order of preference."""
 
     run: dict[str, Any]
     feature_sets: tuple[str, ...] = _BEST_FIRST
@@ -39,20 +39,20 @@ PRESETS = {
 
 
 def check_presets(names: Iterable[str]) -> None:
-    """Check that there are presets of these names.
+    """Check that the presets exist.
 
     Raises:
-        ValueError: there is none of some name.
+        ValueError: there is no preset of one of the names.
     """
     unknown = [name for name in names if name not in PRESETS]
     if unknown:
-        raise ValueError(f"there is no preset '{unknown[0]}'; say some of {', '.join(PRESETS)}")
+        raise ValueError(f"there is no preset '{unknown[0]}'; use some of {', '.join(PRESETS)}")
 
 
 def preset_runs(names: Iterable[str], feature_sets: Collection[str]) -> dict[str, RunSettings]:
-    """Give the runs of presets over the best feature set that exists, as `<feature set>_<preset>`.
+    """Return the runs of presets over the best feature set that exists, as `<feature set>_<preset>`.
 
-    A preset of which no feature set exists gives no run.
+    A preset is left out where none of its feature sets exists.
     """
     runs = {}
     for name in names:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from plantclef_assets.ingest.limits import Limits
 from plantclef_assets.recipes import tilings_of
 from plantclef_assets.settings import load_download_settings, load_published_settings, load_settings
 from plantclef_assets_tests.settings.fixtures import Set, refusal, with_sources
@@ -91,6 +92,17 @@ def test_the_table_of_downloads_is_read_before_the_sources_are_there(
     monkeypatch.setenv("PLANTCLEF_DOWNLOAD__CONNECTIONS", "0")
     (sentence,) = refusal(load_download_settings)
     assert sentence.startswith("PLANTCLEF_DOWNLOAD__CONNECTIONS: ")
+    monkeypatch.delenv("PLANTCLEF_DOWNLOAD__CONNECTIONS")
+    (files / "own.toml").write_text("[download]\nconections = 8\n")
+    (sentence,) = refusal(load_download_settings)
+    assert sentence.startswith("PLANTCLEF_DOWNLOAD__CONECTIONS: there is no such setting")
+
+
+def test_downloads_have_the_same_limits_with_all_settings(with_variables: Set) -> None:
+    assert load_download_settings() == with_variables().download == Limits()
+    sizes = {"DOWNLOAD__BYTES_PER_SECOND": "20M", "DOWNLOAD__CHUNK_BYTES": "16MiB", "DOWNLOAD__MAX_BYTES": "1GB"}
+    expected = Limits(bytes_per_second=20_000_000, chunk_bytes=2**24, max_bytes=10**9)
+    assert with_variables(**sizes).download == expected
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/own-photographs.md"])

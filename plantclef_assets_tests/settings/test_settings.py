@@ -7,7 +7,7 @@ import pytest
 from plantclef_assets.ingest.locations import PACKAGE_FOLDER
 from plantclef_assets.recipes import backbone_settings, tile_size
 from plantclef_assets.settings import load_settings
-from plantclef_assets.settings.tables import RunSettings
+from plantclef_assets.settings.runs import RunSettings
 from plantclef_assets_tests.settings.fixtures import Set, refusal, with_sources
 
 

@@ -1,9 +1,15 @@
-"""Settings of classifiers: several side by side, presets, and what of them enters the provenance."""
+"""Settings of models: several classifiers, presets, fine-tuning, and the part of them that provenance records."""
 
+import dataclasses
 from pathlib import Path
 
+from plantclef_assets.models.finetuning_config import FinetuningConfig
+from plantclef_assets.models.training_config import TrainingConfig
 from plantclef_assets.recipes import build_recipes
-from plantclef_assets.settings.tables import ClassifierSettings
+from plantclef_assets.settings.runs import RunSettings, check_runs
+from plantclef_assets.settings.training import ClassifierSettings, check_classifiers
+from plantclef_assets_tests.cli.commands import PROJECT
+from plantclef_assets_tests.settings.documentation import first_cells, toml_blocks
 from plantclef_assets_tests.settings.fixtures import Set, with_sources
 
 CENTROID = """
@@ -54,3 +60,35 @@ def test_what_a_classifier_does_not_set_is_no_part_of_its_provenance(with_variab
     paper = {"epochs": 10, "min_images": 100, "calibrate": False, "stop_on": "val", "validation_share": 0.2, "seed": 42}
     assert config("finetuned_cls_paper") == paper
     assert config("finetuned_head") == {}
+
+
+def test_a_classifier_without_settings_has_the_default_configuration() -> None:
+    assert ClassifierSettings().training_config(seed=42) == TrainingConfig()
+    assert ClassifierSettings().model_dump() == {}
+
+
+def test_every_option_of_a_classifier_is_a_setting_with_its_default() -> None:
+    options = {field.name: field.default for field in dataclasses.fields(TrainingConfig) if field.name != "seed"}
+    settings = {name: field.default for name, field in ClassifierSettings.model_fields.items()}
+    assert settings == options | {"preset": None, "learning_rate": None, "validation_share": 0.2}
+
+
+def test_the_classifiers_in_the_documentation_can_be_declared() -> None:
+    text = (PROJECT / "docs" / "classifiers.md").read_text()
+    (tables,) = toml_blocks(text)
+    declared = {name: ClassifierSettings(**one) for name, one in tables["classifiers"].items()}
+    check_runs({name: RunSettings(**run) for name, run in tables["runs"].items()}, check_classifiers(declared))
+    assert len(declared) == 2
+    options = set(first_cells(text, "| option |"))
+    assert options == set(ClassifierSettings.model_fields) - {"validation_share"}
+
+
+def test_fine_tuning_is_configured_by_variables_and_the_profile(with_variables: Set, files: Path) -> None:
+    (files / "own.toml").write_text("[finetuning]\nepochs = 3\npaste = 0.8\n" + CENTROID)
+    settings = with_sources(
+        with_variables, files, PROFILE="own.toml", FINETUNING__PASTE="0.6", FINETUNING__BLOCKS="2"
+    ).finetuning
+    assert (settings.epochs, settings.paste, settings.blocks) == (3, 0.6, 2)
+    config = FinetuningConfig(**dataclasses.asdict(settings), seed=7)
+    assert config == FinetuningConfig(epochs=3, paste=0.6, blocks=2, seed=7)
+    assert with_variables(FINETUNING__BLOCKS="none").finetuning.blocks is None
