@@ -96,7 +96,10 @@ class TrainingConfig:
 
     def changes(self) -> dict[str, Any]:
         """Return the values that differ from the defaults, as JSON values: provenance records only these."""
-        values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
-        values = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-        defaults = {one.name: one.default for one in dataclasses.fields(self)} | {"learning_rates": [0.002]}
-        return {name: value for name, value in values.items() if value != defaults[name]}
+        fields = dataclasses.fields(self)
+        values = {field.name: _as_json(getattr(self, field.name)) for field in fields}
+        return {field.name: values[field.name] for field in fields if values[field.name] != _as_json(field.default)}
+
+
+def _as_json(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -1,7 +1,7 @@
-"""Presets: rules of published systems, which are added as runs by name.
+"""Presets: the rules of published systems as runs, added by name.
 
-What belongs here: the rule of each preset, and its feature sets. Numbers that a team did not publish are choices of
-this project; docs/runs.md names them.
+What belongs here: the rule of each system, and its feature set. Numbers that a team did not publish are chosen here;
+docs/runs.md lists them.
 """
 
 from collections.abc import Collection, Iterable
@@ -15,7 +15,7 @@ _BEST_FIRST = ("finetuned_head", "finetuned_cls", "base_cls")
 
 @dataclass(frozen=True)
 class Preset:
-    """A run without its feature set, and its possible feature sets, in order of preference."""
+    """A run without its feature set, and the feature sets that it can use, the preferred one first."""
 
     run: dict[str, Any]
     feature_sets: tuple[str, ...] = _BEST_FIRST
@@ -39,10 +39,10 @@ PRESETS = {
 
 
 def check_presets(names: Iterable[str]) -> None:
-    """Check that the presets exist.
+    """Check that presets of these names exist.
 
     Raises:
-        ValueError: there is no preset of one of the names.
+        ValueError: one does not.
     """
     unknown = [name for name in names if name not in PRESETS]
     if unknown:
@@ -52,11 +52,11 @@ def check_presets(names: Iterable[str]) -> None:
 def preset_runs(names: Iterable[str], feature_sets: Collection[str]) -> dict[str, RunSettings]:
     """Return the runs of presets over the best feature set that exists, as `<feature set>_<preset>`.
 
-    A preset is left out where none of its feature sets exists.
+    A preset without an existing feature set has no run.
     """
     runs = {}
     for name in names:
-        of = next((one for one in PRESETS[name].feature_sets if one in feature_sets), None)
-        if of is not None:
-            runs[f"{of}_{name}"] = RunSettings(feature_set=of, **PRESETS[name].run)  # type: ignore[arg-type]
+        best = next((one for one in PRESETS[name].feature_sets if one in feature_sets), None)
+        if best is not None:
+            runs[f"{best}_{name}"] = RunSettings(feature_set=best, **PRESETS[name].run)
     return runs

@@ -51,7 +51,7 @@ def _profiles() -> Iterator[str]:
 def _section(subject: type[Any]) -> Iterator[str]:
     """Yield the lines about one class of settings: its values, then each of its tables."""
     schema = subject.model_json_schema()
-    fields = {name: _flattened(field) for name, field in schema["properties"].items()}
+    fields = _fields(schema)
     tables: dict[str, str] = {}
     for name, field in fields.items():
         if definition := _definition(field):
@@ -60,7 +60,7 @@ def _section(subject: type[Any]) -> Iterator[str]:
     yield from _rows("variable", {f"{PREFIX}{name.upper()}": field for name, field in fields.items()}, tables)
     for definition, name in tables.items():
         table = schema["$defs"][definition]
-        keys = {key: _flattened(field) for key, field in table["properties"].items()}
+        keys = _fields(table)
         yield f"\n### {name}\n\n{table['description']}\n"
         if "$ref" in fields[name]:
             yield from _rows("variable", {f"{PREFIX}{name.upper()}__{key.upper()}": keys[key] for key in keys}, {})
@@ -84,10 +84,14 @@ def _rows(first: str, fields: Mapping[str, Schema], tables: Mapping[str, str]) -
         yield f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
 
 
-def _flattened(field: Schema) -> Schema:
-    """Return the schema of a field without the alternative null."""
-    options = [option for option in field.get("anyOf", ()) if option.get("type") != "null"]
-    return {**field, **options[0]} if options else field
+def _fields(table: Schema) -> dict[str, Schema]:
+    """Return the fields of a table, each without the alternative null, and marked where it is required."""
+    fields = {}
+    for name, field in table["properties"].items():
+        options = [option for option in field.get("anyOf", ()) if option.get("type") != "null"]
+        required = {"required": name in table.get("required", ())}
+        fields[name] = {**field, **(options[0] if options else {}), **required}
+    return fields
 
 
 def _definition(field: Schema) -> str | None:
@@ -135,17 +139,19 @@ def _default(field: Schema) -> str:
         return field["default_in_words"]
     if _definition(field):
         return ""
-    default = field.get("default", {} if field.get("type") == "object" else "required")
+    if field["required"]:
+        return "required"
+    default = field.get("default", "")
     if default is None:
         return "not set"
     if default in ([], {}):
         return "empty"
-    if isinstance(default, dict):
+    if isinstance(default, dict) or "default" not in field:  # computed, or too long for a table
         return "built in"
     if isinstance(default, bool | list):
         return f"`{json.dumps(default)}`"
     if isinstance(default, str):
-        return f"`{default}`" if "default" in field else default
+        return f"`{default}`"
     return _number(default, field)
 
 

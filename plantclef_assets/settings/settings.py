@@ -35,7 +35,7 @@ class Settings(Plots, Computing, Training, Sources):
     """
 
     @model_validator(mode="after")
-    def _check_sides(self) -> Self:
+    def _check_sources(self) -> Self:
         self._refuse_demo_among_own()
         without_training = not self.training_metadata and not self.training_images
         if self.trains_backbone and without_training:
@@ -48,12 +48,16 @@ class Settings(Plots, Computing, Training, Sources):
             )
         if without_training and not self.answers_plots:
             raise ValueError(f"{PREFIX}PLOT_IMAGES: not set; without training photographs plots are needed")
+        return self
+
+    @model_validator(mode="after")
+    def _check_runs_and_cover(self) -> Self:
         if self.answers_plots and not self.active_runs:
             raise ValueError(f"{PREFIX}RUNS: no run is declared whose feature set exists; the plots need at least one")
         for name, run in self._declared_runs.items():
             if (run.top_per_tile or 0) > self.top_k and not run.needs_all_classes:
                 raise ValueError(
-                    f"{PREFIX}TOP_K: {self.top_k} species are kept of each tile, but the run '{name}' asks for the "
+                    f"{PREFIX}TOP_K: {self.top_k} species are kept of each tile, but the run '{name}' uses the "
                     f"best {run.top_per_tile}"
                 )
         if self.answers_plots and self.cover.run and self.cover.run not in self.active_runs:
@@ -63,9 +67,13 @@ class Settings(Plots, Computing, Training, Sources):
             )
         if self.cover.max_rank > self.top_k:
             raise ValueError(
-                f"{PREFIX}COVER__MAX_RANK: {self.cover.max_rank} species of each tile are asked for, but only "
+                f"{PREFIX}COVER__MAX_RANK: {self.cover.max_rank} species of each tile are needed, but only "
                 f"{self.top_k} are kept ({PREFIX}TOP_K)"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_finetuned_model(self) -> Self:
         if self.finetuned_weights and not self.trains_backbone and not self.finetuned_model:
             raise ValueError(f"{PREFIX}FINETUNED_MODEL: not set; the weights need the timm name of their model")
         return self

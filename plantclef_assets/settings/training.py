@@ -54,8 +54,8 @@ class ClassifierSettings(_training_options()):
         default=0.2,
         gt=0,
         lt=1,
-        description="Share of the observations in the validation split. All classifiers and fine-tuning share the "
-        "split, so only `classifier` may set it.",
+        description="Share of the observations in the validation split, where the training CSV has no `learn_tag`. All "
+        "classifiers and fine-tuning share the split, so only `classifier` may set it.",
     )
 
     @field_validator("preset")

@@ -1,4 +1,4 @@
-"""Refusals: one clear sentence for each value, variable or profile that cannot be used."""
+"""Errors: one sentence for each value, variable or profile that cannot be used."""
 
 import os
 from pathlib import Path
@@ -21,7 +21,7 @@ from plantclef_assets_tests.settings.fixtures import Set, refusal, with_sources
         ("BASE_WEIGHTS", "train", "'train' is for PLANTCLEF_FINETUNED_WEIGHTS"),
     ],
 )
-def test_what_is_not_available_yet_is_said_in_one_sentence(
+def test_an_unusable_location_is_one_sentence(
     variable: str, value: str, said: str, with_variables: Set, files: Path
 ) -> None:
     (sentence,) = refusal(lambda: with_variables(**{variable: value.format(here=files)}))
@@ -155,7 +155,7 @@ def test_an_impossible_value_is_one_sentence(
 @pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything: run as another user"
 )
-def test_a_file_that_may_not_be_read_is_told(with_variables: Set, files: Path) -> None:
+def test_a_file_without_permission_is_an_error(with_variables: Set, files: Path) -> None:
     (files / "metadata.csv").chmod(0)
     (sentence,) = refusal(lambda: with_variables(TRAINING_METADATA=files / "metadata.csv"))
     assert "no permission to read" in sentence
@@ -176,7 +176,7 @@ def test_a_file_that_may_not_be_read_is_told(with_variables: Set, files: Path) -
         ("PLANTCLEF_VALIDATION_PLOTS", "did you mean PLANTCLEF_VALIDATION__PLOTS?"),
     ],
 )
-def test_an_unknown_variable_is_refused_with_the_one_that_was_meant(
+def test_an_unknown_variable_is_refused_with_the_nearest_setting(
     variable: str, hint: str, files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, "1")
@@ -196,14 +196,12 @@ def test_a_misspelt_prefix_is_refused(variable: str, files: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("variable", ["PLANTNET_LAKE", "LAKE", "TRAINING_IMAGES", "CLEF_TRAINING", "DAGSTER_HOME"])
-def test_a_variable_of_something_else_is_left_alone(
-    variable: str, files: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_variables_are_ignored(variable: str, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, "1")
     assert load_settings().profile == "demo"
 
 
-def test_the_variable_of_the_tests_is_no_setting_and_no_mistake(with_variables: Set, files: Path) -> None:
+def test_the_variable_of_the_tests_is_ignored(with_variables: Set, files: Path) -> None:
     assert with_variables(TEST_DATA=files).profile == "demo"
 
 
@@ -213,7 +211,7 @@ def test_a_value_that_is_no_json_is_an_error_of_its_own_variable(variable: str, 
     assert sentence == f"PLANTCLEF_{variable}: its value is no JSON, and this setting needs JSON."
 
 
-def test_every_finding_has_its_own_sentence(with_variables: Set) -> None:
+def test_every_error_has_its_own_sentence(with_variables: Set) -> None:
     sentences = refusal(lambda: with_variables(TRAINING_SHARDS="0", DEVICE="gpu", PLOT_TRUTH="/nowhere/truth.csv"))
     assert sorted(sentence.split(":")[0] for sentence in sentences) == [
         "PLANTCLEF_DEVICE",
@@ -257,7 +255,7 @@ def test_a_mistake_in_a_profile_is_one_sentence(text: str, said: str, with_varia
     assert sentence.startswith(f"{said}: ")
 
 
-def test_what_is_published_in_another_form_cannot_be_fetched(with_variables: Set, files: Path) -> None:
+def test_a_published_file_needs_address_and_size(with_variables: Set, files: Path) -> None:
     (files / "own.toml").write_text("[published]\ntraining_images = 'https://example.org/a.tar'\n")
     given = {"TRAINING_METADATA": files / "metadata.csv", "TRAINING_IMAGES": "published"}
     (sentence,) = refusal(lambda: with_variables(PROFILE="own.toml", **given))
@@ -285,22 +283,22 @@ def test_what_is_published_in_another_form_cannot_be_fetched(with_variables: Set
         ),
     ],
 )
-def test_the_demo_never_mixes_with_sources_of_ones_own(
+def test_the_demo_cannot_be_mixed_with_other_sources(
     given: dict[str, str], demo: str, own: str, with_variables: Set, files: Path
 ) -> None:
     (sentence,) = refusal(lambda: with_variables(**given))
     assert sentence.startswith(f"PLANTCLEF_{demo}: 'demo:")
     assert f"lies in the demo, but PLANTCLEF_{own} is your own" in sentence
     for name in {"TRAINING_METADATA", "TRAINING_IMAGES", "PLOT_IMAGES", "PLOT_TRUTH"} - set(given):
-        assert f"PLANTCLEF_{name}" in sentence, "all that have to be set are named"
+        assert f"PLANTCLEF_{name}" in sentence, "the sentence names every variable that has to be set"
 
 
-def test_a_profile_of_ones_own_does_not_mix_with_the_demo_either(with_variables: Set, files: Path) -> None:
+def test_a_profile_cannot_be_mixed_with_the_demo_either(with_variables: Set, files: Path) -> None:
     (sentence,) = refusal(lambda: with_sources(with_variables, files, PROFILE="own.toml", PLOT_TRUTH="demo:truth.csv"))
     assert sentence.startswith("PLANTCLEF_PLOT_TRUTH: 'demo:truth.csv' lies in the demo")
 
 
-def test_the_demos_profile_serves_a_survey_that_replaces_all_its_sources(with_variables: Set, files: Path) -> None:
+def test_the_demo_profile_can_be_used_with_all_sources_replaced(with_variables: Set, files: Path) -> None:
     settings = with_sources(with_variables, files, PROFILE="demo", FINETUNED_WEIGHTS="none", INBOX="plots")
     assert not settings.uses_demo_survey
 

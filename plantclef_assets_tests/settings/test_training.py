@@ -24,14 +24,14 @@ paper_full = { feature_set = "finetuned_cls_paper" }
 """
 
 
-def test_several_classifiers_stand_side_by_side(with_variables: Set, files: Path) -> None:
+def test_several_classifiers_can_be_declared(with_variables: Set, files: Path) -> None:
     (files / "own.toml").write_text(CENTROID)
     settings = with_sources(with_variables, files, PROFILE="own.toml", CLASSIFIER__PATIENCE=3)
     assert settings.feature_sets == ("base_dct", "base_cls", "base_cls_centroid")
     assert list(settings.active_runs) == ["centroid_full"]
     assert settings.trained_by("base_cls").patience == 3
     centroid = settings.trained_by("base_cls_centroid").training_config(seed=1)
-    assert (centroid.start, centroid.epochs, centroid.patience) == ("centroids", 0, 10), "each table is all there is"
+    assert (centroid.start, centroid.epochs, centroid.patience) == ("centroids", 0, 10), "nothing is inherited"
     with_finetuned = with_variables(FINETUNED_WEIGHTS="train")
     assert with_finetuned.feature_sets[2:] == (
         "finetuned_cls",
@@ -42,7 +42,7 @@ def test_several_classifiers_stand_side_by_side(with_variables: Set, files: Path
     assert list(with_finetuned.active_runs) == ["centroid_full", "paper_full"]
 
 
-def test_what_is_said_beside_a_preset_wins(with_variables: Set) -> None:
+def test_values_beside_a_preset_win(with_variables: Set) -> None:
     chosen = with_variables(CLASSIFIER='{"preset": "paper", "epochs": 3}').classifier
     config = chosen.training_config(seed=0)
     assert (config.epochs, config.min_images, config.stop_on) == (3, 100, "val")
@@ -50,7 +50,7 @@ def test_what_is_said_beside_a_preset_wins(with_variables: Set) -> None:
     assert ClassifierSettings(learning_rate=0.1).training_config(seed=0).learning_rates == (0.1,)
 
 
-def test_what_a_classifier_does_not_set_is_no_part_of_its_provenance(with_variables: Set, files: Path) -> None:
+def test_unset_values_of_a_classifier_are_not_in_its_provenance(with_variables: Set, files: Path) -> None:
     (files / "own.toml").write_text(CENTROID)
     settings = with_sources(with_variables, files, PROFILE="own.toml", FINETUNED_WEIGHTS="train")
     config = build_recipes(settings)["classifier"].config
