@@ -3,9 +3,9 @@
 import dataclasses
 from pathlib import Path
 
+from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.models.finetuning_config import FinetuningConfig
 from plantclef_assets.models.training_config import TrainingConfig
-from plantclef_assets.recipes import build_recipes
 from plantclef_assets.settings.runs import RunSettings, check_runs
 from plantclef_assets.settings.training import ClassifierSettings, check_classifiers
 from plantclef_assets_tests.cli.commands import PROJECT
@@ -53,7 +53,7 @@ def test_values_beside_a_preset_win(with_variables: Set) -> None:
 def test_unset_values_of_a_classifier_are_not_in_its_provenance(with_variables: Set, files: Path) -> None:
     (files / "own.toml").write_text(CENTROID)
     settings = with_sources(with_variables, files, PROFILE="own.toml", FINETUNED_WEIGHTS="train")
-    config = build_recipes(settings)["classifier"].config
+    config = build_graph(settings).recipes["classifier"].config
     shares = {"validation_share": 0.2, "holdout_share": 0.1, "seed": 42}
     assert config("base_cls") == shares
     assert config("base_cls_centroid") == {"start": "centroids", "epochs": 0, **shares}
