@@ -4,10 +4,11 @@ What belongs here: the layout of the page. What does not: names, types, defaults
 with the fields; pydantic's JSON schema of the settings has all of them.
 """
 
+import inspect
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ByteSize
 
@@ -59,13 +60,18 @@ def _section(subject: type[Any]) -> Iterator[str]:
     yield f"\n## {schema['description'].removesuffix('.')}\n"
     yield from _rows("variable", {f"{PREFIX}{name.upper()}": field for name, field in fields.items()}, tables)
     for definition, name in tables.items():
-        table = schema["$defs"][definition]
-        keys = _fields(table)
-        yield f"\n### {name}\n\n{table['description']}\n"
+        keys = _fields(schema["$defs"][definition])
+        yield f"\n### {name}\n\n{_docstring(subject.model_fields[name].annotation, definition)}\n"
         if "$ref" in fields[name]:
             yield from _rows("variable", {f"{PREFIX}{name.upper()}__{key.upper()}": keys[key] for key in keys}, {})
         else:
             yield from _rows("key", keys, {})
+
+
+def _docstring(annotation: Any, name: str) -> str:
+    """Return the docstring of the class of that name in an annotation; the schema lacks those of dataclasses."""
+    (table,) = (one for one in (annotation, *get_args(annotation)) if getattr(one, "__name__", None) == name)
+    return inspect.getdoc(table) or ""
 
 
 def _rows(first: str, fields: Mapping[str, Schema], tables: Mapping[str, str]) -> Iterator[str]:
