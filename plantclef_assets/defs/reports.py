@@ -14,7 +14,7 @@ from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.store import Artifact, Lake, Record
 from plantclef_assets.models import separation
 from plantclef_assets.orchestration.checks import Check, CheckContext, Problem
-from plantclef_assets.orchestration.declaration import Asset, every, platform_asset
+from plantclef_assets.orchestration.declaration import Asset, Extra, every, platform_asset
 from plantclef_assets.orchestration.materialization import MakeShards, in_this_process
 from plantclef_assets.orchestration.pictures import picture
 from plantclef_assets.orchestration.resources import LakeResource
@@ -32,6 +32,7 @@ def report_assets(settings: Settings) -> list[Asset]:
         jobs=[CLASSIFIERS],
         kinds={"umap", "parquet"},
         code_version="1",
+        extra=Extra("umap", package="umap-learn", module="umap"),
         inputs=[*(every(backbone.embeddings) for backbone in backbones(settings)), "class_map"],
         config={
             "species": separation.SPECIES,

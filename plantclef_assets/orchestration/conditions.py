@@ -26,7 +26,8 @@ def with_conditions(assets: Sequence[AssetsDefinition], graph: Graph, settings: 
     Sources and shards are requested where they are missing at the scheduled time. An asset that needs all shards of
     another, and everything downstream of it, is also requested when its inputs were made anew. Nothing is requested
     before all its inputs exist, nor twice: what failed waits for the next scheduled time. An asset whose keys are a
-    reserve is never missing; the sensor that fills the reserve requests it.
+    reserve is never missing; the sensor that fills the reserve requests it. One that needs a package that is not
+    installed is not requested.
     """
     due = AutomationCondition.cron_tick_passed(settings.schedule or NIGHTLY, settings.schedule_timezone)
     missing = due & AutomationCondition.missing()
@@ -40,8 +41,8 @@ def with_conditions(assets: Sequence[AssetsDefinition], graph: Graph, settings: 
     specs = {spec.key.to_user_string(): spec for asset in assets for spec in asset.specs}
 
     def with_condition(spec: AssetSpec) -> AssetSpec:
-        family = graph.assets[spec.key.to_user_string()].family
-        if family and family.reserve:
+        asset = graph.assets[spec.key.to_user_string()]
+        if not asset.available or (asset.family and asset.family.reserve):
             return spec
         return spec.replace_attributes(automation_condition=follower if _needs_all_shards(spec, specs) else shard)
 

@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from typing import Any
 
 from dagster import StaticPartitionsDefinition
@@ -59,6 +60,25 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Extra:
+    """An optional dependency: a package of an extra of plantclef-assets, and the module that it brings."""
+
+    name: str
+    package: str
+    module: str
+
+    @property
+    def installed(self) -> bool:
+        """Whether the module can be imported."""
+        return find_spec(self.module) is not None
+
+    @property
+    def advice(self) -> str:
+        """The sentence that says how to get it."""
+        return f"{self.package} is not installed; `pip install 'plantclef-assets[{self.name}]'` adds it"
+
+
+@dataclass(frozen=True)
 class Input:
     """An asset that another one reads.
 
@@ -106,6 +126,12 @@ class Asset:
     advice: Sequence[str]
     accelerated: bool
     suffix: str
+    extra: Extra | None
+
+    @property
+    def available(self) -> bool:
+        """Whether the optional dependency that it needs, if any, is installed."""
+        return self.extra is None or self.extra.installed
 
     def artifact(self, key: str | None = None) -> Artifact:
         """Return the artifact of a key, or the only one of an asset without partitions."""
@@ -131,6 +157,7 @@ def platform_asset(
     advice: Sequence[str] = (),
     accelerated: bool = False,
     suffix: str = "parquet",
+    extra: Extra | None = None,
 ) -> Callable[[Callable[..., MakeShards]], Asset]:
     """Declare an asset. The function below the decorator returns what makes its shards; Dagster hands it the resources.
 
@@ -157,6 +184,7 @@ def platform_asset(
         advice: the fields of the settings to change where an artifact cannot be made.
         accelerated: whether it holds the accelerator while it makes shards.
         suffix: of its files.
+        extra: an optional dependency that it needs; jobs and schedules leave it out where that is not installed.
     """
 
     def declare(body: Callable[..., MakeShards]) -> Asset:
@@ -179,6 +207,7 @@ def platform_asset(
             advice=advice,
             accelerated=accelerated,
             suffix=suffix,
+            extra=extra,
         )
 
     return declare

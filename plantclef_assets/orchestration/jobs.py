@@ -8,16 +8,24 @@ from dataclasses import dataclass
 from dagster import AssetSelection, define_asset_job
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from plantclef_assets.orchestration.declaration import Family, Graph, Job
+from plantclef_assets.orchestration.declaration import Asset, Family, Graph, Job
 
 
 @dataclass(frozen=True)
 class Step:
-    """A run of the chain: a job over all partitions of its family."""
+    """A run of the chain: a job over all partitions of its family.
+
+    Attributes:
+        job: that is run.
+        assets: that it makes.
+        family: of their partitions; None where they have none.
+        skipped: assets of the job whose optional dependency is not installed.
+    """
 
     job: Job
     assets: tuple[str, ...]
     family: Family | None
+    skipped: tuple[Asset, ...] = ()
 
 
 def build_jobs(graph: Graph) -> list[UnresolvedAssetJobDefinition]:
@@ -49,7 +57,12 @@ def _step(graph: Graph, job: Job) -> Step:
     families = {asset.family for asset in members if asset.family}
     if len(families) > 1:
         raise ValueError(f"the job {job.name} has assets of several partition families")
-    return Step(job, tuple(asset.name for asset in members), next(iter(families), None))
+    return Step(
+        job,
+        tuple(asset.name for asset in members if asset.available),
+        next(iter(families), None),
+        tuple(asset for asset in members if not asset.available),
+    )
 
 
 def _needed(graph: Graph, step: Step) -> set[Job]:
