@@ -46,7 +46,7 @@ def dagster_home() -> Path:
 
 @contextmanager
 def open_instance(home: Path) -> Iterator[DagsterInstance]:
-    """Open the instance; under a lock, since first runs at once on a new instance break its database.
+    """Open the instance under a lock, since simultaneous first runs on a new instance break its database.
 
     Raises:
         UserError: its configuration cannot be read.
@@ -68,7 +68,7 @@ def open_instance(home: Path) -> Iterator[DagsterInstance]:
 
 
 def _hold_interrupts_of_log_capture(instance: DagsterInstance) -> None:
-    """Make the processes that capture Dagster's logs ignore Ctrl-C: they would print a traceback of their own."""
+    """Start the processes that capture Dagster's logs with Ctrl-C held back: they would print their own tracebacks."""
     manager = instance.compute_log_manager
     capture = manager.capture_logs
 

@@ -19,7 +19,7 @@ from plantclef_assets.settings import Settings
 from plantclef_assets.settings.errors import PREFIX
 
 _PHOTOGRAPHS_COMPARED = 10_000
-"""One of so many photographs of a manifest has to lie at a source, for both to be of the same survey."""
+"""Photographs of a manifest that are compared; if one of them lies at a source, both are of the same survey."""
 
 
 def source_file(settings: Settings, location: str | None, log: Log) -> Path | None:

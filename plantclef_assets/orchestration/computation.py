@@ -1,7 +1,7 @@
-"""How the device at hand computes: what `auto` comes to, for the provenance of all that a model makes.
+"""How this machine computes: what `auto` resolves to, for the provenance of everything that a model makes.
 
-What belongs here: the way from a setting to what it means on this machine. These functions ask torch, so they are
-called late, but before any work; a word that this machine cannot follow is refused with its variable.
+What belongs here: the way from a setting to its meaning on this machine. These functions import torch, so they are
+called late, but before any work; a value that this machine does not support is refused with its variable.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def computation(settings: Settings) -> dict[str, Any]:
-    """Give what rounds the features: `precision`, and whether forward passes are `compiled`.
+    """Return what affects the rounding of features: `precision`, and whether forward passes are `compiled`.
 
     Raises:
         SettingsError: there is no such device here, or it has no such precision.
@@ -25,7 +25,7 @@ def computation(settings: Settings) -> dict[str, Any]:
 
 
 def precision(settings: Settings) -> str:
-    """Give `fp32`, `bf16` or `fp16`.
+    """Return `fp32`, `bf16` or `fp16`.
 
     Raises:
         SettingsError: there is no such device here, or it has no such precision.
@@ -50,7 +50,7 @@ def device_of(settings: Settings) -> "torch.device":
     if settings.engine == "spark" and settings.device != "auto":
         import torch
 
-        return torch.device(settings.device)  # Spark's workers have it; the machine that asks them need not
+        return torch.device(settings.device)  # Spark's workers have the device; this machine may not
     try:
         return resolve_device(settings.device)
     except ValueError as error:

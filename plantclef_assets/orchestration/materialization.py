@@ -1,6 +1,6 @@
 """Materialization: what every asset does around its own work.
 
-Inputs that do not fit are refused, artifacts that are up to date are left alone, the rest is made; each shard gets its
+Missing or stale inputs are refused, artifacts that are up to date are left alone, the rest is made. Each shard gets its
 own metadata in Dagster, also when others fail. What belongs here: the sequence of these steps. What does not: what is
 made, and how.
 """
@@ -35,11 +35,11 @@ from plantclef_assets.orchestration.resources import EngineResource
 from plantclef_assets.settings.errors import PREFIX, SettingsError
 
 MakeShards = Callable[[Sequence[Shard]], Iterator[Outcome]]
-"""Makes shards and gives the outcome of each as it ends."""
+"""Makes shards and yields the outcome of each as it ends."""
 Describe = Callable[[Lake, Artifact, Record], Mapping[str, Any]]
 """Returns metadata of an asset's own for one artifact, such as a picture."""
 Hold = Callable[[Callable[[str], None]], AbstractContextManager[None]]
-"""Waits for something that one run has at a time, and keeps it for a block; is given a log."""
+"""Waits, with a log, for something that one run holds at a time, and holds it during a block."""
 
 _HIDDEN_FIGURES = {"species", "rows", "rows_out", BESIDE}
 """Figures that are for checks, or that Dagster shows in its own way."""
@@ -54,7 +54,7 @@ class _State:
 
 
 def in_this_process(make: MakeShard) -> MakeShards:
-    """Make shards one after the other, in the process of the run."""
+    """Make shards one after the other in the process of the run."""
     return lambda shards: run_shards(make, shards, workers=1)
 
 
@@ -71,15 +71,15 @@ def materialize(
     hold: Hold | None = None,
     advice: str = "",
 ) -> MaterializeResult:
-    """Bring the artifacts that this run asks for up to date, and say of each what it is now.
+    """Bring the artifacts of this run up to date, and record each with its metadata.
 
     Args:
         context: of the asset's step; it names the partitions.
         lineage: the lake and the recipes.
         make: makes what is not up to date.
-        describe: gives metadata of the asset's own.
-        hold: what has to be held while shards are made, such as the accelerator. It is not asked for where nothing has
-            to be made. What is up to date is judged again once it is held: another run may have made it meanwhile.
+        describe: returns metadata of the asset's own.
+        hold: holds something while shards are made, such as the accelerator. It is not called where nothing has to be
+            made. Whether artifacts are up to date is determined again once it is held: another run may have made them.
         advice: a sentence that names the settings to change where an artifact cannot be made.
 
     Raises:
@@ -188,7 +188,7 @@ def _reason(error: BaseException, lineage: Lineage) -> str:
 def _metadata(
     lineage: Lineage, artifact: Artifact, record: Record, describe: Describe | None, seconds: float | None
 ) -> dict[str, Any]:
-    """Give what the UI shows of one artifact; `seconds` is None where nothing had to be done."""
+    """Return the metadata of one artifact; `seconds` is None where nothing had to be made."""
     figures = {
         name: value if isinstance(value, int | float) else MetadataValue.json(value)
         for name, value in record.figures.items()

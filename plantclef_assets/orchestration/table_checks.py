@@ -1,4 +1,4 @@
-"""Checks that follow from a table's schema, generated alike for every asset that is one."""
+"""Checks that follow from the schema of a table, the same for every asset that is one."""
 
 from collections.abc import Iterable
 
@@ -8,11 +8,11 @@ from plantclef_assets.lake.statistics import unsound
 from plantclef_assets.orchestration.checks import Check, CheckContext, Problem
 
 _BEFORE_CLASS_MAP = ("training_metadata", "class_map")
-"""What the class map is made from cannot be judged by it."""
+"""Tables that the class map is made from, or is itself."""
 
 
 def table_checks(asset: str) -> list[Check]:
-    """Make the checks that hold of every table: rows accounted for, schema, unique keys, up to date."""
+    """Return the checks of every table: rows accounted for, schema, unique keys, up to date."""
     spec = TABLES[asset]
     key = " + ".join(spec.key)
     checks = [
@@ -46,12 +46,12 @@ def table_checks(asset: str) -> list[Check]:
 
 
 def up_to_date() -> Check:
-    """Make the check that names what no longer matches settings, sources and inputs; it never blocks."""
+    """Return the check that names artifacts that no longer match settings, sources and inputs; it never blocks."""
     return Check("up_to_date", "Every artifact is what the settings, sources and inputs now ask for.", _up_to_date)
 
 
 def labels_in_class_map() -> Check:
-    """Make the check that every species_id is a class."""
+    """Return the check that every species_id is a class."""
     return Check("labels_in_class_map", "Every species_id is in the class map.", _labels_in_class_map, blocking=True)
 
 
