@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from plantclef_assets.engines.local import run_shards
-from plantclef_assets.images.resized_images import ResizedImages
+from plantclef_assets.images.resizing import ResizedImages
 from plantclef_assets.lake.schemas import RAW_IMAGES
 from plantclef_assets.lake.shards import Shard, write_shard
 from plantclef_assets.lake.store import Artifact, Lake

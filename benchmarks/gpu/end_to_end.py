@@ -17,14 +17,14 @@ import torch
 from benchmarks.gpu.bench import Bench, least_cosine
 from benchmarks.gpu.inputs import CROPS, PHOTOGRAPHS, TILINGS, Inputs
 from benchmarks.gpu.kernels import profile_kernels
-from plantclef_assets.images.data_config import eval_transform
 from plantclef_assets.images.decoding import decode_image
-from plantclef_assets.images.device_resizing import DividedTransform, device_transform
 from plantclef_assets.lake.schemas import FINETUNED_EMBEDDINGS, FINETUNED_TILE_EMBEDDINGS
 from plantclef_assets.lake.shards import Shard, ShardWriter, read_rows
 from plantclef_assets.lake.store import Artifact
 from plantclef_assets.models import embedding
 from plantclef_assets.models.backbones import Backbone
+from plantclef_assets.models.data_config import eval_transform
+from plantclef_assets.models.device_resizing import DividedTransform, device_transform
 from plantclef_assets.models.embedded_shards import EmbeddedPhotographs, EmbeddedTiles, Embedding
 from plantclef_assets.models.embedding import embed_views
 

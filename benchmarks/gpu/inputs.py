@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 
 from benchmarks.gpu.bench import Size
-from plantclef_assets.images.data_config import eval_transform
 from plantclef_assets.images.decoding import decode_image
 from plantclef_assets.images.resizing import encode_jpeg, resize_tile
 from plantclef_assets.images.tiling import distinct_boxes, tile_boxes
@@ -21,6 +20,7 @@ from plantclef_assets.lake.shards import Shard, write_shard
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.table_specs import TableSpec
 from plantclef_assets.models.backbones import Backbone, load_backbone
+from plantclef_assets.models.data_config import eval_transform
 from plantclef_assets.models.timm_models import create_model
 from plantclef_assets.models.weights import weights_from_tensors
 

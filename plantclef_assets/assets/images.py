@@ -56,7 +56,7 @@ def _photographs(settings: Settings, families: Families, recipes: Mapping[str, R
     )
     def resized_images(context: AssetExecutionContext, lake: LakeResource, engine: EngineResource) -> MaterializeResult:
         """The centre square of each photograph, upright, area-averaged to a small JPEG, as the paper has it."""
-        from plantclef_assets.images.resized_images import ResizedImages
+        from plantclef_assets.images.resizing import ResizedImages
 
         make = ResizedImages(lake.lake, settings.image_size, settings.max_pixels)
         return materialize(

@@ -154,7 +154,7 @@ def _demo_survey(settings: Settings, recipes: Mapping[str, Recipe]) -> AssetsDef
     @platform_asset("demo_survey", "sources", settings, recipes, kinds={"pillow", "csv"})
     def demo_survey(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
         """A procedural flora, photographed plant by plant, and vegetation plots composed of it, with their truth."""
-        from plantclef_assets.demo.artifacts import write_demo_survey
+        from plantclef_assets.demo.survey import write_demo_survey
 
         make = partial(write_demo_survey, lake.lake, log=context.log.info)
         return materialize(context, Lineage(lake.lake, recipes), in_this_process(make))

@@ -18,9 +18,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from plantclef_assets.images.data_config import DataConfig, data_config_of, normalise
 from plantclef_assets.lake.store import FINGERPRINT_KEY, OTHER_TENSORS
 from plantclef_assets.models.cls_only import cls_features, is_plain
+from plantclef_assets.models.data_config import DataConfig, data_config_of, normalise
 from plantclef_assets.models.dct import dct_corner
 from plantclef_assets.models.devices import PRECISIONS, resolve_compile, resolve_device, resolve_precision
 from plantclef_assets.models.timm_models import VisionTransformer, create_model, load_checkpoint

@@ -26,9 +26,9 @@ import torch
 from PIL import Image
 
 from plantclef_assets.images.decoding import UndecodableImage
-from plantclef_assets.images.device_resizing import DividedTransform, Prepared
 from plantclef_assets.models.backbones import Backbone
 from plantclef_assets.models.dct import CORNER
+from plantclef_assets.models.device_resizing import DividedTransform, Prepared
 
 Item = TypeVar("Item")
 

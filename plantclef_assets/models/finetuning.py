@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from plantclef_assets.images.data_config import eval_transform, normalise
 from plantclef_assets.images.decoding import decode_image
 from plantclef_assets.models.backbones import Backbone
+from plantclef_assets.models.data_config import eval_transform, normalise
 from plantclef_assets.models.devices import PRECISIONS
 from plantclef_assets.models.finetuning_config import FinetuningConfig, split_holdout
 from plantclef_assets.models.shuffled_photographs import Photographs, batches

@@ -7,7 +7,6 @@ import scipy.fft
 import torch
 from safetensors.torch import save_file
 
-from plantclef_assets.images.data_config import DataConfig, data_config_of, eval_transform, normalise
 from plantclef_assets.models.backbones import (
     BackboneInfo,
     load_backbone,
@@ -16,10 +15,12 @@ from plantclef_assets.models.backbones import (
     read_backbone_metadata,
     save_backbone,
 )
+from plantclef_assets.models.data_config import DataConfig, data_config_of, eval_transform, normalise
 from plantclef_assets.models.small_vit import SMALL_VIT
 from plantclef_assets.models.timm_import import import_timm
 from plantclef_assets.models.weights import WeightsError, weights_from_tensors
-from plantclef_assets_tests.images.pictures import picture, random_weights
+from plantclef_assets_tests.images.pictures import picture
+from plantclef_assets_tests.models.random_weights import random_weights
 
 timm = import_timm()
 

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from plantclef_assets.images.data_config import eval_transform
 from plantclef_assets.images.decoding import EMPTY, UndecodableImage, decode_image
-from plantclef_assets.images.device_resizing import DividedTransform
 from plantclef_assets.images.resizing import resize_tile
 from plantclef_assets.images.tiling import tile_boxes
 from plantclef_assets.models import embedding
 from plantclef_assets.models.backbones import Backbone, load_backbone
+from plantclef_assets.models.data_config import eval_transform
+from plantclef_assets.models.device_resizing import DividedTransform
 from plantclef_assets.models.embedding import embed_views
 from plantclef_assets.models.small_vit import SMALL_VIT
 from plantclef_assets_tests.images.pictures import encoded, picture

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from plantclef_assets.images.data_config import DataConfig, eval_transform
-from plantclef_assets.images.device_resizing import DividedTransform, device_transform, pillow_weights
+from plantclef_assets.models.data_config import DataConfig, eval_transform
+from plantclef_assets.models.device_resizing import DividedTransform, device_transform, pillow_weights
 from plantclef_assets_tests.images.pictures import picture
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else []), *(["mps"] if torch.mps.is_available() else [])]

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from plantclef_assets.images.data_config import DataConfig, eval_transform
+from plantclef_assets.models.data_config import DataConfig, eval_transform
 
 _FRACTION_BITS = 22
 """`PRECISION_BITS` of Pillow: 32 less 8 of the pixels, less 2 for sums that overshoot."""
