@@ -24,9 +24,9 @@ from plantclef_assets.lake.store import Artifact
 from plantclef_assets.models import embedding
 from plantclef_assets.models.backbones import Backbone
 from plantclef_assets.models.data_config import eval_transform
+from plantclef_assets.models.device_batches import DeviceBatch
 from plantclef_assets.models.device_resizing import DividedTransform, device_transform
-from plantclef_assets.models.embedded_shards import EmbeddedPhotographs, EmbeddedTiles, Embedding
-from plantclef_assets.models.embedding import embed_views
+from plantclef_assets.models.embedding import EmbeddedPhotographs, EmbeddedTiles, Embedding, embed_views
 
 ALONE = "model alone"
 END_TO_END = "end to end"
@@ -36,7 +36,7 @@ _ITEMS_AHEAD = 8
 
 _WAITING = {
     "waiting for pictures": (Future, "result"),
-    "gathering a batch": (embedding._Batch, "_on_device"),
+    "gathering a batch": (DeviceBatch, "_on_device"),
     "resizing": (DividedTransform, "finish"),
     "launching the model": (Backbone, "forward"),
     "waiting for the GPU": (torch.cuda.Event, "synchronize"),

@@ -19,9 +19,8 @@ from plantclef_assets.lake.schemas import PLOT_IMAGES, RESIZED_IMAGES
 from plantclef_assets.lake.shards import Shard, write_shard
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.table_specs import TableSpec
-from plantclef_assets.models.backbones import Backbone, load_backbone
+from plantclef_assets.models.backbones import Backbone, create_model, load_backbone
 from plantclef_assets.models.data_config import eval_transform
-from plantclef_assets.models.timm_models import create_model
 from plantclef_assets.models.weights import weights_from_tensors
 
 CROPS, PHOTOGRAPHS = "00", "01"

@@ -40,7 +40,7 @@ def _backbone_asset(backbone: str, settings: Settings, recipes: Mapping[str, Rec
         description=f"The {backbone} backbone: weights that fit their model tensor by tensor, with its data config.",
     )
     def backbone_weights(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
-        from plantclef_assets.models.backbone_artifacts import write_backbone
+        from plantclef_assets.models.backbone_files import write_backbone
 
         make = partial(
             write_backbone,
@@ -79,7 +79,7 @@ def _finetuned_asset(settings: Settings, recipes: Mapping[str, Recipe]) -> Asset
     def finetuned_backbone(
         context: AssetExecutionContext, lake: LakeResource, accelerator: AcceleratorResource
     ) -> MaterializeResult:
-        from plantclef_assets.models.finetuned import FinetunedBackbone
+        from plantclef_assets.models.finetuned_backbone import FinetunedBackbone
         from plantclef_assets.models.finetuning_config import FinetuningConfig
 
         finetune = FinetunedBackbone(

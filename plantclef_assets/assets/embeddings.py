@@ -26,7 +26,7 @@ from plantclef_assets.recipes import tile_embeddings_of, tile_size, tiled_source
 from plantclef_assets.settings import Settings
 
 if TYPE_CHECKING:
-    from plantclef_assets.models.embedded_shards import Embedding
+    from plantclef_assets.models.embedding import Embedding
 
 
 def embedding_assets(settings: Settings, families: Families, recipes: Mapping[str, Recipe]) -> list[AssetsDefinition]:
@@ -59,7 +59,7 @@ def _photograph_embeddings(
     def photograph_embeddings(
         context: AssetExecutionContext, lake: LakeResource, engine: EngineResource, accelerator: AcceleratorResource
     ) -> MaterializeResult:
-        from plantclef_assets.models.embedded_shards import EmbeddedPhotographs
+        from plantclef_assets.models.embedding import EmbeddedPhotographs
 
         lineage = Lineage(lake.lake, recipes)
         features = partial(EmbeddedPhotographs, lake.lake, spec=TABLES[name])
@@ -92,7 +92,7 @@ def _tile_embeddings(
     def tile_embeddings(
         context: AssetExecutionContext, lake: LakeResource, engine: EngineResource, accelerator: AcceleratorResource
     ) -> MaterializeResult:
-        from plantclef_assets.models.embedded_shards import EmbeddedTiles
+        from plantclef_assets.models.embedding import EmbeddedTiles
 
         lineage = Lineage(lake.lake, recipes)
         features = partial(
@@ -180,8 +180,8 @@ def _on_accelerator(
     """Load the backbone onto the accelerator once for all shards; the accelerator is held by `materialize`."""
 
     def run(shards: Sequence[Shard]) -> Iterator[Outcome]:
-        from plantclef_assets.models.backbones import open_backbone
-        from plantclef_assets.models.embedded_shards import Embedding
+        from plantclef_assets.models.backbone_files import open_backbone
+        from plantclef_assets.models.embedding import Embedding
         from plantclef_assets.models.weights import WeightsError
 
         pictures = sum(pictures_of(Artifact(source, shard.artifact.partition)) for shard in shards)

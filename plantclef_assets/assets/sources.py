@@ -109,7 +109,7 @@ def _class_map_of_checkpoint(settings: Settings, recipes: Mapping[str, Recipe]) 
     @platform_asset("class_map", "sources", settings, recipes, kinds={"duckdb", "parquet"}, deps=["finetuned_backbone"])
     def class_map(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:
         """The species that the checkpoint knows, in the order of its class list."""
-        from plantclef_assets.models.backbone_artifacts import write_class_map_of_backbone
+        from plantclef_assets.models.backbone_files import write_class_map_of_backbone
 
         make = partial(write_class_map_of_backbone, lake.lake, backbone="finetuned")
         return materialize(

@@ -19,7 +19,7 @@ from plantclef_assets.lake.store import Artifact, Lake
 
 if TYPE_CHECKING:
     from plantclef_assets.models.backbones import Backbone
-    from plantclef_assets.models.embedded_shards import Embedding
+    from plantclef_assets.models.embedding import Embedding
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class EmbedOnSpark:
 
     def __call__(self, shard: Shard) -> None:
         """Write one shard."""
-        from plantclef_assets.models.embedded_shards import Embedding
+        from plantclef_assets.models.embedding import Embedding
 
         cpus, gpu = task_share()
         path = self.lake.local(self.lake.path(self.weights))
@@ -69,7 +69,7 @@ def _open_once(
 ) -> "Backbone":
     import torch
 
-    from plantclef_assets.models.backbones import open_backbone
+    from plantclef_assets.models.backbone_files import open_backbone
 
     torch.set_num_threads(threads)
     backbone = open_backbone(weights, device, precision, "on" if compiled else "off")

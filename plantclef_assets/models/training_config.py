@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-STARTS = ("zeros", "centroids", "lda", "ridge")
-LOSSES = ("nll", "asymmetric")
+from plantclef_assets.models import closed_form, losses
+
+STARTS = ("zeros", *closed_form.STARTS)
+LOSSES = tuple(losses.LOSSES)
 STOP_ON = ("holdout", "val")
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
