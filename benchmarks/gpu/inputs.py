@@ -24,7 +24,7 @@ from plantclef_assets.models.data_config import eval_transform
 from plantclef_assets.models.weights import weights_from_tensors
 
 CROPS, PHOTOGRAPHS = "00", "01"
-"""The shards of resized_images: stored crops as small as by default, and as large as the model's input."""
+"""Shards of resized_images: crops of the default size, and crops of the model's input size."""
 
 TILINGS = ("full", "3x3", "4x4")
 SPECIES = 16
@@ -112,7 +112,7 @@ def draw_photographs(count: int, side: int) -> list[bytes]:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What all arms share.
+    """Inputs that all arms share.
 
     Attributes:
         lake: holds the two shards of resized_images, and one of plot_images.

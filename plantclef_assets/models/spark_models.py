@@ -1,8 +1,8 @@
-"""Models on Spark: each Python worker opens the backbone once and keeps it for its later shards.
+"""Embedding on Spark: each Python worker opens the backbone once and uses it for all its shards.
 
-A worker computes on the GPU that Spark has assigned to its task (`spark.task.resource.gpu.amount`), else on the
-device that the settings name, with as many threads as the task has cores. What rounds is resolved before and sent
-along, since the provenance of the shards says it.
+A worker computes on the GPU that Spark has assigned to its task (`spark.task.resource.gpu.amount`), else on the device
+of the settings, with one thread for each core of the task. Precision and compilation are resolved on the driver, since
+they are part of the provenance of the shards. torch is imported on the workers only.
 """
 
 import logging
@@ -26,14 +26,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EmbedOnSpark:
-    """Makes shards of features in a Python worker of Spark.
+    """Writes shards of embeddings in a Python worker of Spark.
 
     Attributes:
-        lake: where the weights lie.
-        weights: the backbone's file.
-        fingerprint: of the weights; a worker that has other ones open opens these.
-        features: makes the maker of shards from an open backbone.
-        device: `auto`, `cpu`, `cuda` or `mps`; a GPU that Spark assigns is taken for `auto` and `cuda`.
+        lake: the lake.
+        weights: the backbone's artifact.
+        fingerprint: fingerprint of the weights; a worker reopens the backbone if it changes.
+        features: returns the writer of shards for an open backbone.
+        device: `auto`, `cpu`, `cuda` or `mps`; a GPU assigned by Spark is used for `auto` and `cuda`.
         precision: `fp32`, `bf16` or `fp16`.
         compiled: whether forward passes are compiled.
         batch_size: pictures per forward pass.
@@ -59,7 +59,7 @@ class EmbedOnSpark:
 
 
 def device_of(device: str, gpu: str | None) -> str:
-    """Name the device of a task: the GPU at the address that Spark assigned, where the setting wants one."""
+    """Return the name of a task's device: the GPU at the address assigned by Spark, if the setting allows one."""
     return f"cuda:{gpu}" if gpu is not None and device in ("auto", "cuda") else device
 
 
@@ -74,5 +74,5 @@ def _open_once(
     torch.set_num_threads(threads)
     backbone = open_backbone(weights, device, precision, "on" if compiled else "off")
     if backbone.device.index is not None:
-        torch.cuda.set_device(backbone.device)  # pinned memory and streams are those of the current device
+        torch.cuda.set_device(backbone.device)  # pinned memory and streams belong to the current device
     return backbone

@@ -76,7 +76,7 @@ def test_rounded_products_are_still_exact():
 @pytest.mark.parametrize("changes", [{"interpolation": "nearest"}, {"crop_pct": 1.1}])
 def test_what_the_device_cannot_do_is_refused_and_left_to_the_threads(changes):
     config = config_of(42, **changes)
-    with pytest.raises(ValueError, match="not done on the device"):
+    with pytest.raises(ValueError, match="not supported on the device"):
         device_transform(config)
     prepared = DividedTransform(config, torch.device("cuda")).prepare(picture(50, 50))
     assert prepared.finished
