@@ -1,6 +1,6 @@
-"""Sensors: what looks for new data, and asks for the runs that it needs.
+"""The inbox sensor: looks for new plots and requests the runs that they need.
 
-What belongs here: when is looked, what is remembered between two looks, and which runs are asked for. What does not:
+What belongs here: how often it looks, what it remembers between two ticks, and which runs it requests. What does not:
 what a delivery is (`ingest/inbox.py`, `ingest/deliveries.py`).
 (https://docs.dagster.io/guides/automate/sensors)
 """
@@ -20,6 +20,8 @@ from dagster import (
     sensor,
 )
 
+from plantclef_assets.defs.jobs import INBOX_SIDE
+from plantclef_assets.defs.naming import plot_sources
 from plantclef_assets.images.file_names import as_unicode, is_photograph
 from plantclef_assets.ingest.deliveries import keys_in_lake, read_deliveries, sort_out, write_delivery
 from plantclef_assets.ingest.inbox import (
@@ -36,9 +38,8 @@ from plantclef_assets.lake.buckets import OvertakenError
 from plantclef_assets.lake.provenance import Lineage, OtherSourcesError, Recipe
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.orchestration.automation import INBOX_JOB
+from plantclef_assets.orchestration.declaration import Graph
 from plantclef_assets.orchestration.resources import LakeResource
-from plantclef_assets.recipes import cover_of
 from plantclef_assets.settings import Settings
 
 _LOOKED_EVERY_SECONDS = 30
@@ -47,17 +48,18 @@ _READING_SECONDS = 25.0
 _NAMED = 3
 
 
-def build_sensors(settings: Settings, recipes: Mapping[str, Recipe]) -> list[SensorDefinition]:
-    """Make the sensors that the settings give; all are off until somebody switches them on."""
-    return [_inbox_sensor(settings.inbox, settings, recipes)] if settings.inbox is not None else []
+def build_inbox_sensors(settings: Settings, graph: Graph) -> list[SensorDefinition]:
+    """Return the sensor of the inbox, if there is one; it is off until somebody switches it on."""
+    return [_inbox_sensor(settings.inbox, settings, graph)] if settings.inbox is not None else []
 
 
-def _inbox_sensor(inbox: str, settings: Settings, recipes: Mapping[str, Recipe]) -> SensorDefinition:
-    keys = recipes["inbox_delivery"].partitions or ()
+def _inbox_sensor(inbox: str, settings: Settings, graph: Graph) -> SensorDefinition:
+    (source,) = (one for one in plot_sources(settings) if one.family.reserve)
+    recipes, keys = graph.recipes, source.family.keys
 
     @sensor(
         name="inbox_sensor",
-        job_name=INBOX_JOB,
+        job_name=INBOX_SIDE.name,
         minimum_interval_seconds=_LOOKED_EVERY_SECONDS,
         default_status=DefaultSensorStatus.STOPPED,
         description=f"Takes plot photographs that have arrived whole in {inbox} as one delivery, and runs it through.",
@@ -92,7 +94,7 @@ def _inbox_sensor(inbox: str, settings: Settings, recipes: Mapping[str, Recipe])
             context.log.info(said[-1])
         elif reading.postponed:
             said.append(f"{len(reading.postponed)} photographs are still to be read.")
-        done = keys_in_lake(lake.lake, cover_of("inbox_plots"), keys)
+        done = keys_in_lake(lake.lake, source.cover or "", keys)
         requests = [
             _request(lake.lake, key) for key in keys_in_lake(lake.lake, "inbox_delivery", keys) if key not in done
         ]

@@ -21,7 +21,7 @@ def computation(settings: Settings) -> dict[str, Any]:
     """
     from plantclef_assets.models.devices import resolve_compile
 
-    return {"precision": precision(settings), "compiled": resolve_compile(settings.compile, _device(settings))}
+    return {"precision": precision(settings), "compiled": resolve_compile(settings.compile, device_of(settings))}
 
 
 def precision(settings: Settings) -> str:
@@ -32,14 +32,19 @@ def precision(settings: Settings) -> str:
     """
     from plantclef_assets.models.devices import resolve_precision
 
-    device = _device(settings)
+    device = device_of(settings)
     try:
         return resolve_precision(settings.precision, device)
     except ValueError as error:
         raise SettingsError(f"PLANTCLEF_PRECISION: {error}.") from error
 
 
-def _device(settings: Settings) -> "torch.device":
+def device_of(settings: Settings) -> "torch.device":
+    """Return the device that models run on.
+
+    Raises:
+        SettingsError: there is no such device here.
+    """
     from plantclef_assets.models.devices import resolve_device
 
     if settings.engine == "spark" and settings.device != "auto":

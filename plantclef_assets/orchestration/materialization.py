@@ -29,14 +29,15 @@ from plantclef_assets.lake.provenance import Lineage, OtherSourcesError, StaleIn
 from plantclef_assets.lake.schemas import TABLES
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.sidecars import BESIDE
-from plantclef_assets.lake.store import Artifact, DamagedArtifactError, MissingArtifactError, Record
+from plantclef_assets.lake.store import Artifact, DamagedArtifactError, Lake, MissingArtifactError, Record
 from plantclef_assets.orchestration.messages import note_failure
+from plantclef_assets.orchestration.resources import EngineResource
 from plantclef_assets.settings.errors import PREFIX, SettingsError
 
 MakeShards = Callable[[Sequence[Shard]], Iterator[Outcome]]
 """Makes shards and gives the outcome of each as it ends."""
-Describe = Callable[[Artifact, Record], Mapping[str, Any]]
-"""Gives metadata of an asset's own for one artifact, such as a picture."""
+Describe = Callable[[Lake, Artifact, Record], Mapping[str, Any]]
+"""Returns metadata of an asset's own for one artifact, such as a picture."""
 Hold = Callable[[Callable[[str], None]], AbstractContextManager[None]]
 """Waits for something that one run has at a time, and keeps it for a block; is given a log."""
 
@@ -57,11 +58,16 @@ def in_this_process(make: MakeShard) -> MakeShards:
     return lambda shards: run_shards(make, shards, workers=1)
 
 
+def in_parallel(engine: EngineResource, make: MakeShard) -> MakeShards:
+    """Make shards in the workers of the engine."""
+    return lambda shards: engine.run(make, shards)
+
+
 def materialize(
     context: AssetExecutionContext,
     lineage: Lineage,
     make: MakeShards,
-    describe: Describe = lambda artifact, record: {},
+    describe: Describe | None = None,
     hold: Hold | None = None,
     advice: str = "",
 ) -> MaterializeResult:
@@ -113,7 +119,7 @@ def materialize(
 
 
 def _plan(
-    lineage: Lineage, artifacts: Sequence[Artifact], describe: Describe, warn: Callable[[str], None]
+    lineage: Lineage, artifacts: Sequence[Artifact], describe: Describe | None, warn: Callable[[str], None]
 ) -> tuple[list[Shard], _State]:
     """Return the shards that have to be made, and what is known of the others: up to date, or impossible to make."""
     shards, state = [], _State()
@@ -180,7 +186,7 @@ def _reason(error: BaseException, lineage: Lineage) -> str:
 
 
 def _metadata(
-    lineage: Lineage, artifact: Artifact, record: Record, describe: Describe, seconds: float | None
+    lineage: Lineage, artifact: Artifact, record: Record, describe: Describe | None, seconds: float | None
 ) -> dict[str, Any]:
     """Give what the UI shows of one artifact; `seconds` is None where nothing had to be done."""
     figures = {
@@ -207,7 +213,7 @@ def _metadata(
     if seconds is None and artifact.partition is not None:
         return metadata  # a no-op costs a footer read; its picture is with the materialization that made it
     try:
-        return metadata | dict(describe(artifact, record))
+        return metadata | dict(describe(lineage.lake, artifact, record) if describe else {})
     except Exception as error:  # what is wrong with it is for the checks to say
         return metadata | {"not_shown": f"{type(error).__name__}: {error}"}
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from plantclef_assets.recipes import build_recipes
+from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.settings.tables import ClassifierSettings
 from plantclef_assets_tests.settings.fixtures import Set, with_sources
 
@@ -47,7 +47,7 @@ def test_what_is_said_beside_a_preset_wins(with_variables: Set) -> None:
 def test_what_a_classifier_does_not_set_is_no_part_of_its_provenance(with_variables: Set, files: Path) -> None:
     (files / "own.toml").write_text(CENTROID)
     settings = with_sources(with_variables, files, PROFILE="own.toml", FINETUNED_WEIGHTS="train")
-    config = build_recipes(settings)["classifier"].config
+    config = build_graph(settings).recipes["classifier"].config
     shares = {"validation_share": 0.2, "holdout_share": 0.1, "seed": 42}
     assert config("base_cls") == shares
     assert config("base_cls_centroid") == {"start": "centroids", "epochs": 0, **shares}

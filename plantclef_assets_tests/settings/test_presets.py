@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from plantclef_assets.recipes import tilings_of
+from plantclef_assets.defs.naming import backbones
 from plantclef_assets.scoring.plot_names import region_of
 from plantclef_assets.settings import Settings, load_settings
 from plantclef_assets.settings.errors import SettingsError
@@ -37,7 +37,7 @@ def test_presets_add_runs_of_the_best_feature_set(demo: Any) -> None:
     ]
     base = demo(presets=tuple(PRESETS), finetuned_weights=None)
     assert list(base.active_runs)[-len(PRESETS) :] == [f"base_cls_{name}" for name in PRESETS]
-    assert set(tilings_of("base", base)) == {"full", "3x3", "4x4", "6x6+5x5+4x4+3x3+2x2+1x1", "4x4+5x5-b10"}
+    assert set(backbones(base)[0].tilings) == {"full", "3x3", "4x4", "6x6+5x5+4x4+3x3+2x2+1x1", "4x4+5x5-b10"}
 
 
 def test_a_declared_run_comes_before_a_preset_of_its_name(demo: Any) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from plantclef_assets.recipes import tilings_of
+from plantclef_assets.defs.naming import backbones
 from plantclef_assets.settings import load_download_settings, load_published_settings, load_settings
 from plantclef_assets_tests.settings.fixtures import Set, refusal, with_sources
 
@@ -22,7 +22,7 @@ def test_every_packaged_profile_loads(profile: str, with_variables: Set, files: 
     assert settings.trains_backbone == (profile == "demo")
     assert {"finetuned_cls_full", "finetuned_cls_3x3", "finetuned_head_3x3"} <= finetuned or not settings.has_head
     assert not finetuned or settings.has_head
-    assert tilings_of("base", settings) == ("full", "3x3", "4x4")
+    assert backbones(settings)[0].tilings == ("full", "3x3", "4x4")
     assert settings.active_runs["base_cls_4x4_max3"].aggregation_parameters == {"species_per_plot": 3}
     if profile != "demo":
         assert settings.dialect == profile.removeprefix("plantclef")
@@ -70,7 +70,7 @@ def test_an_argument_beats_a_variable_beats_the_profile_beats_the_default(with_v
 def test_a_profile_of_ones_own_declares_its_runs(with_variables: Set, files: Path) -> None:
     settings = with_sources(with_variables, files, PROFILE="own.toml")
     assert list(settings.active_runs) == ["base_cls_full", "base_cls_2x2", "base_dct_2x2_max2", "base_dct_full"]
-    assert tilings_of("base", settings) == ("full", "2x2")
+    assert backbones(settings)[0].tilings == ("full", "2x2")
 
 
 def test_what_a_profile_sets_can_be_unset(with_variables: Set) -> None:

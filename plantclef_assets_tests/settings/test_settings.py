@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from plantclef_assets.defs.naming import backbones
 from plantclef_assets.ingest.locations import PACKAGE_FOLDER
-from plantclef_assets.recipes import backbone_settings, tile_size
 from plantclef_assets.settings import load_settings
 from plantclef_assets.settings.tables import RunSettings
 from plantclef_assets_tests.settings.fixtures import Set, refusal, with_sources
@@ -149,8 +149,10 @@ def test_single_values_of_a_group_can_be_set(with_variables: Set) -> None:
 def test_training_a_backbone_needs_photographs_and_no_name_of_a_model(with_variables: Set, files: Path) -> None:
     settings = with_variables(FINETUNED_WEIGHTS="train", FINETUNING__EPOCHS=3)
     assert settings.feature_sets == ("base_dct", "base_cls", "finetuned_cls", "finetuned_head")
-    assert backbone_settings("finetuned", settings) == backbone_settings("base", settings)
-    assert tile_size("finetuned", settings) == settings.image_size
+    base, finetuned = backbones(settings)
+    of_both = [(one.model, one.weights, one.input_size) for one in (base, finetuned)]
+    assert of_both[0] == of_both[1]
+    assert finetuned.tile_size == settings.image_size
     assert settings.finetuning.epochs == 3
     (sentence,) = refusal(
         lambda: with_variables(PROFILE="plantclef2024", FINETUNED_WEIGHTS="train", PLOT_IMAGES=files / "plots")
