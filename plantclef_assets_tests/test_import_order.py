@@ -19,6 +19,7 @@ ORDER = (
     "images",
     "engines",
     "lake",
+    "configuration",
     "errors",
 )
 """From top to bottom. `__main__` modules are commands, whichever package they lie in."""

@@ -4,6 +4,7 @@ What belongs here: assets that are the weights of a model, with their checks and
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ def _finetuned_backbone(backbone: Backbone, settings: Settings) -> Asset:
         code_version="1",
         inputs=["base_backbone", every("resized_images")],
         config=lambda _: {
-            **settings.finetuning.model_dump(),
+            **asdict(settings.finetuning),
             "validation_share": settings.classifier.validation_share,
             "precision": precision(settings),
             "seed": settings.seed,
@@ -109,7 +110,7 @@ def _finetuned_backbone(backbone: Backbone, settings: Settings) -> Asset:
             FinetunedBackbone(
                 lake.lake,
                 shard_keys(settings.training_shards),
-                FinetuningConfig(**settings.finetuning.model_dump(), seed=settings.seed),
+                FinetuningConfig(**asdict(settings.finetuning), seed=settings.seed),
                 settings.classifier.validation_share,
                 accelerator.device,
                 accelerator.precision,

@@ -36,7 +36,7 @@ def image_source(settings: Settings, location: str, log: Log) -> ImageSource:
 
 def download_limits(settings: Settings) -> Limits:
     """Return what all downloads of a run may use together."""
-    return Limits(**settings.download.model_dump())
+    return settings.download
 
 
 def demo_survey_of(location: str | None) -> list[str]:

@@ -34,7 +34,7 @@ from plantclef_assets.orchestration.materialization import MakeShards, in_this_p
 from plantclef_assets.orchestration.pictures import markdown_table
 from plantclef_assets.orchestration.resources import LakeResource
 from plantclef_assets.settings import Settings
-from plantclef_assets.settings.tables import PublishedSettings
+from plantclef_assets.settings.sources import PublishedSettings
 
 _SHARED_OBSERVATIONS = """
 select obs_id from training_manifest where learn_tag in ('train', 'val') and obs_id is not null

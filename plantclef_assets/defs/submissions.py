@@ -27,7 +27,7 @@ from plantclef_assets.scoring.artifacts import Leaderboard, RunAgreement, Submis
 from plantclef_assets.scoring.rules import Run
 from plantclef_assets.scoring.submissions import can_hold, read_submission, validate_submission
 from plantclef_assets.settings import Settings
-from plantclef_assets.settings.tables import RunSettings
+from plantclef_assets.settings.runs import RunSettings
 
 _USUAL_SPECIES_PER_PLOT = (1.0, 15.0)
 """Published vegetation plots hold two to ten species; far fewer or more is rarely what was meant."""

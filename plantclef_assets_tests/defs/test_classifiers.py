@@ -1,6 +1,7 @@
 """The classifiers as assets: what they say of themselves, several side by side, and runs that use them."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,7 @@ def test_a_run_names_one_of_several_classifiers(own_lake: OwnLake) -> None:
 
 def test_classifiers_and_fine_tuning_set_the_same_photographs_aside(finetuned_lake: Settings) -> None:
     lake, shards = Lake(finetuned_lake.lake), shard_keys(finetuned_lake.training_shards)
-    config = FinetuningConfig(**finetuned_lake.finetuning.model_dump(), seed=finetuned_lake.seed)
+    config = FinetuningConfig(**asdict(finetuned_lake.finetuning), seed=finetuned_lake.seed)
     with open_photographs(lake, [Artifact("resized_images", shard) for shard in shards]) as photographs:
         train, _ = split_rows(photographs.learn_tag, photographs.obs_id, seed=config.seed)
         _, held = split_holdout(photographs, train, config)

@@ -138,4 +138,4 @@ def test_provenance_is_that_of_earlier_lakes(
     for asset in recorded.values():
         for artifact in asset["artifacts"].values():
             artifact["inputs"].sort()
-    assert {name: described(recipe) for name, recipe in recipes.items()} == recorded
+    assert {name: described(recipes[name]) for name in recorded} == recorded
