@@ -95,7 +95,7 @@ def _verify_tensors(asset: str, path: Path) -> None:
 
         read_classifier(path)
     else:
-        from plantclef_assets.models.backbones import read_saved_head
+        from plantclef_assets.models.backbone_files import read_saved_head
 
         read_saved_head(path)
 

@@ -55,7 +55,7 @@ def _backbone(backbone: Backbone, settings: Settings) -> Asset:
         checks=_backbone_checks(backbone),
     )
     def backbone_weights(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
-        from plantclef_assets.models.backbone_artifacts import write_backbone
+        from plantclef_assets.models.backbone_files import write_backbone
 
         return in_this_process(
             partial(
@@ -103,7 +103,7 @@ def _finetuned_backbone(backbone: Backbone, settings: Settings) -> Asset:
         """The base backbone, fine-tuned on the training photographs, with the classifier that it has learned: first
         the classifier alone, then both. A killed run continues after its last complete epoch.
         """
-        from plantclef_assets.models.finetuned import FinetunedBackbone
+        from plantclef_assets.models.finetuned_backbone import FinetunedBackbone
         from plantclef_assets.models.finetuning_config import FinetuningConfig
 
         return in_this_process(

@@ -29,7 +29,7 @@ from plantclef_assets.orchestration.resources import AcceleratorResource, Engine
 from plantclef_assets.settings import Settings
 
 if TYPE_CHECKING:
-    from plantclef_assets.models.embedded_shards import Embedding
+    from plantclef_assets.models.embedding import Embedding
 
 _CODE_VERSIONS = {"base": "1", "finetuned": "2"}
 
@@ -61,7 +61,7 @@ def _photograph_embeddings(backbone: Backbone, settings: Settings, families: Fam
     def photograph_embeddings(
         context: AssetExecutionContext, lake: LakeResource, engine: EngineResource, accelerator: AcceleratorResource
     ) -> MakeShards:
-        from plantclef_assets.models.embedded_shards import EmbeddedPhotographs
+        from plantclef_assets.models.embedding import EmbeddedPhotographs
 
         shard_maker = partial(EmbeddedPhotographs, lake.lake, spec=TABLES[backbone.embeddings])
         if engine.opens_models:
@@ -105,7 +105,7 @@ def _tile_embeddings(source: PlotSource, backbone: Backbone, settings: Settings)
     def tile_embeddings(
         context: AssetExecutionContext, lake: LakeResource, engine: EngineResource, accelerator: AcceleratorResource
     ) -> MakeShards:
-        from plantclef_assets.models.embedded_shards import EmbeddedTiles
+        from plantclef_assets.models.embedding import EmbeddedTiles
 
         shard_maker = partial(
             EmbeddedTiles,
@@ -191,8 +191,8 @@ def _on_accelerator(
     """Return what makes shards with the backbone loaded onto the accelerator once for all of them."""
 
     def run(shards: Sequence[Shard]) -> Iterator[Outcome]:
-        from plantclef_assets.models.backbones import open_backbone
-        from plantclef_assets.models.embedded_shards import Embedding
+        from plantclef_assets.models.backbone_files import open_backbone
+        from plantclef_assets.models.embedding import Embedding
         from plantclef_assets.models.weights import WeightsError
 
         pictures = sum(pictures_of(Artifact(source, shard.artifact.partition)) for shard in shards)

@@ -58,7 +58,7 @@ def _photographs(settings: Settings, families: Families) -> list[Asset]:
     )
     def resized_images(context: AssetExecutionContext, lake: LakeResource, engine: EngineResource) -> MakeShards:
         """The centre square of each photograph, upright, area-averaged to a small JPEG, as in the paper."""
-        from plantclef_assets.images.resized_images import ResizedImages
+        from plantclef_assets.images.resizing import ResizedImages
 
         return in_parallel(engine, ResizedImages(lake.lake, settings.image_size, settings.max_pixels))
 

@@ -59,7 +59,7 @@ def _demo_survey(settings: Settings) -> Asset:
     )
     def demo_survey(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
         """A procedural flora, photographed plant by plant, and vegetation plots composed of it, with ground truth."""
-        from plantclef_assets.demo.artifacts import write_demo_survey
+        from plantclef_assets.demo.survey import write_demo_survey
 
         return in_this_process(partial(write_demo_survey, lake.lake, log=context.log.info))
 
@@ -206,7 +206,7 @@ def _class_map_of_checkpoint(settings: Settings) -> Asset:
     )
     def class_map(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
         """The species that the checkpoint can predict, in the order of its class list."""
-        from plantclef_assets.models.backbone_artifacts import write_class_map_of_backbone
+        from plantclef_assets.models.backbone_files import write_class_map_of_backbone
 
         return in_this_process(partial(write_class_map_of_backbone, lake.lake, backbone="finetuned"))
 

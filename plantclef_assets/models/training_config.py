@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from plantclef_assets.configuration import check_bounds, setting
+from plantclef_assets.models import closed_form, losses
 
-STARTS = ("zeros", "centroids", "lda", "ridge")
-LOSSES = ("nll", "asymmetric")
+STARTS = ("zeros", *closed_form.STARTS)
+LOSSES = tuple(losses.LOSSES)
 STOP_ON = ("holdout", "val")
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {

@@ -198,20 +198,20 @@ class Unreachable(Exception):
 
 
 def test_an_unreachable_hub_names_the_variable(end: Ended, monkeypatch: pytest.MonkeyPatch) -> None:
-    from plantclef_assets.models import timm_models
+    from plantclef_assets.models import backbones
 
-    create = timm_models.timm.create_model
+    create = backbones.timm.create_model
 
     def without_network(name: str, **arguments: Any) -> Any:
         if arguments.get("pretrained"):
             raise Unreachable("no route\nto the hub")
         return create(name, **arguments)
 
-    monkeypatch.setattr(timm_models.timm, "create_model", without_network)
+    monkeypatch.setattr(backbones.timm, "create_model", without_network)
     status, _, err = end(BASE_WEIGHTS="hub")
     assert status == 1
     said = ending(err)
-    assert "could not be fetched from the hub (no route); give a file of weights instead" in said
+    assert "could not be fetched from the hub (no route); use a file of weights instead" in said
     assert "PLANTCLEF_BASE_WEIGHTS=hub" in said
 
 

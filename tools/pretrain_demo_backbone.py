@@ -1,13 +1,13 @@
-"""Pretraining the demo's small backbone on the herbarium of a procedural flora that is not the demo's.
+"""Pretrain the demo's small backbone on a herbarium of a procedural flora other than the demo's.
 
-`python -m plantclef_assets.demo.pretraining --output vit_mini.safetensors` repeats the recipe whose result ships
-with the package; it takes some 25 minutes on two cores. A pool of photographs of 240 species of another flora is
-drawn once; the vision transformer then learns, through linear heads on [CLS] and on the mean patch that are thrown
-away, to name the species and to read its traits. Traits are shared by all floras, so the features also serve species
-that were never seen. Random crops of varied scale and turn make the views resemble tiles of a plot.
+`python tools/pretrain_demo_backbone.py --output vit_mini.safetensors` repeats the recipe of the weights in
+`plantclef_assets/demo/`; it takes about 25 minutes on two cores. A pool of photographs of 240 species is drawn once.
+The vision transformer then learns to name the species and to predict their traits, through linear heads on [CLS] and on
+the mean patch token, which are discarded. All floras share the same traits, so the features also serve unseen species.
+Random crops of varied scale and rotation make the views resemble tiles of a plot.
 
-All plants of the pool lie on paper. A backbone that was made elsewhere knows much of plants and little of the place
-where its user photographs them; this one has never seen the field, and learns of it by fine-tuning.
+All plants of the pool lie on paper: like a backbone pretrained elsewhere, this one has never seen the survey's site and
+adapts to it by fine-tuning.
 
 The same arguments on the same machine and number of threads give the same weights.
 """
@@ -17,6 +17,7 @@ import json
 import logging
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -29,9 +30,17 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch.nn import functional
 
-from plantclef_assets.demo.flora import species_of
+from plantclef_assets.demo.flora import (
+    FLOWER_KINDS,
+    HABITS,
+    LEAF_KINDS,
+    LEAF_MARKS,
+    PETAL_TIPS,
+    PHYLLOTAXES,
+    Species,
+    species_of,
+)
 from plantclef_assets.demo.photographs import photograph_species
-from plantclef_assets.demo.traits import TRAIT_CLASSES, trait_classes, trait_measures
 from plantclef_assets.engines.processes import worker_processes
 from plantclef_assets.models.small_vit import (
     IMAGENET_DEFAULT_MEAN,
@@ -45,23 +54,27 @@ from plantclef_assets.models.views import random_views
 logger = logging.getLogger(__name__)
 
 LICENCE = "Apache-2.0"
-"""Of the weights: that of this package."""
+"""Licence of the weights, the same as the package's."""
 
 POOL_SIDE = 128
-"""Side in px of the pool's photographs: that of the platform's stored crops."""
+"""Side of the pool's photographs in px, the same as that of the stored crops."""
 
 ORGAN_SHARES = (0.46, 0.2, 0.16, 0.12, 0.06)
-"""How often each of `photographs.ORGANS` is in the pool: more close-ups of leaves than a survey has."""
+"""Share of each of `photographs.ORGANS` in the pool, with more close-ups of leaves than a survey has."""
+
+
+TRAIT_CLASSES = (len(HABITS), len(LEAF_KINDS), len(FLOWER_KINDS), len(PHYLLOTAXES), len(LEAF_MARKS), len(PETAL_TIPS))
+"""Number of values of each trait of `trait_classes`."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The settings of a pretraining, kept in the header of its weights.
+    """Settings of a pretraining, stored in the header of the weights.
 
-    `cycles` gives the number of species and of optimiser steps of each cycle: a cycle goes on with the weights of
-    the one before, with new heads and a schedule of its own. `photographs` are drawn of each species, `on_paper` or
-    in the field. `coarse_share` is the share of a cycle's steps taken at `coarse_side` px, which is faster; the rest
-    is at 126 px.
+    `cycles` holds the number of species and of optimiser steps of each cycle; a cycle continues with the weights of the
+    previous one, with new heads and its own schedule. `photographs` is the number drawn of each species, `on_paper` or
+    in the field. `coarse_share` is the share of a cycle's steps run at `coarse_side` px, which is faster; the other
+    steps run at 126 px.
     """
 
     flora_seed: int = 77
@@ -76,6 +89,56 @@ class Recipe:
     warm_up: int = 50
     smallest_crop: float = 0.4
     seed: int = 1
+
+
+def trait_classes(species: Sequence[Species]) -> NDArray[np.int64]:
+    """Return the categorical traits as indices: shape (species, 6), in the order of `TRAIT_CLASSES`."""
+    return np.array(
+        [
+            (
+                HABITS.index(one.habit),
+                LEAF_KINDS.index(one.leaf.kind),
+                FLOWER_KINDS.index(one.flower.kind),
+                PHYLLOTAXES.index(one.phyllotaxis),
+                LEAF_MARKS.index(one.leaf.mark),
+                PETAL_TIPS.index(one.flower.petal_tip),
+            )
+            for one in species
+        ],
+        dtype=np.int64,
+    )
+
+
+def trait_measures(species: Sequence[Species]) -> NDArray[np.float32]:
+    """Return the numeric traits, each scaled to mean 0 and standard deviation 1 over the species.
+
+    The shape is (species, 16). Sizes and counts enter as logarithms, since five petals differ more from four than 18
+    rays from 17.
+    """
+    measures = np.array(
+        [
+            (
+                np.log(one.leaf.width),
+                one.leaf.widest,
+                np.log(one.leaf.lobes),
+                one.leaf.lobe_depth,
+                np.log1p(one.leaf.teeth),
+                np.log(one.leaf.veins),
+                one.leaf.vein_contrast,
+                one.leaf.stalk,
+                np.log(one.flower.petals),
+                np.log(one.flower.petal_width),
+                one.flower.disc,
+                one.flower.whorls,
+                np.log(one.flower.density),
+                np.log(one.leaves),
+                one.flower_size,
+                np.log(one.floweriness),
+            )
+            for one in species
+        ]
+    )
+    return ((measures - measures.mean(axis=0)) / (measures.std(axis=0) + 1e-6)).astype(np.float32)
 
 
 def draw_pool(recipe: Recipe, workers: int) -> NDArray[np.uint8]:
@@ -110,13 +173,13 @@ def pretrain(recipe: Recipe, pool: NDArray[np.uint8]) -> dict[str, torch.Tensor]
     """Train the small vision transformer on the pool in all cycles; return its weights without heads, as float16."""
     torch.manual_seed(recipe.seed)
     generator = torch.Generator().manual_seed(recipe.seed)
-    # Full-strength layer scale: the family's 1e-5 suits schedules of hundreds of thousands of steps.
+    # Full-strength layer scale: DINOv2's 1e-5 suits schedules of hundreds of thousands of steps.
     model = vit_mini_patch14_reg4_dinov2(num_classes=0, dynamic_img_size=True, init_values=1.0)
     initialise(model)
     whiten_patches(model, pool[: recipe.cycles[0][0]], generator)
     train_cycle(model, recipe, 0, pool, generator)
     for cycle in range(1, len(recipe.cycles)):
-        # Rounded and seeded anew, so that a cycle may also start from the saved weights of the one before.
+        # Rounded and reseeded, so that a cycle can also start from the saved weights of the previous one.
         model.load_state_dict(_rounded(model))
         torch.manual_seed(recipe.seed + cycle)
         generator = torch.Generator().manual_seed(recipe.seed + cycle)
@@ -131,10 +194,10 @@ def _rounded(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 def train_cycle(
     model: VisionTransformer, recipe: Recipe, cycle: int, pool: NDArray[np.uint8], generator: torch.Generator
 ) -> None:
-    """Train the model in place on the pool's first species, as many as the cycle says.
+    """Train the model in place on the pool's first species; the cycle sets their number.
 
-    Steps run in bfloat16 autocast. Matrices inside the blocks are stepped by Muon, all else by AdamW, under one
-    schedule: a linear rise, then a cosine to zero.
+    Steps run in bfloat16 autocast. Muon updates the matrices inside the blocks, AdamW everything else, under one
+    schedule: a linear warm-up, then a cosine to zero.
     """
     species, steps = recipe.cycles[cycle]
     flora = [species_of(recipe.flora_seed, number) for number in range(species)]
@@ -159,7 +222,7 @@ def train_cycle(
                 group["lr"] = group["initial_lr"] * _schedule(step, steps, recipe.warm_up)
         with torch.autocast("cpu", torch.bfloat16):
             tokens = model.forward_features(views)
-        # The mean patch answers beside [CLS]: through it the patches learn from the first step.
+        # The heads also read the mean patch token, so that patch tokens learn from the first step.
         pooled = torch.cat([tokens[:, 0], tokens[:, model.num_prefix_tokens :].mean(1)])
         answers = heads(pooled.float()).split(outputs, dim=1)
         target = labels[chosen].repeat(2)
@@ -186,13 +249,13 @@ def train_cycle(
 
 
 def initialise(model: VisionTransformer) -> None:
-    """Start a vision transformer where it learns from little: known positions and attention to what is alike.
+    """Initialise a vision transformer for little training data: known positions, and attention to similar tokens.
 
-    Positions are the usual sines and cosines. Attention follows Trockman and Kolter, "Mimetic Initialization of
+    Positions are sines and cosines. Attention follows Trockman and Kolter, "Mimetic Initialization of
     Self-Attention Layers" (arXiv 2305.09828): in every head query × key is 0.7 (noise + identity), and value ×
     projection is 0.4 (noise − identity), both as found in trained transformers.
     """
-    # Not at the top of the file: timm may only be imported once `small_vit` has made that possible.
+    # Not at module level: timm must be imported after `small_vit` (see `models/timm_import.py`).
     from timm.layers.pos_embed_sincos import build_sincos2d_pos_embed
 
     blocks: Any = model.blocks
@@ -214,10 +277,10 @@ def initialise(model: VisionTransformer) -> None:
 
 
 def whiten_patches(model: VisionTransformer, pool: NDArray[np.uint8], generator: torch.Generator) -> None:
-    """Start the patch embedding with the principal components of the pool's patches, each scaled to variance 1.
+    """Initialise the patch embedding with the principal components of the pool's patches, scaled to variance 1.
 
-    Neighbouring pixels are so alike that random filters see little but mean colour; whitened ones see edges, veins
-    and petals from the first step (as in Coates, Lee and Ng, "An Analysis of Single-Layer Networks", 2011).
+    Neighbouring pixels are so similar that random filters mostly measure mean colour; whitened filters respond to
+    edges, veins and petals from the first step (Coates, Lee and Ng, "An Analysis of Single-Layer Networks", 2011).
     """
     images = torch.from_numpy(pool).flatten(0, 1)
     chosen = torch.randperm(len(images), generator=generator)[:1500]
@@ -261,8 +324,8 @@ def main() -> None:
     """Draw the pool, pretrain, and write the weights with the recipe in their header."""
     parser = argparse.ArgumentParser(description="Pretrain the demo's small backbone.")
     parser.add_argument("--output", type=Path, required=True, help="the .safetensors file to write")
-    parser.add_argument("--steps", type=int, help="one cycle of so many steps, for a trial, instead of the recipe's")
-    parser.add_argument("--workers", type=int, default=2, help="processes that draw, threads that learn")
+    parser.add_argument("--steps", type=int, help="steps of a single trial cycle, in place of the recipe's cycles")
+    parser.add_argument("--workers", type=int, default=2, help="processes for drawing, threads for training")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     recipe = Recipe(cycles=((40, arguments.steps),)) if arguments.steps else Recipe()

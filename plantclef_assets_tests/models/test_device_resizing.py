@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from plantclef_assets.images.data_config import DataConfig, eval_transform
-from plantclef_assets.images.device_resizing import DividedTransform, device_transform, pillow_weights
+from plantclef_assets.models.data_config import DataConfig, eval_transform
+from plantclef_assets.models.device_resizing import DividedTransform, device_transform, pillow_weights
 from plantclef_assets_tests.images.pictures import picture
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else []), *(["mps"] if torch.mps.is_available() else [])]
@@ -76,7 +76,7 @@ def test_rounded_products_are_still_exact():
 @pytest.mark.parametrize("changes", [{"interpolation": "nearest"}, {"crop_pct": 1.1}])
 def test_what_the_device_cannot_do_is_refused_and_left_to_the_threads(changes):
     config = config_of(42, **changes)
-    with pytest.raises(ValueError, match="not done on the device"):
+    with pytest.raises(ValueError, match="not supported on the device"):
         device_transform(config)
     prepared = DividedTransform(config, torch.device("cuda")).prepare(picture(50, 50))
     assert prepared.finished

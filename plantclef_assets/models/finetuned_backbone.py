@@ -1,7 +1,7 @@
 """The fine-tuned backbone as an artifact of the lake: photographs in, a backbone with its classifier out.
 
-After every epoch the state of the training is published in `training/`, so that a killed run goes on after its last
-whole epoch; the state goes when the backbone is published.
+After every epoch the state of the training is published in `training/`, so that a killed run continues after its last
+complete epoch; the state is deleted when the backbone is published.
 """
 
 import dataclasses
@@ -18,8 +18,7 @@ from plantclef_assets.ingest.validation_split import split_rows
 from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.models.backbone_artifacts import publish_backbone
-from plantclef_assets.models.backbones import open_backbone
+from plantclef_assets.models.backbone_files import open_backbone, publish_backbone
 from plantclef_assets.models.devices import resolve_device, resolve_precision
 from plantclef_assets.models.finetuning import Finetuned, Finetuning
 from plantclef_assets.models.finetuning_config import FinetuningConfig
@@ -29,20 +28,30 @@ from plantclef_assets.models.weights import hash_tensors
 
 @dataclass(frozen=True)
 class FinetunedBackbone:
-    """Makes finetuned_backbone from base_backbone and all shards of resized_images."""
+    """Writes finetuned_backbone from base_backbone and all shards of resized_images.
+
+    Attributes:
+        lake: the lake.
+        shards: keys of the training shards.
+        config: configuration of the training.
+        validation_share: share of the classifiers' split, whose validation side is not used.
+        device: name of the device.
+        precision: name of the precision of the activations.
+        threads: number of photographs that are decoded at the same time.
+        log: receives messages on the progress.
+    """
 
     lake: Lake
     shards: Sequence[str]
     config: FinetuningConfig
     validation_share: float
-    """Of the split whose validation side is left unseen: that of the classifiers."""
     device: str
     precision: str
     threads: int
     log: Callable[[str], None]
 
     def __call__(self, shard: Shard) -> None:
-        """Train, going on from a state of the same provenance, and publish.
+        """Train, continuing from a state of the same provenance, and publish.
 
         Raises:
             FloatingPointError: training diverged.
@@ -77,22 +86,22 @@ class FinetunedBackbone:
         except FileNotFoundError:
             saved = {}
         except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError) as error:
-            self.log(f"{path} cannot be read ({error}); training begins anew.")
+            self.log(f"{path} cannot be read ({error}); training starts again.")
             saved = {}
         if saved.get("identity") == identity:
             training.resume(saved["state"])
-            self.log(f"Going on after epoch {training.finished_epochs - 1} of {self.config.epochs}.")
+            self.log(f"Continuing after epoch {training.finished_epochs - 1} of {self.config.epochs}.")
         pictures = (training.epochs - training.finished_epochs) * training.pictures_per_epoch
         with Progress("fine-tuning", pictures, "images", self.log) as progress:
             while training.finished_epochs < training.epochs:
                 row = training.run_epoch(progress.advance)
                 self.log(
                     f"Epoch {row['epoch']} of {self.config.epochs}: training loss {row['training_loss']:.3f}; "
-                    f"set aside: loss {row['holdout_loss']:.3f}, accuracy {row['holdout_accuracy']:.3f}"
+                    f"held out: loss {row['holdout_loss']:.3f}, accuracy {row['holdout_accuracy']:.3f}"
                 )
                 with self.lake.publish(path) as temporary:
                     torch.save({"identity": identity, "state": training.state()}, temporary)
-                    require_unchanged(self.lake, shard.provenance)  # else training would go on from other photographs
+                    require_unchanged(self.lake, shard.provenance)  # before others resume from this state
 
 
 def _state_of(shard: Shard) -> Artifact:
