@@ -19,7 +19,7 @@ from plantclef_assets.report.artifacts import map_picture
 from plantclef_assets.report.cover import Shown, draw_cover
 from plantclef_assets.report.curves import Curves, draw_curves
 from plantclef_assets.scoring.cover_files import box_of
-from plantclef_assets.scoring.sweep_table import best_settings
+from plantclef_assets.scoring.sweep import best_settings
 
 _SHEET_PICTURES = 16
 _PREVIEW_ROWS = 12

@@ -16,8 +16,10 @@ from plantclef_assets.models.features import split_feature_set
 from plantclef_assets.orchestration.materialization import in_this_process, materialize
 from plantclef_assets.orchestration.partitions import Families, every_partition, read_by_runs
 from plantclef_assets.orchestration.resources import LakeResource
-from plantclef_assets.scoring.artifacts import Leaderboard, RunAgreement, Submissions
+from plantclef_assets.scoring.agreement import RunAgreement
+from plantclef_assets.scoring.leaderboard import Leaderboard
 from plantclef_assets.scoring.rules import Run
+from plantclef_assets.scoring.submissions import Submissions
 from plantclef_assets.settings import Settings
 from plantclef_assets.settings.tables import RunSettings
 

@@ -20,8 +20,8 @@ from plantclef_assets.orchestration.materialization import in_this_process, mate
 from plantclef_assets.orchestration.partitions import every_partition
 from plantclef_assets.orchestration.resources import LakeResource
 from plantclef_assets.recipes import swept_sources, tile_embeddings_of, tiled_sources
-from plantclef_assets.scoring.artifacts import read_plot_truth
-from plantclef_assets.scoring.sweep_table import LabelledPlots, Sweep
+from plantclef_assets.scoring.leaderboard import read_plot_truth
+from plantclef_assets.scoring.sweep import LabelledPlots, Sweep
 from plantclef_assets.settings import Settings
 
 

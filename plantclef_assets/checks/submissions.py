@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from plantclef_assets.lake.store import Artifact
 from plantclef_assets.orchestration.checks import Check, Evidence, Finding
 from plantclef_assets.orchestration.table_checks import table_checks
-from plantclef_assets.scoring.artifacts import submission_files
-from plantclef_assets.scoring.submissions import can_hold, read_submission, validate_submission
+from plantclef_assets.scoring.submission_format import can_hold, read_submission, validate_submission
+from plantclef_assets.scoring.submissions import submission_files
 from plantclef_assets.settings import Settings
 
 _USUAL_SPECIES_PER_PLOT = (1.0, 15.0)

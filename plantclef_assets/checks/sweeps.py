@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from plantclef_assets.orchestration.checks import Check, Evidence, Finding
 from plantclef_assets.orchestration.table_checks import table_checks
-from plantclef_assets.scoring.sweep_table import CHOOSE, REPORT
+from plantclef_assets.scoring.sweep import CHOOSE, REPORT
 from plantclef_assets.settings import Settings
 
 _SCORES = ("f1_plot", "f1_transect", "f1_species", "f1_micro")

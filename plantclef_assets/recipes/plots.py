@@ -16,8 +16,8 @@ from plantclef_assets.recipes.identities import (
     same_shard,
 )
 from plantclef_assets.recipes.models import tile_embeddings_of, tiled_sources
-from plantclef_assets.scoring.artifacts import submission_files
 from plantclef_assets.scoring.cover_files import cover_files
+from plantclef_assets.scoring.submissions import submission_files
 from plantclef_assets.settings import Settings
 from plantclef_assets.settings.tables import RunSettings
 

@@ -3,7 +3,8 @@ import pytest
 from sklearn.metrics import f1_score as sklearn_f1
 from sklearn.preprocessing import MultiLabelBinarizer
 
-from plantclef_assets.scoring.metrics import f1_score, score_submission, transect_of
+from plantclef_assets.scoring.metrics import f1_score, score_submission
+from plantclef_assets.scoring.plot_names import transect_of
 
 PATTERNS = [
     r"^(CBN-[A-Za-z]+-[A-Z])\d+-",

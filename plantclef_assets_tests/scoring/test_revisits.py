@@ -1,9 +1,7 @@
 import pytest
 
-from plantclef_assets.scoring.aggregation import aggregate
-from plantclef_assets.scoring.revisits import place_of
-
-from .test_aggregation import table
+from plantclef_assets.scoring.plot_names import place_of
+from plantclef_assets_tests.scoring.test_prediction import aggregate, table
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_unknown_presets_are_refused(demo: Any) -> None:
     known = "paper, espitalier, dsgt2025, hamburg, neuon"
     with pytest.raises(SettingsError) as refusal:
         demo(presets=("paper", "atlantic"))
-    assert str(refusal.value) == f"PLANTCLEF_PRESETS: there is no preset 'atlantic'; say some of {known}."
+    assert str(refusal.value) == f"PLANTCLEF_PRESETS: there is no preset 'atlantic'; use some of {known}."
 
 
 def test_the_packaged_profiles_agree_on_what_a_region_is(demo: Any, tmp_path: Path) -> None:

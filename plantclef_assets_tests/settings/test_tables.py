@@ -11,7 +11,7 @@ from plantclef_assets.images.tiling import parse_tiling
 from plantclef_assets.ingest.limits import Limits
 from plantclef_assets.models.finetuning_config import FinetuningConfig
 from plantclef_assets.models.training_config import TrainingConfig
-from plantclef_assets.scoring.aggregation import AGGREGATIONS
+from plantclef_assets.scoring.aggregations import AGGREGATIONS
 from plantclef_assets.settings.presets import PRESETS
 from plantclef_assets.settings.tables import (
     ClassifierSettings,
