@@ -13,11 +13,10 @@ from dagster import MetadataValue
 
 from plantclef_assets.lake.store import Artifact, Lake, Record
 from plantclef_assets.orchestration.materialization import Describe
-from plantclef_assets.report import figures
-from plantclef_assets.report.agreement import draw_agreement
-from plantclef_assets.report.artifacts import map_picture
-from plantclef_assets.report.cover import Shown, draw_cover
-from plantclef_assets.report.curves import Curves, draw_curves
+from plantclef_assets.report import photographs
+from plantclef_assets.report.charts import Curves, draw_agreement, draw_curves
+from plantclef_assets.report.embedding_map import map_picture
+from plantclef_assets.report.photographs import Shown, draw_cover
 from plantclef_assets.scoring.cover_files import box_of
 from plantclef_assets.scoring.sweep import best_settings
 
@@ -36,7 +35,7 @@ def contact_sheet(lake: Lake) -> Describe:
         data = lake.open(artifact).read_row_group(0, columns=["data"]).column("data")
         step = max(1, len(data) // _SHEET_PICTURES)
         pictures = [data[index].as_py() for index in range(0, len(data), step)][:_SHEET_PICTURES]
-        return {"contact_sheet": _picture(figures.contact_sheet(pictures), "contact sheet")}
+        return {"contact_sheet": _picture(photographs.contact_sheet(pictures), "contact sheet")}
 
     return describe
 
@@ -60,7 +59,7 @@ def tiled_plot(lake: Lake, plots: str, pairs: Sequence[tuple[str, str]]) -> Desc
         from plantclef_assets.images.tiling import Tile
 
         tiles = [Tile(row["tile_index"], row["x"], row["y"], row["width"], row["height"], 1.0) for row in rows]
-        drawn = figures.tiled_plot(picture.column("data")[0].as_py(), tiles, labels)
+        drawn = photographs.tiled_plot(picture.column("data")[0].as_py(), tiles, labels)
         return {"tiled_plot": _picture(drawn, f"{plot}, {feature_set}, {tiling}")}
 
     return describe

@@ -14,7 +14,7 @@ from plantclef_assets.lake.provenance import Lineage, Recipe
 from plantclef_assets.orchestration.materialization import in_this_process, materialize
 from plantclef_assets.orchestration.partitions import every_partition
 from plantclef_assets.orchestration.resources import LakeResource
-from plantclef_assets.report.artifacts import EmbeddingMap
+from plantclef_assets.report.embedding_map import EmbeddingMap
 from plantclef_assets.settings import Settings
 
 

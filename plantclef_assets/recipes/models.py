@@ -9,7 +9,7 @@ from plantclef_assets.lake.store import Artifact
 from plantclef_assets.models import separation as maps
 from plantclef_assets.orchestration.computation import computation, precision
 from plantclef_assets.recipes.identities import file_digest, only, weights_identity
-from plantclef_assets.report.artifacts import map_picture
+from plantclef_assets.report.embedding_map import map_picture
 from plantclef_assets.settings import Settings
 
 _TILES_BEGIN = {"validation_plots": "validation_", "inbox_plots": "inbox_"}
