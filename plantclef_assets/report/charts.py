@@ -50,7 +50,7 @@ def draw_chart(draw: Callable[["Figure"], None], width: float, height: float) ->
     """Draw on a new figure of a size in px.
 
     Returns:
-        a PNG without metadata: the same chart gives the same bytes, whatever matplotlibrc the user has.
+        a PNG without metadata: the same chart has the same bytes, and the user's matplotlibrc is not used.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -79,7 +79,7 @@ def rgb(colour: tuple[int, int, int]) -> tuple[float, float, float]:
 
 @dataclass(frozen=True)
 class Curves:
-    """One panel: its title, and at most five lines by their names, each a value for some consecutive epochs."""
+    """One panel: its title, and lines by their names, each a value for some consecutive epochs; at most five names."""
 
     title: str
     lines: Mapping[str, Mapping[int, float]]
@@ -91,24 +91,27 @@ def draw_curves(panels: Sequence[Curves], *, best_epoch: int) -> bytes:
     Returns:
         a PNG.
     """
+    names = dict.fromkeys(name for panel in panels for name in panel.lines)
+    colours = dict(zip(names, COLOURS, strict=False))  # a line has the same colour in all panels
 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         for panel, place in zip(panels, axes, strict=True):
-            _draw_curves(place, panel, best_epoch)
+            _draw_curves(place, panel, colours, best_epoch)
 
     return draw_chart(draw, 800 if len(panels) == 1 else 560 * len(panels), 400)
 
 
-def _draw_curves(axes: "Axes", panel: Curves, best_epoch: int) -> None:
+def _draw_curves(axes: "Axes", panel: Curves, colours: Mapping[str, tuple[int, int, int]], best_epoch: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
     epochs = sorted({epoch for line in panel.lines.values() for epoch in line})
     if epochs[0] <= best_epoch <= epochs[-1]:
         axes.axvline(best_epoch, color=GREY, linewidth=1.5, linestyle=(0, (4, 3)), label=f"kept: epoch {best_epoch}")
     marker = "o" if len(epochs) <= _MOST_MARKED_EPOCHS else None
-    for (name, line), colour in zip(panel.lines.items(), COLOURS, strict=False):
-        axes.plot([*line], [*line.values()], color=rgb(colour), linewidth=2, marker=marker, markersize=5, label=name)
+    for name, line in panel.lines.items():
+        colour = rgb(colours[name])
+        axes.plot([*line], [*line.values()], color=colour, linewidth=2, marker=marker, markersize=5, label=name)
     axes.set_title(panel.title)
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

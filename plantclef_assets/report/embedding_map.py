@@ -46,7 +46,7 @@ def umap_available() -> bool:
 
 @dataclass(frozen=True)
 class EmbeddingMap:
-    """Makes the map of the commonest species in the space of each backbone: a table, and a picture."""
+    """Writer of the map of the commonest species in the space of each backbone: a table, and a picture."""
 
     lake: Lake
     backbones: Sequence[str]

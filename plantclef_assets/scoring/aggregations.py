@@ -114,7 +114,7 @@ def bisection(
 ) -> SpeciesScores:
     """Scores of another aggregation, with one lowest score for all plots: Espitalier 2025.
 
-    The lowest score is the one that gives the lists the length `mean_species_per_plot` in the mean.
+    The lowest score is chosen so that the lists have `mean_species_per_plot` species in the mean.
     """
     return AGGREGATIONS[scored_by].score(tiles)
 

@@ -14,7 +14,7 @@ from plantclef_assets.scoring.submissions import read_predictions
 
 @dataclass(frozen=True)
 class RunAgreement:
-    """Makes the table of the pairwise agreement between runs."""
+    """Writer of the table of the pairwise agreement between runs."""
 
     lake: Lake
     runs: Sequence[str]

@@ -65,7 +65,7 @@ def paired_difference(
     Args:
         first: scores, (n,), or (repetitions, n): several seeds, which are averaged first.
         second: scores of the same shape, of the same photographs or plots in the same order.
-        groups: the group of each of the n; each is a group of its own if not given.
+        groups: the group of each of the n; None makes each a group of its own.
         seed: seed of the resampling.
 
     Raises:

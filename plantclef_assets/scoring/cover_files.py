@@ -30,7 +30,7 @@ _NO_TILE = Hits(np.empty(0, int), np.empty((0, 4), int), np.empty(0, int), np.em
 
 @dataclass(frozen=True)
 class SpeciesCover:
-    """Makes shards of the cover of species: the table, and a CSV and a JSON with the same content."""
+    """Writer of the cover of species: the table, and a CSV and a JSON with the same content."""
 
     lake: Lake
     feature_set: str

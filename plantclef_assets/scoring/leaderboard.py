@@ -20,7 +20,7 @@ from plantclef_assets.scoring.submissions import read_predictions
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Makes the leaderboard: every run scored over the plots whose species are known."""
+    """Writer of the leaderboard: every run scored over the plots whose species are known."""
 
     lake: Lake
     runs: Mapping[str, Run]

@@ -130,7 +130,7 @@ def _bisect_threshold(scored: ScoredSurvey, selection: Selection) -> float:
     """
     target = selection.mean_species_per_plot
     assert target is not None, "the caller checks it"
-    wanted = target * len(scored) * (1 - 1e-9)  # 3.3 × 10 plots are 33 species, whatever floating point says
+    wanted = target * len(scored) * (1 - 1e-9)  # 3.3 × 10 plots are 33 species, despite rounding
 
     def species_at(threshold: float) -> int:
         return sum(len(select(scores, replace(selection, min_score=threshold))) for scores in scored.values())

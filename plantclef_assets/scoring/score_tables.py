@@ -81,7 +81,7 @@ def choose_species(species_ids: np.ndarray, scores: np.ndarray, *, min_score: fl
         min_species: number of species that are chosen even if fewer reach it.
 
     Returns:
-        species_ids by score, descending; equal ones in the order given. Empty if none passes and `min_species` is 0.
+        species_ids by score, descending; ties in their given order. Empty if none passes and `min_species` is 0.
     """
     candidates = np.flatnonzero(scores >= min_score)
     number = len(candidates)

@@ -28,7 +28,7 @@ class InvalidSubmissionError(ValueError):
 
 @dataclass(frozen=True)
 class Submissions:
-    """Makes the submission of one run: the table, and a CSV in each dialect."""
+    """Writer of the submission of one run: the table, and a CSV in each dialect."""
 
     lake: Lake
     runs: Mapping[str, Run]

@@ -50,7 +50,7 @@ class LabelledPlots:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Makes the table of the sweep: every rule of a grid over every feature set and tiling in use, scored."""
+    """Writer of the table of the sweep: every rule of a grid over every feature set and tiling in use, scored."""
 
     lake: Lake
     surveys: Sequence[LabelledPlots]
@@ -185,7 +185,7 @@ def best_settings(rows: Sequence[Mapping[str, Any]], count: int) -> list[dict[st
 
     Args:
         rows: the rows of the sweep.
-        count: number of settings; the declared runs are appended, whatever their rank.
+        count: number of settings; the declared runs are appended, at any rank.
 
     Returns:
         `feature_set`, `tiling`, `rule`, `run` (None if no run declares it), and each part's `f1_plot` under `<part>`

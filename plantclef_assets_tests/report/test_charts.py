@@ -39,10 +39,10 @@ def test_a_line_goes_from_left_to_right_as_its_values_do() -> None:
 
 
 def test_panels_are_side_by_side_and_lines_have_different_colours() -> None:
-    both = pixels(Curves("loss", {"a": FALLING, "b": RISING}), Curves("accuracy", {"a": RISING}))
+    both = pixels(Curves("loss", {"a": FALLING, "b": RISING}), Curves("accuracy", {"b": RISING}))
     assert both.shape == (400, 1120, 3)
-    assert near(both[:, :560], RED).any() and not near(both[:, 560:], RED).any()
-    assert near(both[:, 560:], BLUE).any()
+    assert near(both[:, :560], RED).any() and near(both[:, :560], BLUE).any()
+    assert near(both[:, 560:], RED).any() and not near(both[:, 560:], BLUE).any(), "a line keeps its colour"
 
 
 def test_the_epoch_that_was_kept_is_marked() -> None:

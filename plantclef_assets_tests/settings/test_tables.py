@@ -15,9 +15,11 @@ from plantclef_assets.scoring.aggregations import AGGREGATIONS
 from plantclef_assets.settings.presets import PRESETS
 from plantclef_assets.settings.tables import (
     ClassifierSettings,
+    CoverSettings,
     DownloadSettings,
     FinetuningSettings,
     RunSettings,
+    SweepSettings,
     check_classifiers,
     check_runs,
 )
@@ -44,6 +46,14 @@ def _first_cells(text: str, header: str) -> list[str]:
     """Give the names in the first column of a Markdown table."""
     rows = text.partition(header)[2].partition("\n\n")[0].splitlines()[2:]
     return [name.strip(" `") for row in rows for name in row.split("|")[1].split(",")]
+
+
+def test_every_field_of_runs_sweep_and_cover_has_a_description() -> None:
+    for table in (RunSettings, SweepSettings, CoverSettings):
+        for name, field in table.model_fields.items():
+            assert field.description and field.description.endswith("."), f"{table.__name__}.{name}"
+    of_votes = RunSettings.model_fields["min_votes"].description
+    assert of_votes == "Fewest tiles whose most probable species it is (vote)."
 
 
 def test_the_settings_of_downloads_are_their_limits() -> None:
