@@ -152,8 +152,8 @@ class Aggregation:
         takes: names of those that it may set.
         needs_one_of: of these it must set one at least.
         all_classes: whether the score is only right over the probabilities of all classes.
-        sweep: the values that the default sweep tries, by parameter. None leaves the aggregation out of it, and existing
-            sweeps up to date.
+        sweep: the values that the default sweep tries, by parameter. None leaves the aggregation out of it, and
+            existing sweeps up to date.
     """
 
     score: Callable[..., SpeciesScores]
