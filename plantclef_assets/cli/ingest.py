@@ -5,6 +5,7 @@ by options.
 """
 
 import argparse
+import dataclasses
 import re
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 from plantclef_assets.engines.progress import BYTES, Progress
 from plantclef_assets.ingest.addresses import plan_downloads, read_addresses
 from plantclef_assets.ingest.downloads import download_files
-from plantclef_assets.ingest.limits import DownloadError, Limits
+from plantclef_assets.ingest.limits import DownloadError
 from plantclef_assets.settings import load_download_settings, load_published_settings
 from plantclef_assets.settings.errors import SettingsError
 
@@ -61,13 +62,13 @@ def _describe_download(parser: argparse.ArgumentParser) -> None:
 
 
 def _download(options: argparse.Namespace) -> int:
-    settings = load_download_settings().model_dump()
     given = {
         "connections": options.connections,
         "bytes_per_second": options.rate,
         "max_bytes": options.max_bytes,
     }
-    limits = Limits(**settings | {name: value for name, value in given.items() if value is not None})
+    changes = {name: value for name, value in given.items() if value is not None}
+    limits = dataclasses.replace(load_download_settings(), **changes)
     addresses = [*options.urls, *(read_addresses(options.list) if options.list else ())]
     if not addresses:
         raise DownloadError("no address is given; name one, or a file of them with --list")

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from plantclef_assets.settings.tables import RunSettings
+from plantclef_assets.settings.runs import RunSettings
 
 _BEST_FIRST = ("finetuned_head", "finetuned_cls", "base_cls")
 

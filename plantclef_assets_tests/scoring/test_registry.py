@@ -40,7 +40,7 @@ from plantclef_assets.scoring.prediction import predict, predict_without_and_wit
 from plantclef_assets.scoring.priors import compute_priors
 from plantclef_assets.scoring.rules import default_grid
 from plantclef_assets.scoring.tile_probabilities import TileProbabilities
-from plantclef_assets.settings.tables import RunSettings, SweepSettings
+from plantclef_assets.settings.runs import RunSettings, SweepSettings
 
 run = RunSettings(feature_set="base_cls", aggregation="quantile", quantile=0.5, species_per_plot=1, prior="uniform")
 tiles = TileProbabilities(np.array([7, 8]), np.array([[0.1, 0.9], [0.6, 0.4], [0.7, 0.3]], np.float32))
