@@ -21,7 +21,7 @@ from plantclef_assets.orchestration.materialization import MakeShards, in_this_p
 from plantclef_assets.orchestration.pictures import picture
 from plantclef_assets.orchestration.resources import AcceleratorResource, LakeResource
 from plantclef_assets.orchestration.table_checks import labels_in_class_map
-from plantclef_assets.report.curves import Curves, draw_curves
+from plantclef_assets.report.charts import Curves, draw_curves
 from plantclef_assets.settings import Settings
 
 _WORSE_CALIBRATED = 0.02

@@ -22,10 +22,12 @@ from plantclef_assets.orchestration.declaration import Asset, Input, every, plat
 from plantclef_assets.orchestration.materialization import Describe, MakeShards, in_this_process
 from plantclef_assets.orchestration.pictures import markdown_table, picture
 from plantclef_assets.orchestration.resources import LakeResource
-from plantclef_assets.report.agreement import draw_agreement
-from plantclef_assets.scoring.artifacts import Leaderboard, RunAgreement, Submissions, submission_files
+from plantclef_assets.report.charts import draw_agreement
+from plantclef_assets.scoring.agreement import RunAgreement
+from plantclef_assets.scoring.leaderboard import Leaderboard
 from plantclef_assets.scoring.rules import Run
-from plantclef_assets.scoring.submissions import can_hold, read_submission, validate_submission
+from plantclef_assets.scoring.submission_format import can_hold, read_submission, validate_submission
+from plantclef_assets.scoring.submissions import Submissions, submission_files
 from plantclef_assets.settings import Settings
 from plantclef_assets.settings.runs import RunSettings
 

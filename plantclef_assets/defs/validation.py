@@ -26,8 +26,8 @@ from plantclef_assets.orchestration.materialization import MakeShards, in_parall
 from plantclef_assets.orchestration.pictures import contact_sheet, markdown_table
 from plantclef_assets.orchestration.resources import EngineResource, LakeResource
 from plantclef_assets.orchestration.table_checks import labels_in_class_map
-from plantclef_assets.scoring.artifacts import read_plot_truth
-from plantclef_assets.scoring.sweep_table import CHOOSE, REPORT, LabelledPlots, Sweep, best_settings
+from plantclef_assets.scoring.leaderboard import read_plot_truth
+from plantclef_assets.scoring.sweep import CHOOSE, REPORT, LabelledPlots, Sweep, best_settings
 from plantclef_assets.settings import Settings
 
 _NAMED = 5
