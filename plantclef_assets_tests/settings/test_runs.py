@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from plantclef_assets.images.tiling import parse_tiling
-from plantclef_assets.scoring.aggregations import AGGREGATIONS
 from plantclef_assets.settings.presets import PRESETS
 from plantclef_assets.settings.runs import CoverSettings, RunSettings, SweepSettings
 from plantclef_assets_tests.cli.commands import PROJECT
@@ -25,7 +24,6 @@ def test_the_runs_in_the_documentation_can_be_declared(tmp_path: Path, monkeypat
     assert len(tilings) == 6
     for tiling in tilings:
         parse_tiling(tiling)
-    assert sorted(first_cells(text, "| aggregation |")) == sorted(AGGREGATIONS)
 
 
 def test_every_field_of_runs_sweep_and_cover_has_a_description() -> None:
