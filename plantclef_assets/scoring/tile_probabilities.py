@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.models.features import split_feature_set
+from plantclef_assets.models.feature_sets import feature_set
 
 COLUMNS = ("plot_id", "tile_index", "species_id", "probability", "rank")
 """Columns of a table of tile predictions that are read here."""
@@ -114,14 +114,14 @@ class AllClasses:
     block_rows: int = BLOCK_ROWS
 
     @classmethod
-    def of(cls, lake: Lake, feature_set: str, embeddings: str, shards: Iterable[str], tiling: str) -> "AllClasses":
-        """Return the plots of shards of `<backbone>_<embeddings>`, classified by the classifier of a feature set."""
+    def of(cls, lake: Lake, name: str, embeddings: str, shards: Iterable[str], tiling: str) -> "AllClasses":
+        """Return the plots of shards of `<backbone>_<embeddings>`, classified by the classifier of that name."""
         from plantclef_assets.models.classifier_files import read_classifier
 
-        backbone, column = split_feature_set(feature_set)
-        weights = lake.path(Artifact("classifier", feature_set, "safetensors"))
-        tables = [Artifact(f"{backbone}_{embeddings}", key) for key in shards]
-        return cls(lake, tables, tiling, column, read_classifier(lake.local(weights)))
+        features = feature_set(name)
+        weights = lake.path(Artifact("classifier", name, "safetensors"))
+        tables = [Artifact(f"{features.backbone}_{embeddings}", key) for key in shards]
+        return cls(lake, tables, tiling, features.column, read_classifier(lake.local(weights)))
 
     def __iter__(self) -> Iterator[tuple[str, TileProbabilities]]:
         """Yield (plot_id, probabilities) in the order of the shards.

@@ -18,7 +18,7 @@ from pydantic import (
 
 from plantclef_assets.images.tiling import parse_tiling
 from plantclef_assets.ingest.locations import check_readable
-from plantclef_assets.lake.keys import CHECKPOINT_HEAD, TRAINED_FEATURE_SETS
+from plantclef_assets.models.feature_sets import FEATURE_SETS, TRAINED
 from plantclef_assets.scoring.aggregations import AGGREGATIONS
 from plantclef_assets.scoring.priors import PRIORS
 from plantclef_assets.scoring.registry import Parameter, all_parameters
@@ -170,14 +170,12 @@ def check_runs(runs: dict[str, RunSettings], classifiers: Collection[str]) -> di
     Raises:
         ValueError: a name cannot be that of a file, or a feature set is unknown.
     """
-    known = (*TRAINED_FEATURE_SETS, *classifiers)
+    of_checkpoint = [one.name for one in FEATURE_SETS if one.from_checkpoint]
+    known = [*TRAINED, *classifiers, *of_checkpoint]
     for name, run in runs.items():
         if not re.fullmatch(r"[a-z0-9_]+", name):
             raise ValueError(f"the run name '{name}' may only have lower-case letters, digits and '_'")
-        if run.feature_set not in (*known, CHECKPOINT_HEAD):
-            quoted = ", ".join(f"'{one}'" for one in known)
-            raise ValueError(
-                f"the run '{name}' asks for the feature set '{run.feature_set}'; there are {quoted} or "
-                f"'{CHECKPOINT_HEAD}'"
-            )
+        if run.feature_set not in known:
+            quoted = ", ".join(f"'{one}'" for one in known[:-1])
+            raise ValueError(f"the run '{name}' has the feature set '{run.feature_set}'; use {quoted} or '{known[-1]}'")
     return runs
