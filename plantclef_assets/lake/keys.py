@@ -1,9 +1,4 @@
-"""The names of partitions: shards and feature sets."""
-
-TRAINED_FEATURE_SETS = ("base_dct", "base_cls", "finetuned_cls")
-"""What classifiers are trained on: a backbone and a column of its embeddings."""
-CHECKPOINT_HEAD = "finetuned_head"
-"""What the classifier inside a checkpoint answers; it is never trained here."""
+"""The keys of shards."""
 
 
 def shard_keys(shards: int) -> list[str]:
@@ -18,8 +13,3 @@ def delivery_keys(reserve: int) -> list[str]:
     Beyond these they grow longer in place of being padded, so that a greater reserve renames no delivery.
     """
     return [str(index).zfill(2) for index in range(reserve)]
-
-
-def is_checkpoint_head(feature_set: str | None) -> bool:
-    """Whether a feature set is answered by the classifier inside a checkpoint."""
-    return feature_set == CHECKPOINT_HEAD

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-import pytest
 from dagster import DagsterInstance
 
 from plantclef_assets.ingest.validation_split import split_rows, split_sides
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.models.classifier_files import read_classifier
-from plantclef_assets.models.features import read_features, split_feature_set
+from plantclef_assets.models.feature_sets import feature_set
+from plantclef_assets.models.features import read_features
 from plantclef_assets.models.finetuning_config import FinetuningConfig, split_holdout
 from plantclef_assets.models.shuffled_photographs import open_photographs
 from plantclef_assets.settings import Settings
@@ -73,9 +73,10 @@ def test_classifiers_and_fine_tuning_set_the_same_photographs_aside(finetuned_la
         train, _ = split_rows(photographs.learn_tag, photographs.obs_id, seed=config.seed)
         _, held = split_holdout(photographs, train, config)
         names = {photographs.obs_id[row] for row in held}
-    for feature_set in ("base_cls", "finetuned_cls"):
-        backbone, column = split_feature_set(feature_set)
-        matrix = read_features(lake, [Artifact(f"{backbone}_embeddings", shard) for shard in shards], column)
+    for name in ("base_cls", "finetuned_cls"):
+        features = feature_set(name)
+        embeddings = [Artifact(f"{features.backbone}_embeddings", shard) for shard in shards]
+        matrix = read_features(lake, embeddings, features.column)
         sides = split_sides(
             matrix.learn_tag,
             matrix.obs_id,
@@ -85,20 +86,6 @@ def test_classifiers_and_fine_tuning_set_the_same_photographs_aside(finetuned_la
             seed=config.seed,
         )
         assert {matrix.obs_id[row] for row in sides.holdout.nonzero()[0]} == names
-        record = lake.record(Artifact("classifier", feature_set, "safetensors"))
+        record = lake.record(Artifact("classifier", name, "safetensors"))
         assert record is not None
         assert record.figures["holdout_rows"] == len(names) > 0
-
-
-@pytest.mark.parametrize(
-    ("feature_set", "expected"),
-    [
-        ("base_cls", ("base", "cls")),
-        ("base_cls_centroid", ("base", "cls")),
-        ("base_dct_two_layers", ("base", "dct")),
-        ("finetuned_cls_head", ("finetuned", "cls")),
-        ("finetuned_head", ("finetuned", "cls")),
-    ],
-)
-def test_the_name_of_a_classifier_begins_with_its_features(feature_set: str, expected: tuple[str, str]) -> None:
-    assert split_feature_set(feature_set) == expected
