@@ -65,28 +65,37 @@ class PriorInputs:
 ComputePrior = Callable[[PriorInputs], Prior]
 PRIORS: dict[str, ComputePrior] = {}
 """Name in the settings → function, in the order of registration."""
+SWEPT: list[str] = []
+"""The priors of the default sweep."""
 
 
-def prior(name: str) -> Callable[[ComputePrior], ComputePrior]:
-    """Register the decorated function as a prior under this name."""
+def prior(name: str, *, sweep: bool = False) -> Callable[[ComputePrior], ComputePrior]:
+    """Register the decorated function as a prior under this name.
+
+    Args:
+        name: in the settings.
+        sweep: whether the default sweep tries it. Without it, existing sweeps stay up to date.
+    """
 
     def register(compute: ComputePrior) -> ComputePrior:
         if name in PRIORS:
             raise ValueError(f"there is already a prior {name!r}")
         PRIORS[name] = compute
+        if sweep:
+            SWEPT.append(name)
         return compute
 
     return register
 
 
-@prior("frequency")
+@prior("frequency", sweep=True)
 def frequency_prior(inputs: PriorInputs) -> Prior:
     """Frequency in the training photographs: π(s) = (images of s + 1) / Σ (images + 1), the same in all regions."""
     counts = np.array([inputs.images.get(species, 0) + 1 for species in inputs.species_id.tolist()], np.float64)
     return Prior({"": counts / counts.sum()}, lambda plot_id: "")
 
 
-@prior("region")
+@prior("region", sweep=True)
 def region_prior(inputs: PriorInputs) -> Prior:
     """Mean distribution over all tiles of all plots of the region, as the classifier sees them.
 

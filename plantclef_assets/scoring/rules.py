@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from plantclef_assets.scoring.aggregations import AGGREGATIONS
-from plantclef_assets.scoring.priors import PRIORS
+from plantclef_assets.scoring.priors import PRIORS, SWEPT
 from plantclef_assets.scoring.registry import LIMITS, Scorer, Selection, check_aggregation, check_names, check_value
 
 REVISITS = ("union", "vote", "mean")
@@ -109,9 +109,9 @@ def check_rule(rule: Rule) -> None:
 
 
 def default_grid() -> dict[str, Any]:
-    """Return the grid of the default sweep: the values that each aggregation declares, with and without each prior."""
+    """Return the grid of the default sweep: the values that each aggregation declares, with and without priors."""
     own = {name: dict(one.sweep) for name, one in AGGREGATIONS.items() if one.sweep is not None}
-    return {**own, "prior": [UNSET, *PRIORS], "prior_power": [0.5, 1]}
+    return {**own, "prior": [UNSET, *SWEPT], "prior_power": [0.5, 1]}
 
 
 def expand_grid(grid: Grid) -> list[Rule]:

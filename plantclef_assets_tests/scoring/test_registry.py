@@ -30,7 +30,7 @@ def quantile(tiles, *, quantile: Annotated[float, Parameter("Quantile over the t
     """Quantile of each species over the tiles."""
     return ranked(tiles.species_id, np.quantile(tiles.probability, quantile, axis=0))
 
-@prior("uniform")
+@prior("uniform", sweep=True)
 def uniform_prior(inputs):
     return Prior({"": np.ones(len(inputs.species_id))}, lambda plot_id: "")
 '''
