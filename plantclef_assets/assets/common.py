@@ -6,8 +6,8 @@ from typing import Any
 
 from dagster import AssetDep, AssetsDefinition, BackfillPolicy, PartitionsDefinition, asset
 
+from plantclef_assets.ingest.downloads import Limits
 from plantclef_assets.ingest.fetching import Log, fetch_file
-from plantclef_assets.ingest.limits import Limits
 from plantclef_assets.lake.provenance import Recipe
 from plantclef_assets.settings import Settings
 

@@ -12,9 +12,8 @@ from pathlib import Path
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from plantclef_assets.engines.progress import BYTES, Progress
-from plantclef_assets.ingest.addresses import plan_downloads, read_addresses
-from plantclef_assets.ingest.downloads import download_files
-from plantclef_assets.ingest.limits import DownloadError, Limits
+from plantclef_assets.ingest.download_lists import plan_downloads, read_addresses
+from plantclef_assets.ingest.downloads import DownloadError, Limits, download_files
 from plantclef_assets.settings import load_download_settings, load_published_settings
 from plantclef_assets.settings.errors import SettingsError
 

@@ -24,9 +24,9 @@ import pyarrow as pa
 
 from plantclef_assets.images.file_names import as_unicode, is_left_alone, is_photograph, is_unicode, why_unread
 from plantclef_assets.ingest.fetching import SourceError, object_version
+from plantclef_assets.lake.atomic import atomic_write
 from plantclef_assets.lake.filesystems import open_filesystem
 from plantclef_assets.lake.parquet_files import CheckedFile, create_parquet
-from plantclef_assets.lake.store import Lake
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 """Endings of archives in a folder; a file that is named alone may have any name."""
@@ -120,7 +120,7 @@ def read_index(archive: Archive, cache: Path) -> CheckedFile:
     """
     path = cache / "archive_index" / f"{_mark(archive)}.parquet"
     if not path.exists():
-        with archive.open() as stream, Lake(str(cache)).publish(path) as temporary:
+        with archive.open() as stream, atomic_write(path) as temporary:
             _write_index(list_members(stream, archive.size, archive.location), temporary)
     return CheckedFile(
         path,
@@ -269,7 +269,7 @@ def _repack(archive: Archive, decompress: Callable[[Any], Any], target: Path) ->
         with (
             archive.open() as stream,
             decompress(stream) as plain,
-            Lake(str(target.parent)).publish(target) as temporary,
+            atomic_write(target) as temporary,
             temporary.open("wb") as unpacked,
         ):
             while chunk := plain.read(2**22):

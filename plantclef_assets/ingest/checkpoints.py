@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from plantclef_assets.lake.atomic import atomic_folder
+
 CLASS_MAPPING, SPECIES_NAMES, WEIGHTS = "class_mapping.txt", "species_id_to_name.txt", "model_best.pth.tar"
 LICENCE = "CC-BY-4.0 (Zenodo 10848263)"
 """What the record of the organisers' archive says."""
@@ -129,16 +131,13 @@ def _unpack(archive: Path, cache: Path) -> CheckpointFiles:
     mark = hashlib.sha256(f"{archive}\0{status.st_size}\0{status.st_mtime_ns}".encode()).hexdigest()[:12]
     folder = cache / mark
     if not folder.is_dir():
-        unfinished = folder.with_name(f".{mark}.incomplete")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        try:
-            with tarfile.open(archive) as opened:
-                for name, inside in chosen.items():
-                    _copy(opened.extractfile(inside), unfinished / name)
-        except (tarfile.TarError, EOFError, OSError) as error:
-            raise CheckpointError(f"{archive} cannot be read to its end ({error}); fetch it again") from error
-        unfinished.replace(folder)
+        with atomic_folder(folder) as unfinished:
+            try:
+                with tarfile.open(archive) as opened:
+                    for name, inside in chosen.items():
+                        _copy(opened.extractfile(inside), unfinished / name)
+            except (tarfile.TarError, EOFError, OSError) as error:
+                raise CheckpointError(f"{archive} cannot be read to its end ({error}); fetch it again") from error
     found = {name: folder / name for name in chosen}
     return CheckpointFiles(found[WEIGHTS], found.get(CLASS_MAPPING), found.get(SPECIES_NAMES))
 

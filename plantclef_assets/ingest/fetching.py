@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from plantclef_assets.engines.progress import BYTES, Progress
-from plantclef_assets.ingest.downloads import download_file
-from plantclef_assets.ingest.limits import Limits
+from plantclef_assets.ingest.downloads import Download, Limits, download_files
 from plantclef_assets.ingest.locations import is_download, is_remote, split_checksum
+from plantclef_assets.lake.atomic import atomic_write
 from plantclef_assets.lake.filesystems import is_in_bucket, open_filesystem
-from plantclef_assets.lake.store import Lake
 
 Log = Callable[[str], None]
 
@@ -40,9 +39,12 @@ def fetch_file(location: str, cache: Path, log: Log = lambda line: None, limits:
     if is_download(location):
         address, checksum = split_checksum(location)
         target = _place(cache, address, address)
-        if not target.exists():  # what is there has been compared with its checksum
+        if not target.exists():  # else its checksum has been verified
+            download = Download(address, target, sha256=checksum)
             with Progress(target.name, 0, BYTES, log) as progress:
-                download_file(address, target, sha256=checksum, progress=progress.reach, limits=limits, log=log)
+                failed = download_files([download], limits=limits, progress=progress.reach, log=log)
+            if failed:
+                raise failed[download]
         return target
     if not is_remote(location):
         return Path(location)
@@ -51,7 +53,7 @@ def fetch_file(location: str, cache: Path, log: Log = lambda line: None, limits:
     if not target.exists():
         log(f"Fetching {location}.")
         filesystem, path = open_filesystem(location)
-        with Lake(str(cache)).publish(target) as temporary:
+        with atomic_write(target) as temporary:
             filesystem.get_file(path, str(temporary))
             if _version_at(location) != version:
                 raise SourceError(f"'{location}' was replaced while it was fetched; materialize again")

@@ -22,8 +22,8 @@ import pyarrow as pa
 
 from plantclef_assets.images.file_names import as_unicode, is_left_alone, is_photograph, is_unicode, why_unread
 from plantclef_assets.ingest.archives import SUFFIXES, Archive, index_digest, open_archive, read_index, refusal
+from plantclef_assets.ingest.downloads import Limits
 from plantclef_assets.ingest.fetching import Log, SourceError, fetch_file, object_version, readable
-from plantclef_assets.ingest.limits import Limits
 from plantclef_assets.ingest.locations import is_download
 from plantclef_assets.lake.filesystems import open_filesystem
 

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from plantclef_assets.lake.atomic import whole_file
+from plantclef_assets.lake.atomic import atomic_write
 from plantclef_assets.lake.filesystems import BUCKETS, split_address
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def local_copy(client: "Client", address: str, folder: Path) -> Path:
     blob = find_object(client, address)
     copy = folder / f"{blob.generation}{Path(address).suffix}"
     if not copy.is_file():
-        with whole_file(copy) as temporary, _of_one_generation(blob) as pinned:
+        with atomic_write(copy) as temporary, _of_one_generation(blob) as pinned:
             pinned.download_to_filename(str(temporary), raw_download=True)
         for older in folder.glob(f"[0-9]*{glob.escape(copy.suffix)}"):
             if older != copy:

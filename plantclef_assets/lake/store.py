@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from plantclef_assets.lake import buckets
-from plantclef_assets.lake.atomic import temporary_beside, whole_file
+from plantclef_assets.lake.atomic import atomic_write, temporary_path
 from plantclef_assets.lake.filesystems import bucket_options, default_cache, is_in_bucket, local_folder
 from plantclef_assets.lake.parquet_files import CheckedFile, Damaged, damage_named, written_schema
 
@@ -210,11 +210,11 @@ class Lake:
                 and may not be replaced.
         """
         if isinstance(path, Path):
-            with whole_file(path, replace=replace) as temporary:
+            with atomic_write(path, replace=replace) as temporary:
                 yield temporary
             return
         replaced = buckets.generation_of(self.storage, str(path)) if replace else 0
-        with temporary_beside(self._local_name(path, "uploads")) as temporary:
+        with temporary_path(self._local_name(path, "uploads")) as temporary:
             yield temporary
             try:
                 buckets.create_object(self.storage, str(path), temporary, replaces=replaced)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from plantclef_assets.images.tiling import parse_tiling
-from plantclef_assets.ingest.limits import Limits
+from plantclef_assets.ingest.downloads import Limits
 from plantclef_assets.models.finetuning_config import FinetuningConfig
 from plantclef_assets.models.training_config import TrainingConfig
 from plantclef_assets.scoring.aggregation import AGGREGATIONS
