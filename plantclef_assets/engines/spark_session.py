@@ -4,6 +4,7 @@ What belongs here: all that lies between the settings and a session. What does n
 """
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -16,6 +17,8 @@ from urllib.parse import urlsplit
 
 import plantclef_assets
 
+_MASTER = re.compile(r"local(\[(\*|\d+)(,\d+)?\])?|local-cluster\[\d+,\d+,\d+\]|spark://[^/]+:\d+(,.+)?|yarn|k8s://.+")
+_CONNECT = re.compile(r"sc://[^/]+(/.*)?")
 _LOOPBACK = ("127.0.0.1", "localhost")
 _DEFAULT_PORTS = {"spark": 7077, "sc": 15002}
 _CONNECTION_SECONDS = 10
@@ -24,6 +27,19 @@ _JAVA = "Java 17 or newer (on Debian and Ubuntu: apt-get install openjdk-17-jre-
 
 class SparkUnavailableError(RuntimeError):
     """There is no Spark to run on; the message names the setting and says what to do."""
+
+
+def check_spark_address(address: str | None, *, connect: bool) -> str | None:
+    """Return the address of a Spark master, or of a Spark Connect server.
+
+    Raises:
+        ValueError: it does not have the form of such an address.
+    """
+    if address is None or (_CONNECT if connect else _MASTER).fullmatch(address):
+        return address
+    forms = "sc://host:port" if connect else "local[*], spark://host:port, yarn or k8s://…"
+    kind = "a Spark Connect server" if connect else "a Spark master"
+    raise ValueError(f"'{address}' is not the address of {kind}; use {forms}")
 
 
 def session_config(master: str, remote: str | None, config: Mapping[str, str]) -> dict[str, str]:

@@ -22,8 +22,6 @@ TRAIN = "train"
 """In place of weights: they are trained here."""
 
 PACKAGE_FOLDER = Path(__file__).resolve().parents[1]
-_SPARK_MASTER = r"local(\[(\*|\d+)(,\d+)?\])?|local-cluster\[\d+,\d+,\d+\]|spark://[^/]+:\d+(,.+)?|yarn|k8s://.+"
-_SPARK_CONNECT = r"sc://[^/]+(/.*)?"
 _REMOTE = re.compile(r"^[a-z][a-z0-9+.-]*://")
 _BUCKET = re.compile(r"gs://[a-z0-9][a-z0-9._-]+[a-z0-9](/(?!\.\.?(/|$))[^/?#*\[\]]+)*/?")
 _OBJECT = re.compile(r"^gs://[^/]+(/.*)?$")
@@ -176,18 +174,6 @@ def _require_bucket_packages(location: str) -> None:
         raise ValueError(
             f"'{location}' needs {' and '.join(missing)}, which the extra brings: pip install 'plantclef-assets[gcs]'"
         )
-
-
-def check_spark_address(address: str | None, *, connect: bool) -> str | None:
-    """Give the address of a Spark master, or of a Spark Connect server.
-
-    Raises:
-        ValueError: it has not the form of one.
-    """
-    if address is None or re.fullmatch(_SPARK_CONNECT if connect else _SPARK_MASTER, address):
-        return address
-    forms = "sc://host:port" if connect else "local[*], spark://host:port, yarn or k8s://…"
-    raise ValueError(f"'{address}' is no address of {'a Spark Connect server' if connect else 'a master'}; say {forms}")
 
 
 def check_writable_folder(location: str) -> str:

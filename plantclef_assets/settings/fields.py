@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator, model_validator
 
+from plantclef_assets.engines.spark_session import check_spark_address
 from plantclef_assets.ingest.locations import (
     PACKAGE_FOLDER,
     TRAIN,
     check_inbox,
     check_readable,
     check_root,
-    check_spark_address,
     check_weights,
     check_writable_folder,
 )

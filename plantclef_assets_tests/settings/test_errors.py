@@ -66,9 +66,9 @@ def test_what_is_not_available_yet_is_said_in_one_sentence(
         (
             "SPARK_MASTER",
             "http://host:7077",
-            "'http://host:7077' is no address of a master; say local[*], spark://host",
+            "'http://host:7077' is not the address of a Spark master; use local[*], spark://host",
         ),
-        ("SPARK_REMOTE", "spark://host:7077", "is no address of a Spark Connect server; say sc://host:port"),
+        ("SPARK_REMOTE", "spark://host:7077", "is not the address of a Spark Connect server; use sc://host:port"),
         ("WORKERS", "0", "greater than 0, not '0'"),
         ("SHARDS_PER_RUN", "0", "greater than 0, not '0'"),
         ("SCHEDULE", "nightly", "'nightly' is no cron expression; every night at three is '0 3 * * *'"),
