@@ -12,7 +12,7 @@ from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 
 from plantclef_assets.assets.common import advice, download_limits, platform_asset, source_file
 from plantclef_assets.assets.pictures import licence_table
-from plantclef_assets.ingest.classes import write_class_map
+from plantclef_assets.ingest.class_map import write_class_map
 from plantclef_assets.ingest.locations import is_demo
 from plantclef_assets.ingest.manifests import write_plot_manifest, write_training_manifest
 from plantclef_assets.ingest.metadata import write_training_metadata

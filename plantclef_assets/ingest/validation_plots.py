@@ -24,7 +24,7 @@ from plantclef_assets.images.composition import (
 )
 from plantclef_assets.images.decoding import decode_image
 from plantclef_assets.images.resizing import encode_jpeg
-from plantclef_assets.ingest.held_out import fetch_photographs, read_split
+from plantclef_assets.ingest.validation_split import fetch_photographs, read_split
 from plantclef_assets.lake.schemas import VALIDATION_PLOTS
 from plantclef_assets.lake.shards import Shard, write_shard
 from plantclef_assets.lake.store import Artifact, Lake

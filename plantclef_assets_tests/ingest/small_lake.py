@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plantclef_assets.ingest.classes import write_class_map
+from plantclef_assets.ingest.class_map import write_class_map
 from plantclef_assets.ingest.manifests import write_plot_manifest, write_training_manifest
 from plantclef_assets.ingest.metadata import write_training_metadata
 from plantclef_assets.ingest.sources import ImageSource, open_source

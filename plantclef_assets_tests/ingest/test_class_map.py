@@ -2,7 +2,7 @@
 
 import pytest
 
-from plantclef_assets.ingest.class_lists import ClassListError
+from plantclef_assets.ingest.class_map import ClassListError
 from plantclef_assets_tests.ingest.small_lake import SmallLake, csv_of
 
 THREE = csv_of([("a.jpg", 30), ("b.jpg", 10), ("c.jpg", 20), ("d.jpg", 10)])

@@ -62,7 +62,7 @@ def test_no_module_within_reach_imports_the_orchestration_not_even_in_a_function
         if name.split(".")[0] in ABSENT
     }
     assert len(imports) > sum(len(modules_of(package)) for package in PACKAGES)
-    when_used = {("lake/catalog.py", "duckdb"), ("ingest/classes.py", "duckdb"), ("engines/spark.py", "pyspark")}
+    when_used = {("lake/catalog.py", "duckdb"), ("ingest/class_map.py", "duckdb"), ("engines/spark.py", "pyspark")}
     assert found <= when_used, "these are imported when they are used"
 
 
