@@ -135,7 +135,7 @@ def sweep_table(lake: Lake) -> Describe:
 
 def licence_table(artifact: Artifact, record: Record) -> Mapping[str, Any]:
     """Show how many photographs and authors there are under each licence."""
-    rows = record.figures["licences"]
+    rows = record.statistics["licences"]
     return {"licences": MetadataValue.md(markdown_table(pa.Table.from_pylist(rows)))} if rows else {}
 
 
@@ -153,18 +153,18 @@ def finetuning_curves(artifact: Artifact, record: Record) -> Mapping[str, Any]:
 
     In epoch 0 the classifier alone learned from other views than later, so its loss would say nothing beside theirs.
     """
-    rows = record.figures["curves"]
+    rows = record.statistics["curves"]
     learned = {row["epoch"]: row["training_loss"] for row in rows if row["epoch"]}
     losses = {"learned from": learned, "set aside": {row["epoch"]: row["holdout_loss"] for row in rows}}
     accuracy = {"set aside": {row["epoch"]: row["holdout_accuracy"] for row in rows}}
     panels = (Curves("loss", losses), Curves("accuracy", accuracy))
-    drawn = draw_curves(panels, best_epoch=record.figures["best_epoch"])
+    drawn = draw_curves(panels, best_epoch=record.statistics["best_epoch"])
     return {"learning_curves": _picture(drawn, "learning curves", "png")}
 
 
 def classifier_curves(artifact: Artifact, record: Record) -> Mapping[str, Any]:
     """Show how the training of a classifier went; one that came with a checkpoint has nothing to show."""
-    found = record.figures
+    found = record.statistics
     if "epochs" not in found:
         return {}
     if not found["epochs"]:

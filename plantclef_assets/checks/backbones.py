@@ -15,7 +15,7 @@ def checks(settings: Settings) -> dict[str, list[Check]]:
         model, _, input_size = backbone_settings(evidence.recipe.asset.split("_")[0], settings)
         for artifact, record in evidence.records.items():
             wanted = {"model": model} | ({"input_size": input_size} if input_size else {})
-            actual = record.figures | record.figures.get("data_config", {})
+            actual = record.statistics | record.statistics.get("data_config", {})
             for name, value in wanted.items():
                 if actual.get(name) != value:
                     yield Finding(artifact, f"{artifact} has {name} {actual.get(name)}, the settings ask for {value}")
@@ -32,7 +32,7 @@ def checks(settings: Settings) -> dict[str, list[Check]]:
 
 def _finetuning_helped(evidence: Evidence) -> Iterable[Finding]:
     for artifact, record in evidence.records.items():
-        if record.figures.get("best_epoch") == 0:
+        if record.statistics.get("best_epoch") == 0:
             yield Finding(artifact, f"{artifact}: no epoch was better than the classifier on the backbone as it came")
 
 

@@ -63,23 +63,23 @@ def checks(settings: Settings) -> dict[str, list[Check]]:
 
 def _better_than_majority(evidence: Evidence) -> Iterable[Finding]:
     for artifact, record in evidence.records.items():
-        if "accuracy" not in record.figures and is_checkpoint_head(artifact.partition):
+        if "accuracy" not in record.statistics and is_checkpoint_head(artifact.partition):
             continue  # without photographs whose species are known a checkpoint's classifier cannot be judged
-        accuracy, majority = record.figures.get("accuracy", 0.0), record.figures.get("majority_rate", 1.0)
+        accuracy, majority = record.statistics.get("accuracy", 0.0), record.statistics.get("majority_rate", 1.0)
         if accuracy <= majority:
             yield Finding(artifact, f"{artifact}: accuracy {accuracy:.3f}, the commonest species alone {majority:.3f}")
 
 
 def _stopped_early(evidence: Evidence) -> Iterable[Finding]:
     for artifact, record in evidence.records.items():
-        most = record.figures.get("epochs_at_most")
-        if most and record.figures.get("best_epoch") == most:
+        most = record.statistics.get("epochs_at_most")
+        if most and record.statistics.get("best_epoch") == most:
             yield Finding(artifact, f"{artifact}: the last of {most} epochs is the best; more may help")
 
 
 def _calibrated(evidence: Evidence) -> Iterable[Finding]:
     for artifact, record in evidence.records.items():
-        figures = record.figures
+        figures = record.statistics
         if figures.get("calibration") == "impossible":
             yield Finding(
                 artifact, f"{artifact}: no photograph could be set aside, so its probabilities are as they came"

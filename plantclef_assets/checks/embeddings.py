@@ -27,7 +27,7 @@ def _classes_covered(evidence: Evidence) -> Iterable[Finding]:
     if len(evidence.records) < len(evidence.recipe.artifacts):
         return  # only all shards together can cover all classes
     wanted = set(evidence.figures("training_manifest").get("species", []))
-    found = {species for record in evidence.records.values() for species in record.figures.get("species", [])}
+    found = {species for record in evidence.records.values() for species in record.statistics.get("species", [])}
     missing = sorted(wanted - found)
     if missing:
         named = ", ".join(map(str, missing[:5]))
@@ -40,7 +40,7 @@ def _every_tile(evidence: Evidence) -> Iterable[Finding]:
     for artifact, record in evidence.records.items():
         tilings = evidence.recipe.config(artifact.partition)["tilings"]
         of_every_plot = [parse_tiling(tiling).tiles for tiling in tilings]
-        plots = record.figures.get("rows_out", 0)
+        plots = record.statistics.get("rows_out", 0)
         if None in of_every_plot:
             yield from _every_tile_by_size(evidence, artifact, plots, tilings)
             continue

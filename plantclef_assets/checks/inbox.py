@@ -33,6 +33,6 @@ def _whole_delivery(evidence: Evidence) -> Iterable[Finding]:
     for artifact, record in evidence.records.items():
         (delivery,) = evidence.recipe.inputs(artifact.partition)
         delivered = evidence.lineage.record(delivery)
-        if delivered is not None and record.figures.get("rows_in") != delivered.rows:
-            read = f"{record.figures.get('rows_in')} photographs were read"
+        if delivered is not None and record.statistics.get("rows_in") != delivered.rows:
+            read = f"{record.statistics.get('rows_in')} photographs were read"
             yield Finding(artifact, f"{artifact}: {read}, but {delivered.rows} are delivered")

@@ -41,7 +41,7 @@ def _checks_of(asset: str) -> list[Check]:
 def _confident_somewhere(evidence: Evidence) -> Iterable[Finding]:
     classes = len(evidence.figures("class_map").get("species", []))
     for artifact, record in evidence.records.items():
-        mean = record.figures.get("mean_first_probability")
+        mean = record.statistics.get("mean_first_probability")
         if mean is not None and classes and mean <= 1.5 / classes:
             yield Finding(
                 artifact, f"{artifact}: the first species has probability {mean:.4f} in the mean, as by chance"

@@ -23,6 +23,6 @@ def checks(settings: Settings) -> dict[str, list[Check]]:
 
 def _finetuned_separates_better(evidence: Evidence) -> Iterable[Finding]:
     for artifact, record in evidence.records.items():
-        base, finetuned = (record.figures.get(f"separation_{name}") for name in ("base", "finetuned"))
+        base, finetuned = (record.statistics.get(f"separation_{name}") for name in ("base", "finetuned"))
         if base is not None and finetuned is not None and finetuned <= base:
             yield Finding(artifact, f"{artifact}: separation {finetuned:.3f} after fine-tuning, {base:.3f} before it")

@@ -67,7 +67,7 @@ def complete(expected: int | None, what: str) -> Check:
 
     def judge(evidence: Evidence) -> Iterable[Finding]:
         for artifact, record in evidence.records.items():
-            found = record.figures.get("rows_in", 0)
+            found = record.statistics.get("rows_in", 0)
             if expected is not None and found < expected:
                 yield Finding(
                     artifact,
@@ -83,7 +83,7 @@ def files_used() -> Check:
 
     def judge(evidence: Evidence) -> Iterable[Finding]:
         for artifact, record in evidence.records.items():
-            for unused in record.figures.get("unused", []):
+            for unused in record.statistics.get("unused", []):
                 yield Finding(
                     artifact,
                     f"{unused['files']} {unused['ending']} files are not used ({unused['reason']}); "
@@ -95,7 +95,7 @@ def files_used() -> Check:
 
 def _readable_numbers(evidence: Evidence) -> Iterable[Finding]:
     for artifact, record in evidence.records.items():
-        for column, count in record.figures.get("unreadable", {}).items():
+        for column, count in record.statistics.get("unreadable", {}).items():
             yield Finding(artifact, f"{count} values of {column} are no numbers and became null")
 
 
@@ -109,7 +109,7 @@ def _contiguous(evidence: Evidence) -> Iterable[Finding]:
 
 def _species_listed(evidence: Evidence) -> Iterable[Finding]:
     for artifact, record in evidence.records.items():
-        unlisted = record.figures.get("unlisted", [])
+        unlisted = record.statistics.get("unlisted", [])
         if unlisted:
             named = ", ".join(map(str, unlisted[:5]))
             yield Finding(artifact, f"{len(unlisted)} species are not in the official class list ({named})")

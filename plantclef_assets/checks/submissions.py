@@ -63,7 +63,7 @@ def _values(evidence: Evidence, artifact: Artifact, column: str) -> Sequence:
 
 def _every_plot_written(evidence: Evidence) -> Iterable[Finding]:
     for artifact, record in evidence.records.items():
-        for dialect, plots in record.figures.get("left_out", {}).items():
+        for dialect, plots in record.statistics.get("left_out", {}).items():
             if plots:
                 named = ", ".join(map(repr, plots[:5]))
                 yield Finding(
@@ -76,14 +76,14 @@ def _every_plot_written(evidence: Evidence) -> Iterable[Finding]:
 def _species_per_plot(evidence: Evidence) -> Iterable[Finding]:
     least, most = _USUAL_SPECIES_PER_PLOT
     for artifact, record in evidence.records.items():
-        mean = record.figures.get("species_per_plot", 0.0)
+        mean = record.statistics.get("species_per_plot", 0.0)
         if not least <= mean <= most:
             yield Finding(artifact, f"{artifact}: {mean:.2f} species a plot in the mean")
 
 
 def _prior_has_effect(evidence: Evidence) -> Iterable[Finding]:
     for artifact, record in evidence.records.items():
-        changed, kept = record.figures.get("plots_changed"), record.figures.get("pairs_kept")
+        changed, kept = record.statistics.get("plots_changed"), record.statistics.get("pairs_kept")
         if changed == 0:
             yield Finding(artifact, f"{artifact}: its prior or list of species changes the answer of no plot")
         elif kept == 0:

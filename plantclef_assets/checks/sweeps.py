@@ -38,9 +38,9 @@ def _scores_valid(evidence: Evidence) -> Iterable[Finding]:
 
 def _choice_holds(evidence: Evidence) -> Iterable[Finding]:
     for artifact, record in evidence.records.items():
-        chosen, reported = (record.figures.get(f"chosen_f1_{part}") for part in (CHOOSE, REPORT))
+        chosen, reported = (record.statistics.get(f"chosen_f1_{part}") for part in (CHOOSE, REPORT))
         if chosen is not None and reported is not None and chosen - reported > _LARGEST_LOSS:
-            rule = record.figures["chosen"]["rule"]
+            rule = record.statistics["chosen"]["rule"]
             yield Finding(
                 artifact,
                 f"{artifact}: {rule} was chosen for an F1 of {chosen:.3f}, and has {reported:.3f} on other plots; "

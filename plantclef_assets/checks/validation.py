@@ -47,7 +47,7 @@ def _truth_as_pasted(evidence: Evidence) -> Iterable[Finding]:
 def _species_covered(evidence: Evidence) -> Iterable[Finding]:
     if len(evidence.records) < len(evidence.recipe.artifacts):
         return  # only all shards together can cover all species
-    figures = [record.figures for record in evidence.records.values()]
+    figures = [record.statistics for record in evidence.records.values()]
     held_out = {species for one in figures for species in one.get("held_out_species", [])}
     missing = sorted(held_out - {species for one in figures for species in one.get("species", [])})
     if missing:

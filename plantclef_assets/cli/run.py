@@ -26,7 +26,7 @@ from filelock import FileLock
 
 from plantclef_assets.assets.common import source_file
 from plantclef_assets.cli.ending import lost_interrupts_raised, run_command
-from plantclef_assets.engines.processes import interrupts_held
+from plantclef_assets.engines.processes import interrupts_blocked
 from plantclef_assets.engines.progress import duration
 from plantclef_assets.errors import UserError, keep_traceback, print_error
 from plantclef_assets.ingest.deliveries import keys_in_lake
@@ -188,7 +188,7 @@ def _hold_interrupts_of_log_capture(instance: DagsterInstance) -> None:
     @contextmanager
     def capture_logs(log_key: Sequence[str]) -> Iterator[Any]:
         with ExitStack() as stack:
-            with interrupts_held():
+            with interrupts_blocked():
                 captured = stack.enter_context(capture(log_key))
             yield captured
 

@@ -21,7 +21,7 @@ from dagster import (
 )
 
 from plantclef_assets.images.file_names import as_unicode, is_photograph
-from plantclef_assets.ingest.deliveries import keys_in_lake, read_deliveries, sort_out, write_delivery
+from plantclef_assets.ingest.deliveries import keys_in_lake, read_deliveries, select_deliveries, write_delivery
 from plantclef_assets.ingest.inbox import (
     Delivery,
     Look,
@@ -83,7 +83,7 @@ def _inbox_sensor(inbox: str, settings: Settings, recipes: Mapping[str, Recipe])
             settle_seconds=settings.inbox_settle_seconds,
         )
         # What came together is to be one delivery, so nothing is taken before all that has settled was read.
-        accepted, refused = ((), {}) if reading.postponed else sort_out(lake.lake, look.ready, taken)
+        accepted, refused = ((), {}) if reading.postponed else select_deliveries(lake.lake, look.ready, taken)
         said = [*_in_words({**look.faulty, **refused, **find_unread(stamps)})]
         if said:
             context.log.info(" ".join(said))

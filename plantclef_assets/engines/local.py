@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 
-from plantclef_assets.engines.processes import interrupts_held, worker_processes
+from plantclef_assets.engines.processes import interrupts_blocked, worker_processes
 from plantclef_assets.lake.shards import Shard
 
 MakeShard = Callable[[Shard], None]
@@ -29,11 +29,11 @@ def run_shards(make: MakeShard, shards: Sequence[Shard], *, workers: int) -> Ite
     """
     if workers == 1 or len(shards) <= 1:
         for shard in shards:
-            yield make_here(make, shard)
+            yield make_shard(make, shard)
         return
     pool = worker_processes(min(workers, len(shards)))
     try:
-        with interrupts_held():
+        with interrupts_blocked():
             started: dict[Future[float], Shard] = {pool.submit(_timed, make, shard): shard for shard in shards}
         waiting = set(started)
         while waiting:
@@ -45,7 +45,7 @@ def run_shards(make: MakeShard, shards: Sequence[Shard], *, workers: int) -> Ite
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def make_here(make: MakeShard, shard: Shard) -> Outcome:
+def make_shard(make: MakeShard, shard: Shard) -> Outcome:
     """Make one shard in this process; its error, where there is one, is in the outcome."""
     start = time.perf_counter()
     try:
@@ -60,11 +60,11 @@ def _timed(make: MakeShard, shard: Shard) -> float:
     try:
         make(shard)
     except Exception as error:
-        raise speakable(error) from None
+        raise picklable(error) from None
     return time.perf_counter() - start
 
 
-def speakable(error: BaseException) -> BaseException:
+def picklable(error: BaseException) -> BaseException:
     """Give an error that survives the way to another process; one that does not would take all shards with it."""
     try:
         pickle.loads(pickle.dumps(error))

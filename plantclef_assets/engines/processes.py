@@ -20,7 +20,7 @@ def worker_processes(workers: int) -> ProcessPoolExecutor:
 
 
 @contextmanager
-def interrupts_held() -> Iterator[None]:
+def interrupts_blocked() -> Iterator[None]:
     """Hold Ctrl-C back while workers are started; they inherit that, until they know how to leave quietly."""
     if not hasattr(signal, "pthread_sigmask"):
         yield

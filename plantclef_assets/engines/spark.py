@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
-from plantclef_assets.engines.local import MakeShard, Outcome, make_here, speakable
+from plantclef_assets.engines.local import MakeShard, Outcome, make_shard, picklable
 from plantclef_assets.lake.shards import Shard
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class _Task:
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for place in batch.column(0).to_pylist():
-                outcome = make_here(self.make, self.shards[place])
+                outcome = make_shard(self.make, self.shards[place])
                 ending = _Ending(place, outcome.seconds, _pickled(outcome.error))
                 self.tell([ending])
                 yield pa.RecordBatch.from_pylist([ending._asdict()], schema=_COLUMNS)
@@ -106,7 +106,7 @@ def _pickled(error: BaseException | None) -> bytes | None:
     if error is None:
         return None
     traceback.print_exception(error, file=sys.stderr)  # which is the log of the executor
-    return pickle.dumps(speakable(error))
+    return pickle.dumps(picklable(error))
 
 
 class _Appended:

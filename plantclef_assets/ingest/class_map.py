@@ -88,7 +88,7 @@ def _write(
         table.write_rows(**{name: classes.column(name) for name in CLASS_MAP.columns.names})
         unlisted = classes.filter(classes.column("unlisted")).column("species_id").to_pylist() if official else []
         images = classes.column("images").to_pylist()
-        table.figures = {
+        table.statistics = {
             "rows_in": photographs,
             "rows_out": sum(images),
             "quarantined": 0,

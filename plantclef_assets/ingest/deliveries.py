@@ -59,10 +59,10 @@ def write_delivery(lake: Lake, shard: Shard, files: Iterable[Delivery]) -> None:
             bytes=[one.size for _, one in rows],
             digest=[one.digest for _, one in rows],
         )
-        table.figures = {"rows_in": len(rows), "quarantined": 0, "bytes": sum(one.size for _, one in rows)}
+        table.statistics = {"rows_in": len(rows), "quarantined": 0, "bytes": sum(one.size for _, one in rows)}
 
 
-def sort_out(
+def select_deliveries(
     lake: Lake, ready: Sequence[Delivery], taken: Iterable[Delivery]
 ) -> tuple[tuple[Delivery, ...], dict[str, str]]:
     """Sort the files that are complete and new into those that become plots, and those that cannot.

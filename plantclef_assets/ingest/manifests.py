@@ -243,7 +243,7 @@ def _write_manifest(
                 for batch in catalog.sql(unphotographed).to_arrow_reader(_ROWS_AT_ONCE):
                     absent += batch.num_rows
                     quarantine.write(batch)
-        table.figures = {
+        table.statistics = {
             "rows_in": listed,
             "quarantined": listed - kept,
             "without_image": absent,

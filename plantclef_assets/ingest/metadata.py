@@ -19,7 +19,7 @@ from plantclef_assets.ingest.csv_tables import MISSING, CsvError, CsvTable
 from plantclef_assets.lake.schemas import TRAINING_METADATA
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Lake
-from plantclef_assets.lake.tables import open_quarantine, write_findings, write_table
+from plantclef_assets.lake.tables import add_quarantined, open_quarantine, write_table
 
 _MARK_BYTES = 16
 _NEEDED = ("image_name", "species_id")
@@ -85,7 +85,7 @@ def _write(lake: Lake, shard: Shard, file: Path, reading: CsvTable) -> None:
             for detail in reading.rejected:
                 findings.append(_finding(file, None, "malformed_row", detail))
             reading.rejected.clear()
-            write_findings(quarantine, findings)
+            add_quarantined(quarantine, findings)
             for one in findings:
                 reason = one["reason"] or ""
                 reasons[reason] += 1
@@ -102,7 +102,7 @@ def _write(lake: Lake, shard: Shard, file: Path, reading: CsvTable) -> None:
         set_aside()
         if not rows_out:
             raise MetadataError(_nothing_usable(file, reasons, examples))
-        table.figures = {
+        table.statistics = {
             "rows_in": rows_out + reasons.total(),
             "quarantined": reasons.total(),
             "unreadable": {name: count for name, count in unreadable.items() if count},

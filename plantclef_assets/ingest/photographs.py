@@ -135,8 +135,8 @@ def _read_photographs(
                 raise data
             size = read_size(data, max_pixels=max_pixels)
         except OSError as error:
-            table.set_aside(place, row[name], "unreadable", str(error.strerror or error))
+            table.quarantine(place, row[name], "unreadable", str(error.strerror or error))
         except UndecodableImage as error:
-            table.set_aside(place, row[name], error.reason, error.detail)
+            table.quarantine(place, row[name], error.reason, error.detail)
         else:
             yield row, data, size

@@ -150,7 +150,7 @@ class ValidationPlots:
                 table.add([row])
                 found.update(row["species_ids"])
             trained = photographs.not_held_out(names)
-            table.figures = {
+            table.statistics = {
                 "species": sorted(found),
                 "held_out_species": sorted(photographs.by_species),
                 "photographs": len(names),

@@ -101,15 +101,15 @@ def split_sides(
     holdout_share: float | None,
     seed: int,
 ) -> Sides:
-    """Split rows into three sides: `split_rows`, and then `set_aside`, unless `holdout_share` is None."""
+    """Split rows into three sides: `split_rows`, and then `hold_out`, unless `holdout_share` is None."""
     train, validation = split_rows(learn_tag, obs_id, validation_share=validation_share, seed=seed)
     learn, holdout = train, np.zeros_like(train)
     if holdout_share is not None and train.any():
-        learn, holdout = set_aside(train, species_id, obs_id, share=holdout_share, seed=seed)
+        learn, holdout = hold_out(train, species_id, obs_id, share=holdout_share, seed=seed)
     return Sides(learn, holdout, validation)
 
 
-def set_aside(
+def hold_out(
     train: np.ndarray, species_id: np.ndarray, obs_id: Sequence[str | int | None], *, share: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split the training rows into those to learn from and those to decide by, no obs_id on both sides.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from plantclef_assets.ingest.validation_split import set_aside
+from plantclef_assets.ingest.validation_split import hold_out
 from plantclef_assets.models.shuffled_photographs import Photographs
 
 
@@ -54,7 +54,7 @@ def split_holdout(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split the training rows into those to learn from and those to choose the epoch by, no obs_id on both sides.
 
-    The classifiers set the same ones aside, see `set_aside`.
+    The classifiers set the same ones aside, see `hold_out`.
 
     Args:
         photographs: all of them.
@@ -64,7 +64,7 @@ def split_holdout(
     Returns:
         two arrays of row numbers, ascending.
     """
-    learn, hold = set_aside(
+    learn, hold = hold_out(
         train, photographs.species_id, photographs.obs_id, share=config.holdout_share, seed=config.seed
     )
     return np.flatnonzero(learn), np.flatnonzero(hold)

@@ -70,7 +70,7 @@ class Evidence:
     def figures(self, asset: str) -> Mapping[str, Any]:
         """The figures of an asset without partitions; empty where it is not in the lake."""
         record = self.lineage.record(self.lineage.recipes[asset].artifact())
-        return record.figures if record else {}
+        return record.statistics if record else {}
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ def none_counted(figure: str, problem: str, examples: str | None = None) -> Call
 
     def judge(evidence: Evidence) -> Iterator[Finding]:
         for artifact, record in evidence.records.items():
-            if count := record.figures.get(figure, 0):
-                named = ", ".join(map(str, record.figures.get(examples or "", [])))
+            if count := record.statistics.get(figure, 0):
+                named = ", ".join(map(str, record.statistics.get(examples or "", [])))
                 yield Finding(artifact, problem.format(artifact=artifact, count=count, rows=record.rows, named=named))
 
     return judge

@@ -28,7 +28,7 @@ from plantclef_assets.engines.progress import Progress
 from plantclef_assets.lake.provenance import Lineage, OtherSourcesError, StaleInputError
 from plantclef_assets.lake.schemas import TABLES
 from plantclef_assets.lake.shards import Shard
-from plantclef_assets.lake.sidecars import BESIDE
+from plantclef_assets.lake.sidecars import SIDECARS
 from plantclef_assets.lake.store import Artifact, DamagedArtifactError, MissingArtifactError, Record
 from plantclef_assets.orchestration.messages import note_failure
 from plantclef_assets.settings.errors import PREFIX, SettingsError
@@ -40,7 +40,7 @@ Describe = Callable[[Artifact, Record], Mapping[str, Any]]
 Hold = Callable[[Callable[[str], None]], AbstractContextManager[None]]
 """Waits for something that one run has at a time, and keeps it for a block; is given a log."""
 
-_HIDDEN_FIGURES = {"species", "rows", "rows_out", BESIDE}
+_HIDDEN_FIGURES = {"species", "rows", "rows_out", SIDECARS}
 """Figures that are for checks, or that Dagster shows in its own way."""
 
 
@@ -185,7 +185,7 @@ def _metadata(
     """Give what the UI shows of one artifact; `seconds` is None where nothing had to be done."""
     figures = {
         name: value if isinstance(value, int | float) else MetadataValue.json(value)
-        for name, value in record.figures.items()
+        for name, value in record.statistics.items()
         if name not in _HIDDEN_FIGURES and value not in ({}, [], None)
     }
     metadata: dict[str, Any] = {
@@ -201,7 +201,7 @@ def _metadata(
         metadata |= {rows: record.rows, "dagster/column_schema": _column_schema(artifact.asset)}
     if seconds is not None:
         metadata["seconds"] = round(seconds, 2)
-        worked_on = max(record.figures.get("rows_in", 0), record.rows or 0)
+        worked_on = max(record.statistics.get("rows_in", 0), record.rows or 0)
         if worked_on and seconds > 0:
             metadata[_rate_name(artifact.asset)] = round(worked_on / seconds, 2)
     if seconds is None and artifact.partition is not None:

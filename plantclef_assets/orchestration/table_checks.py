@@ -57,7 +57,7 @@ def labels_in_class_map() -> Check:
 
 def _rows_accounted(evidence: Evidence) -> Iterable[Finding]:
     for artifact, record in evidence.records.items():
-        figures = record.figures
+        figures = record.statistics
         rows_in, quarantined = figures.get("rows_in"), figures.get("quarantined")
         rows_out = figures.get("rows_out", record.rows)
         if rows_in is None or quarantined is None:
@@ -89,9 +89,9 @@ def _unique_keys(evidence: Evidence) -> Iterable[Finding]:
 def _vectors_usable(evidence: Evidence) -> Iterable[Finding]:
     widths: dict[str, tuple[int, str]] = {}
     for artifact, record in evidence.records.items():
-        for problem in unsound({"vectors": record.figures.get("vectors", {})}):
+        for problem in unsound({"vectors": record.statistics.get("vectors", {})}):
             yield Finding(artifact, f"{artifact}: {problem}")
-        for name, vector in record.figures.get("vectors", {}).items():
+        for name, vector in record.statistics.get("vectors", {}).items():
             if not record.rows:
                 continue
             width, first = widths.setdefault(name, (vector["width"], str(artifact)))
@@ -104,7 +104,7 @@ def _labels_in_class_map(evidence: Evidence) -> Iterable[Finding]:
     if not known:
         return
     for artifact, record in evidence.records.items():
-        unknown = sorted(set(record.figures.get("species", [])) - known)
+        unknown = sorted(set(record.statistics.get("species", [])) - known)
         if unknown:
             named = ", ".join(map(str, unknown[:5]))
             yield Finding(artifact, f"{artifact}: {len(unknown)} species are not in the class map ({named})")

@@ -13,7 +13,7 @@ from plantclef_assets.images.file_names import match_plots
 from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.schemas import LEADERBOARD, RUN_AGREEMENT, SUBMISSION
 from plantclef_assets.lake.shards import Shard
-from plantclef_assets.lake.sidecars import publish_beside
+from plantclef_assets.lake.sidecars import publish_sidecars
 from plantclef_assets.lake.store import Artifact, Lake, LakePath
 from plantclef_assets.lake.tables import write_table
 from plantclef_assets.models.features import split_feature_set
@@ -74,14 +74,14 @@ class Submissions:
             path: format_submission((row for row in rows if row[0] not in left_out[dialect]), dialect).encode()
             for dialect, path in files.items()
         }
-        beside = publish_beside(self.lake, texts)
+        beside = publish_sidecars(self.lake, texts)
         with write_table(self.lake, shard.artifact, SUBMISSION, shard.provenance) as table:
             table.write_rows(
                 run=[shard.artifact.partition] * len(rows),
                 plot_id=[plot for plot, _ in rows],
                 species_ids=[answer for _, answer in rows],
             )
-            table.figures = {
+            table.statistics = {
                 "rows_in": len(plots),
                 "quarantined": 0,
                 "empty": sum(not answer for _, answer in rows),
@@ -157,7 +157,7 @@ class Leaderboard:
         rows.sort(key=lambda row: (-(row["f1_plot"] or 0.0), row["run"]))
         with write_table(self.lake, shard.artifact, LEADERBOARD, shard.provenance) as table:
             table.write(pa.RecordBatch.from_pylist(rows, schema=LEADERBOARD.schema()))
-            table.figures = {"rows_in": len(self.runs), "quarantined": 0}
+            table.statistics = {"rows_in": len(self.runs), "quarantined": 0}
 
     def _row(self, name: str, run: Run, truth: Mapping[str, Sequence[int]]) -> dict[str, Any]:
         answers = _read_answers(self.lake, name)
@@ -207,7 +207,7 @@ class RunAgreement:
                     species_per_plot_b=[lengths[other] for _, other in pairs],
                     plots=[len(answers[one]) for one, _ in pairs],
                 )
-            table.figures = {"rows_in": len(pairs), "quarantined": 0, "runs": len(self.runs)}
+            table.statistics = {"rows_in": len(pairs), "quarantined": 0, "runs": len(self.runs)}
 
 
 def read_plot_truth(path: Path) -> dict[str, list[int]]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.schemas import SPECIES_COVER
 from plantclef_assets.lake.shards import Shard
-from plantclef_assets.lake.sidecars import publish_beside
+from plantclef_assets.lake.sidecars import publish_sidecars
 from plantclef_assets.lake.store import Artifact, Lake, LakePath
 from plantclef_assets.lake.tables import write_table
 from plantclef_assets.scoring.cover import CoveredSpecies, Hits, PlotCover, cover_plot
@@ -67,10 +67,10 @@ class SpeciesCover:
         # The mark at the beginning of the CSV tells spreadsheets that the file is UTF-8.
         contents = {table_file: _csv(rows).encode("utf-8-sig"), text_file: text.encode()}
         require_unchanged(self.lake, shard.provenance)
-        beside = publish_beside(self.lake, contents)
+        beside = publish_sidecars(self.lake, contents)
         with write_table(self.lake, shard.artifact, SPECIES_COVER, shard.provenance) as table:
             table.write(pa.RecordBatch.from_pylist(rows, schema=SPECIES_COVER.schema()))
-            table.figures = _figures(covers) | beside
+            table.statistics = _figures(covers) | beside
 
     def _answers(self, partition: str | None) -> dict[str, Hits]:
         filters = [("feature_set", "=", self.feature_set), ("tiling", "=", self.tiling), ("rank", "<=", self.max_rank)]

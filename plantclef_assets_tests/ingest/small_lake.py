@@ -88,7 +88,7 @@ class SmallLake:
         """Give the figures of an asset."""
         record = self.lake.record(Artifact(asset))
         assert record is not None
-        return record.figures
+        return record.statistics
 
 
 def csv_of(rows: Sequence[tuple[str, int]]) -> str:

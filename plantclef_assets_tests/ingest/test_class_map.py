@@ -17,7 +17,7 @@ def test_without_a_list_classes_ascend_with_species_id(small: SmallLake) -> None
     rows = small.read_classes()
     assert indices(rows) == {10: 0, 20: 1, 30: 2}
     assert [row["images"] for row in rows] == [2, 1, 1]
-    figures = small.figures("class_map")
+    figures = small.statistics("class_map")
     assert (figures["rows_in"], figures["rows_out"], figures["quarantined"]) == (4, 4, 0)
     assert (figures["unlisted"], figures["without_images"]) == ([], 0)
 
@@ -34,15 +34,15 @@ def test_species_of_the_list_without_photographs_keep_their_place(small: SmallLa
     rows = small.read_classes(class_mapping="99\n20\n30\n10\n")
     assert indices(rows) == {99: 0, 20: 1, 30: 2, 10: 3}
     assert (rows[0]["images"], rows[0]["species"]) == (0, None)
-    assert small.figures("class_map")["without_images"] == 1
+    assert small.statistics("class_map")["without_images"] == 1
 
 
 def test_species_that_the_list_lacks_follow_behind_it_and_are_told(small: SmallLake) -> None:
     small.read_csv(THREE)
     rows = small.read_classes(class_mapping="20\n")
     assert indices(rows) == {20: 0, 10: 1, 30: 2}
-    assert small.figures("class_map")["unlisted"] == [10, 30]
-    assert small.figures("class_map")["official"] == 1
+    assert small.statistics("class_map")["unlisted"] == [10, 30]
+    assert small.statistics("class_map")["official"] == 1
 
 
 def test_the_commonest_spelling_stands_for_a_species(small: SmallLake) -> None:

@@ -131,7 +131,7 @@ def test_rows_in_are_rows_out_and_rows_quarantined(hard: Settings) -> None:
     for artifact in single + shards:
         record = lake.record(artifact)
         assert record and record.rows is not None
-        assert record.figures["rows_in"] == record.rows + record.figures["quarantined"], artifact
+        assert record.statistics["rows_in"] == record.rows + record.statistics["quarantined"], artifact
         totals[artifact.asset] = totals.get(artifact.asset, 0) + record.rows
     assert totals == {"training_metadata": 14, "training_manifest": 13, "raw_images": 11, "resized_images": 10}
 

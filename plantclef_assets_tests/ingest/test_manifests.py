@@ -135,7 +135,7 @@ def test_hidden_and_foreign_files_are_left_alone(small: SmallLake) -> None:
     small.write_files(dict.fromkeys(THUMBNAILS, b"x"))
     assert [row["image_name"] for row in small.list_photographs()] == ["a.jpg", "b.JPEG", "c.png"]
     assert small.findings("training_manifest") == []
-    assert small.figures("training_manifest")["rows_in"] == 3
+    assert small.statistics("training_manifest")["rows_in"] == 3
 
 
 def test_a_name_in_two_folders_is_used_once(small: SmallLake) -> None:
@@ -144,7 +144,7 @@ def test_a_name_in_two_folders_is_used_once(small: SmallLake) -> None:
     (row,) = small.list_photographs()
     assert (row["source"], row["bytes"]) == ("train/7/a.jpg", 10)
     assert small.findings("training_manifest") == [("a.jpg", "duplicate_name")]
-    figures = small.figures("training_manifest")
+    figures = small.statistics("training_manifest")
     assert (figures["rows_in"], figures["rows"], figures["quarantined"]) == (2, 1, 1)
 
 
@@ -160,7 +160,7 @@ def test_a_row_without_photograph_is_told_but_is_no_photograph_that_was_lost(sma
     small.read_csv(csv_of([("a.jpg", 7), ("absent.jpg", 7)]))
     assert len(small.list_photographs()) == 1
     assert small.findings("training_manifest") == [("absent.jpg", "no_image")]
-    figures = small.figures("training_manifest")
+    figures = small.statistics("training_manifest")
     assert (figures["rows_in"], figures["quarantined"], figures["without_image"]) == (1, 0, 1)
 
 
@@ -198,7 +198,7 @@ def test_a_plot_name_in_two_files_is_used_once(small: SmallLake) -> None:
     small.write_files({"a/P-1.jpg": bytes(10), "b/P-1.png": bytes(10), "b/P-2.jpg": bytes(10)})
     assert [row["source"] for row in small.list_plots()] == ["a/P-1.jpg", "b/P-2.jpg"]
     assert small.findings("plot_manifest") == [("P-1", "duplicate_name")]
-    figures = small.figures("plot_manifest")
+    figures = small.statistics("plot_manifest")
     assert (figures["rows_in"], figures["rows"], figures["quarantined"]) == (3, 2, 1)
 
 
@@ -222,7 +222,7 @@ def test_plots_are_named_in_one_normal_form(small: SmallLake) -> None:
     small.write_files(dict.fromkeys(PLOT_NAMES, b"x"))
     assert {row["source"]: row["plot_id"] for row in small.list_plots()} == PLOT_NAMES
     assert small.findings("plot_manifest") == []
-    assert small.figures("plot_manifest")["unused"] == []
+    assert small.statistics("plot_manifest")["unused"] == []
 
 
 def test_names_that_only_look_different_are_one_plot(small: SmallLake) -> None:
@@ -258,12 +258,12 @@ def test_files_that_may_hold_photographs_but_are_not_read_are_told(small: SmallL
     details = {row["source"]: row["detail"] for row in rows}
     assert "convert it to JPEG, for example with `heif-convert" in details["ph.heic"]
     assert "unpack it" in details["plots2.zip"]
-    unused = small.figures("plot_manifest")["unused"]
+    unused = small.statistics("plot_manifest")["unused"]
     assert {"ending": ".cr2", "reason": "unsupported", "files": 1} in unused
     assert sum(one["files"] for one in unused) == len(UNREAD)
     small.read_csv(csv_of([("a.jpg", 7)]))
     small.list_photographs()
-    assert small.figures("training_manifest")["unused"] == unused
+    assert small.statistics("training_manifest")["unused"] == unused
 
 
 def test_a_file_that_is_not_read_belongs_to_what_the_source_is_known_by(small: SmallLake) -> None:

@@ -18,7 +18,7 @@ def match(small: SmallLake, files: list[str], rows: list[str]) -> dict[str, str]
 
 
 def loosely(small: SmallLake) -> dict[str, int]:
-    return small.figures("training_manifest").get("matched_loosely", {})
+    return small.statistics("training_manifest").get("matched_loosely", {})
 
 
 def test_photographs_of_one_file_name_are_told_apart_by_their_folders(small: SmallLake) -> None:

@@ -214,7 +214,7 @@ def test_a_hostile_archive_harms_nothing_and_all_of_it_is_told(small: SmallLake)
         key=str,
     )
     assert small.findings("raw_images", "00") == [("bomb.png", "oversized")]
-    figures = small.figures("training_manifest")
+    figures = small.statistics("training_manifest")
     assert figures["rows_in"] == len(rows) + figures["quarantined"] == 9
     made = {small.lake.root, str(small.cache), str(small.root / "metadata.csv")}
     assert {str(one) for one in set(small.root.iterdir()) - set(before)} == made, "nothing is unpacked anywhere"
@@ -301,7 +301,7 @@ def test_licence_and_author_stay_with_a_photograph(small: SmallLake) -> None:
     header = "image_name;species_id;license;author\n"
     small.read_csv(header + "a.jpg;7;cc-by-sa;Ann\nb.jpg;7;cc-by-sa;Bob\nc.jpg;7;;Ann\n")
     small.list_photographs(shards=1)
-    assert small.figures("training_manifest")["licences"] == [
+    assert small.statistics("training_manifest")["licences"] == [
         {"license": "cc-by-sa", "images": 2, "authors": 2},
         {"license": None, "images": 1, "authors": 1},
     ]

@@ -174,8 +174,8 @@ def test_weights_come_from_an_address_once(server: FailingServer, tmp_path: Path
     assert materialize(settings, "base_backbone").success
     record = Lake(settings.lake).record(Artifact("base_backbone", suffix="safetensors"))
     assert record is not None
-    assert record.figures["source"] == address
-    assert record.figures["weights_sha256"] == hashlib.sha256(content).hexdigest()
+    assert record.statistics["source"] == address
+    assert record.statistics["weights_sha256"] == hashlib.sha256(content).hexdigest()
     assert server.sent == len(content)
     assert server.requests[0] == "bytes=0-65535", "the settings of downloads are those of weights too"
     Lake(settings.lake).path(Artifact("base_backbone", suffix="safetensors")).unlink()
