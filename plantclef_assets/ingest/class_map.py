@@ -12,8 +12,8 @@ from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.tables import write_table
 
-# A species is written in several ways (7,855 names for 7,806 ids): the commonest spelling stands for it. The order
-# decides between equally common ones; without it threads would.
+# Some species have several spellings (7,855 names for 7,806 ids); the most common one is used. The order makes the
+# choice between equally common spellings deterministic.
 _SPECIES = """
 select species_id, mode(species order by species) as species, mode(genus order by genus) as genus,
        mode(family order by family) as family,
@@ -33,7 +33,7 @@ order by class_index
 
 
 class ClassListError(ValueError):
-    """An official class list or list of names that cannot be read as one."""
+    """An official class list or list of names is malformed."""
 
 
 def write_class_map(
@@ -45,12 +45,12 @@ def write_class_map(
 ) -> None:
     """Write the class map from the training metadata.
 
-    Without an official list the classes are the species of the metadata, ascending. With one (a species_id a line, the
-    line number is the class index) they are its species in its order; species of the metadata that it does not list
-    follow behind, and are counted in the figures (`unlisted`).
+    Without an official list, the classes are the species of the metadata in ascending order. With an official list
+    (one species_id per line; the line number is the class index), the classes are its species in its order, followed
+    by the species of the metadata that it lacks, which are in the statistics (`unlisted`).
 
     Raises:
-        ClassListError: a list holds something else than species ids, or one twice.
+        ClassListError: a list has a line that is not a species_id, or a species_id twice.
     """
     official = read_class_mapping(class_mapping) if class_mapping else []
     names = read_species_names(species_names) if species_names else {}
@@ -58,7 +58,7 @@ def write_class_map(
 
 
 def write_class_map_of(lake: Lake, shard: Shard, species_ids: Sequence[int], names: Mapping[int, str]) -> None:
-    """Write the class map from a checkpoint's own class list, where there is no training metadata."""
+    """Write the class map from the class list of a checkpoint, for a lake without training metadata."""
     _write(lake, shard, species_ids, names, None)
 
 
@@ -99,18 +99,18 @@ def _write(
 
 
 def read_class_mapping(file: Path) -> list[int]:
-    """Read an official class list (`class_mapping.txt`): one species_id a line, no header.
+    """Read an official class list (`class_mapping.txt`): one species_id per line, no header.
 
     Raises:
-        ClassListError: a line is no species_id, or repeats one.
+        ClassListError: a line is not a species_id, or repeats one.
     """
     species: dict[int, None] = {}
     for number, (text,) in enumerate(_rows(file, ["species_id"], header=["species_id"]), 1):
         species_id = read_species_id(text)
         if species_id is None:
-            raise ClassListError(f"{file}, line {number}: '{text[:80]}' is no species_id; one id a line is needed")
+            raise ClassListError(f"{file}, line {number}: '{text[:80]}' is not a species_id; one id per line is needed")
         if species_id in species:
-            raise ClassListError(f"{file}: species_id {species_id} stands there twice")
+            raise ClassListError(f"{file}: species_id {species_id} occurs twice")
         species[species_id] = None
     return list(species)
 
@@ -119,13 +119,13 @@ def read_species_names(file: Path) -> dict[int, str]:
     """Read an official list of names (`species_id_to_name.txt`): a CSV with the columns species_id and species.
 
     Raises:
-        ClassListError: a column is missing, or a row is of another form.
+        ClassListError: a column is missing, or a row is malformed.
     """
     names: dict[int, str] = {}
     for number, (text, name) in enumerate(_rows(file, ["species_id", "species"]), 2):
         species_id = read_species_id(text)
         if species_id is None:
-            raise ClassListError(f"{file}, line {number}: '{text[:80]}' is no species_id")
+            raise ClassListError(f"{file}, line {number}: '{text[:80]}' is not a species_id")
         names[species_id] = name
     return names
 

@@ -207,7 +207,7 @@ def test_a_truncated_archive_is_one_sentence(
     cut = tmp_path / "cut.tar"
     cut.write_bytes(archive.read_bytes()[: archive.stat().st_size * 3 // 4])
     message = str(failure(materialize(with_checkpoint(cut), "finetuned_backbone")))
-    assert "cut.tar cannot be read as a tar archive (unexpected end of data); fetch it again" in message
+    assert "cut.tar cannot be read as a tar archive (unexpected end of data); download it again" in message
 
 
 def test_a_hostile_pickle_is_refused_without_running(tmp_path: Path, with_checkpoint: Callable[..., Settings]) -> None:
@@ -224,7 +224,7 @@ def test_a_hostile_pickle_is_refused_without_running(tmp_path: Path, with_checkp
 def test_an_archive_without_weights_is_one_sentence(tmp_path: Path, with_checkpoint: Callable[..., Settings]) -> None:
     path = write_archive(tmp_path / "models.tar", {})
     message = str(failure(materialize(with_checkpoint(path), "finetuned_backbone")))
-    assert "holds no model_best.pth.tar" in message
+    assert "has no model_best.pth.tar" in message
 
 
 def test_without_a_class_list_there_is_nothing_to_answer_with(

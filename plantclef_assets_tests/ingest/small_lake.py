@@ -84,8 +84,8 @@ class SmallLake:
         """Give the sentences for what an asset set aside."""
         return self.lake.read(Artifact(f"quarantine/{asset}", partition)).column("detail").to_pylist()
 
-    def figures(self, asset: str) -> Mapping[str, Any]:
-        """Give the figures of an asset."""
+    def statistics(self, asset: str) -> Mapping[str, Any]:
+        """Return the statistics of an asset."""
         record = self.lake.record(Artifact(asset))
         assert record is not None
         return record.statistics

@@ -84,16 +84,16 @@ def test_windows_line_ends_blank_lines_and_a_byte_order_mark_do_not_matter(small
 @pytest.mark.parametrize(
     ("lists", "said"),
     [
-        ({"class_mapping": "10\nspecies\n"}, "class_mapping.txt, line 2: 'species' is no species_id"),
-        ({"class_mapping": "species_id\n10\n"}, "line 1: 'species_id' is no species_id"),
-        ({"class_mapping": "10\n-3\n"}, "line 2: '-3' is no species_id"),
-        ({"class_mapping": "10\n20\n10\n"}, "species_id 10 stands there twice"),
-        ({"class_mapping": "10\n0\n"}, "line 2: '0' is no species_id"),
-        ({"class_mapping": "10\n99999999999999999999\n"}, "line 2: '99999999999999999999' is no species_id"),
+        ({"class_mapping": "10\nspecies\n"}, "class_mapping.txt, line 2: 'species' is not a species_id"),
+        ({"class_mapping": "species_id\n10\n"}, "line 1: 'species_id' is not a species_id"),
+        ({"class_mapping": "10\n-3\n"}, "line 2: '-3' is not a species_id"),
+        ({"class_mapping": "10\n20\n10\n"}, "species_id 10 occurs twice"),
+        ({"class_mapping": "10\n0\n"}, "line 2: '0' is not a species_id"),
+        ({"class_mapping": "10\n99999999999999999999\n"}, "line 2: '99999999999999999999' is not a species_id"),
         ({"species_names": '"10";"X"\n'}, "has no column species_id and no column species; it has 10, X"),
         ({"species_names": ""}, "is empty; a header line with species_id and species is needed"),
         ({"species_names": '"species_id";"species"\n"10"\n'}, 'has a row with 1 fields instead of 2: "10"'),
-        ({"species_names": '"species_id";"species"\n"ten";"X"\n'}, "line 2: 'ten' is no species_id"),
+        ({"species_names": '"species_id";"species"\n"ten";"X"\n'}, "line 2: 'ten' is not a species_id"),
     ],
 )
 def test_a_list_of_another_form_is_one_clear_error(small: SmallLake, lists: dict[str, str], said: str) -> None:

@@ -180,4 +180,4 @@ def test_what_is_published_is_shown(capsys: pytest.CaptureFixture[str], monkeypa
     assert all(address.startswith("https://") for *_, address in rows)
     monkeypatch.setenv("PLANTCLEF_PROFILE", "demo")
     assert main(["published"]) == 1
-    assert "The profile knows of nothing published" in capsys.readouterr().err
+    assert "The profile has no published files" in capsys.readouterr().err

@@ -293,7 +293,7 @@ def test_a_folder_without_photographs_is_refused_with_what_lies_there(
         with pytest.raises(SourceError) as refusal:
             listed()
         assert str(refusal.value).startswith(f"PLANTCLEF_{setting}_IMAGES: '{small.images}' has no photograph")
-        assert "give a folder or an archive that holds photographs" in str(refusal.value)
+        assert "set a folder or an archive with photographs" in str(refusal.value)
         assert said in str(refusal.value)
 
 

@@ -241,7 +241,7 @@ def test_an_archive_that_was_replaced_is_no_longer_read(small: SmallLake) -> Non
     path = write_tar(small.images / "a.tar", {"7/a.jpg": picture(20), "7/b.jpg": picture(21)})
     fill(small, small.images, [("a.jpg", 7), ("b.jpg", 7)])
     write_tar(path, {"7/b.jpg": picture(21), "7/a.jpg": picture(20)})
-    with pytest.raises(SourceError, match=r"a\.tar is not the archive that was listed; materialize its manifest again"):
+    with pytest.raises(SourceError, match=r"a\.tar has changed since it was listed; materialize its manifest again"):
         RawImages(small.lake, str(small.images), str(small.cache), 10**6)(Shard(Artifact("raw_images", "00"), {}))
 
 

@@ -61,7 +61,7 @@ def test_named_assets_alone_are_verified(own_lake: OwnLake, verify: Callable) ->
 
 def test_an_asset_without_artifacts_is_told(own_lake: OwnLake, verify: Callable) -> None:
     code, lines = verify("resized_image")
-    assert (code, lines[0]) == (1, f"There is nothing of resized_image in {own_lake().lake}.")
+    assert (code, lines[0]) == (1, f"{own_lake().lake} has no artifact of resized_image.")
 
 
 @pytest.mark.parametrize("checksums", [True, False])
