@@ -103,7 +103,7 @@ def ending(stderr: str) -> str:
         ("TRAINING_METADATA", "{survey}/images", "but a folder"),
         ("PROFILE", "survey.toml", "there is no file '{here}/survey.toml'"),
         ("TRANING_IMAGES", "{survey}/images", "did you mean PLANTCLEF_TRAINING_IMAGES?"),
-        ("LAKE", "{survey}/metadata.csv", "cannot write to '{survey}/metadata.csv'; give a folder"),
+        ("LAKE", "{survey}/metadata.csv", "cannot write to '{survey}/metadata.csv'; set a folder"),
     ],
 )
 def test_a_mistake_in_the_settings_is_one_line(

@@ -130,7 +130,7 @@ def test_one_delivery_can_be_made_from_the_command_line(with_inbox: Settings, tm
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"inbox": "/nowhere/inbox"}, "PLANTCLEF_INBOX: there is no folder '/nowhere/inbox'; make it"),
+        ({"inbox": "/nowhere/inbox"}, "PLANTCLEF_INBOX: there is no folder '/nowhere/inbox'; create it"),
         ({"inbox": "https://example.org/inbox"}, "is neither a folder nor an address like gs://bucket/prefix"),
         ({"inbox_settle_seconds": 0}, "PLANTCLEF_INBOX_SETTLE_SECONDS: "),
         ({"inbox_shards": 0}, "PLANTCLEF_INBOX_SHARDS: "),
