@@ -75,7 +75,7 @@ def hard(tiny_survey: Path, tmp_path_factory: pytest.TempPathFactory) -> Setting
 
 
 def pixels(settings: Settings, name: str) -> np.ndarray:
-    """Give the pixels of a resized photograph, after a look at its size."""
+    """Return the pixels of a resized photograph, after a look at its size."""
     with open_catalog(Lake(settings.lake)) as catalog:
         ((data,),) = catalog.execute("select data from resized_images where image_name = ?", [name]).fetchall()
     with Image.open(io.BytesIO(data)) as image:

@@ -17,7 +17,7 @@ HEADER = ";".join(COLUMNS)
 
 
 def published_row(**values: str) -> str:
-    """Give a line as the organisers write it: `;`, all quoted, quotes doubled."""
+    """Return a line as the organisers write it: `;`, all quoted, quotes doubled."""
     whole = {"image_name": "a.jpg", "species_id": "1355868"} | values
     return ";".join('"' + whole.get(name, "").replace('"', '""') + '"' for name in COLUMNS) + "\n"
 
@@ -51,7 +51,7 @@ def test_quotes_delimiters_and_line_breaks_within_a_field_belong_to_it(small: Sm
     rows = small.read_csv(published(published_row(author=author), published_row(image_name="b.jpg")))
     assert [row["image_name"] for row in rows] == ["a.jpg", "b.jpg"]
     assert rows[0]["author"] == author
-    assert small.findings("training_metadata") == []
+    assert small.quarantined("training_metadata") == []
 
 
 def test_a_field_longer_than_pythons_limit_is_read(small: SmallLake) -> None:
@@ -109,7 +109,7 @@ def test_a_name_is_known_again_in_a_later_block(small: SmallLake, monkeypatch: p
     lines = [unusable, *lines, published_row(image_name="first-unusable.jpg"), lines[3]]
     rows = small.read_csv(published(*lines))
     assert [row["author"] for row in rows] == [*map(str, range(70)), None]
-    findings = small.findings("training_metadata")
+    findings = small.quarantined("training_metadata")
     assert findings[0] == ("first-unusable.jpg", "bad_species_id")
     assert findings[1:] == [(f"{number}.jpg", "duplicate_name") for number in [*range(70), 3]]
 
@@ -140,7 +140,7 @@ def test_a_row_that_cannot_be_used_is_set_aside_with_its_reason(
     rows = small.read_csv(published(*lines))
     assert [row["image_name"] for row in rows] == ["first.jpg", "last.jpg"]
     name = None if values.get("image_name") == "NA" else values.get("image_name", "a.jpg") or None
-    assert small.findings("training_metadata") == [(name, reason)]
+    assert small.quarantined("training_metadata") == [(name, reason)]
     assert said in small.details("training_metadata")[0]
     figures = small.statistics("training_metadata")
     assert (figures["rows_in"], figures["rows"], figures["quarantined"]) == (3, 2, 1)
@@ -149,7 +149,7 @@ def test_a_row_that_cannot_be_used_is_set_aside_with_its_reason(
 def test_a_row_with_the_wrong_number_of_fields_is_set_aside(small: SmallLake) -> None:
     rows = small.read_csv("image_name,species_id\na.jpg,1\nb.jpg\nc.jpg,2,3\nd.jpg,4\n")
     assert [row["image_name"] for row in rows] == ["a.jpg", "d.jpg"]
-    assert small.findings("training_metadata") == [(None, "malformed_row"), (None, "malformed_row")]
+    assert small.quarantined("training_metadata") == [(None, "malformed_row"), (None, "malformed_row")]
     assert small.details("training_metadata") == ["1 fields instead of 2: b.jpg", "3 fields instead of 2: c.jpg,2,3"]
     figures = small.statistics("training_metadata")
     assert (figures["rows_in"], figures["rows"], figures["quarantined"]) == (4, 2, 2)
@@ -255,7 +255,7 @@ def test_the_twelve_real_rows_are_read(small: SmallLake) -> None:
     if not data or not file.is_file():
         pytest.skip("the twelve real rows are missing: set PLANTCLEF_TEST_DATA to the folder that holds reference/")
     rows = small.read_csv(file.read_bytes())
-    assert small.findings("training_metadata") == []
+    assert small.quarantined("training_metadata") == []
     assert small.statistics("training_metadata")["unreadable"] == {}
     with file.open(encoding="utf-8", newline="") as stream:
         expected = list(csv.DictReader(stream, delimiter=";"))

@@ -26,7 +26,7 @@ PLOTS = 7
 
 
 def make(lake: Lake, *, training_shards: int = 2, shards: int = 2, workers: int = 1, **changes: Any) -> list[dict]:
-    """Make all shards and give their rows."""
+    """Make all shards and return their rows."""
     keys = shard_keys(shards)
     values = {"plots": PLOTS, "side": 160, "species": (2, 4), "validation_share": 0.3, "seed": 5, "max_pixels": 10**6}
     maker = ValidationPlots(lake, shard_keys(training_shards), keys, **(values | changes))

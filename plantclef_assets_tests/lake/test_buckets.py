@@ -309,7 +309,7 @@ def test_a_question_on_the_command_line_is_answered(lake: Lake) -> None:
 
 
 def test_the_server_is_the_real_one(gcs: str, lake: Lake) -> None:
-    """What the other tests say is worth no more than the server that they talk to."""
+    """The other tests depend on the correctness of this server."""
     with lake.publish(lake.path(Artifact("words", suffix="txt"))) as temporary:
         temporary.write_text("over HTTP")
     bucket, _, prefix = lake.root.removeprefix("gs://").partition("/")

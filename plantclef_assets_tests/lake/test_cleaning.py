@@ -29,7 +29,7 @@ DEAD = 2**22 + 1
 
 
 def leftovers(settings: Settings, *sources: str) -> dict[str, str]:
-    """Give what is left over, with its reason."""
+    """Return what is left over, with its reason."""
     found = find_leftovers(Lake(settings.lake, settings.cache), build_recipes(settings), sources)
     return {one.file.name: one.reason for one in found}
 

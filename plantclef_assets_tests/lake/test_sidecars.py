@@ -26,7 +26,7 @@ def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
 
 
 def make(lake: Lake, csv: bytes) -> dict:
-    """Make the artifact with two files beside it, and give its provenance."""
+    """Make the artifact with two files beside it, and return its provenance."""
     provenance = Lineage(lake, {"sizes": RECIPE}).expected(ONE, with_sources=True)
     table, json = RECIPE.beside(lake, ONE)
     beside = publish_sidecars(lake, {table: csv, json: b"{}"})

@@ -105,7 +105,7 @@ def test_impossible_probabilities_are_refused(lake: Lake, probabilities: list[fl
 
 
 def tile(probabilities: list[float], index: int = 0) -> dict[str, list]:
-    """Give the predictions of one tile."""
+    """Return the predictions of one tile."""
     count = len(probabilities)
     numbers = {name: [0] * count for name in ("x", "y", "width", "height")}
     return numbers | {
