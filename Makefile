@@ -6,6 +6,7 @@ DAGSTER_HOME ?= $(CURDIR)/.dagster_home
 export DAGSTER_HOME
 
 BIN := $(VENV)/bin
+RUNS := $(VENV)/.installed-to-run
 INSTALLED := $(VENV)/.installed
 INSTANCE := $(DAGSTER_HOME)/.migrated
 
@@ -14,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist lo
 
 .PHONY: demo test test-all test-wheel lint ui bench clean
 
-demo: $(INSTALLED) $(INSTANCE) ## set up, run the whole chain on the demo, print the leaderboard
+demo: $(RUNS) $(INSTANCE) ## set up, run the whole chain on the demo, print the leaderboard
 	$(BIN)/python -m plantclef_assets
 	@echo "Runs, checks and pictures: make ui, then http://127.0.0.1:3000"
 
@@ -39,7 +40,7 @@ lint: $(INSTALLED) ## lint, formatting and types
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-ui: $(INSTALLED) $(INSTANCE) ## the Dagster UI on the demo's instance
+ui: $(RUNS) $(INSTANCE) ## the Dagster UI on the demo's instance
 	$(BIN)/dagster dev -w workspace.yaml
 
 bench: $(INSTALLED) ## ratios measured side by side, see benchmarks/
@@ -48,14 +49,21 @@ bench: $(INSTALLED) ## ratios measured side by side, see benchmarks/
 clean: ## remove what the targets made: virtual environment, instance, the default lake
 	rm -rf $(VENV) .dagster_home lake .pytest_cache .ruff_cache build *.egg-info
 
-$(INSTALLED): pyproject.toml
+$(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+
+# What runs the chain; tests, linters, Spark and deployments need more.
+$(RUNS): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[umap]'
 	touch $@
 
+$(INSTALLED): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $(RUNS) $@
+
 # Several first runs at once on a new instance break its database: it is made once, under a lock.
-$(INSTANCE): dagster.yaml $(INSTALLED)
+$(INSTANCE): dagster.yaml | $(RUNS)
 	mkdir -p $(DAGSTER_HOME)
 	cp dagster.yaml $(DAGSTER_HOME)/dagster.yaml
 	$(BIN)/python -c 'import filelock, subprocess, sys; \

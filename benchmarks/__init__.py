@@ -1,1 +1,1 @@
-"""Speed, measured side by side: each benchmark runs a plain loop and the platform's way in turn, and gives ratios."""
+"""Benchmarks: each measures a plain loop and the platform's code in turn, and prints ratios."""

@@ -1,7 +1,7 @@
 """Run the benchmarks: `python -m benchmarks [ingest] [resizing] [embedding]`, or `python -m benchmarks gpu`.
 
 Every comparison alternates its candidates and takes the best of several rounds, since machines are noisy; only the
-ratios of one run mean anything. `gpu` is a benchmark of its own, see `benchmarks/gpu`.
+ratios within one run are meaningful. `gpu` is described in `benchmarks/gpu`.
 """
 
 import argparse
@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable, Mapping
 
 BENCHMARKS = ("ingest", "resizing", "embedding")
-"""Modules with `candidates`; imported when they run, since `gpu` runs where not all that they need is installed."""
+"""Modules with `candidates`; imported when they run, since machines for `gpu` lack some of their dependencies."""
 ROUNDS = 3
 
 
 def compare(candidates: Mapping[str, Callable[[], int]]) -> None:
-    """Time candidates in turn; each returns how many images it worked on. The first one is what the others are to."""
+    """Time candidates in turn and print ratios to the first; a candidate returns its number of images."""
     best = dict.fromkeys(candidates, 0.0)
     for _ in range(ROUNDS):
         for name, work in candidates.items():
@@ -29,7 +29,7 @@ def compare(candidates: Mapping[str, Callable[[], int]]) -> None:
 
 
 def main() -> None:
-    """Run the benchmarks that are named, or all that need no GPU."""
+    """Run the named benchmarks, or all that need no GPU."""
     if sys.argv[1:2] == ["gpu"]:
         from benchmarks.gpu.command import main as measure_gpu
 

@@ -1,9 +1,9 @@
 """Base against fine-tuned features: `python -m benchmarks.comparison [--seeds 1 2 3]`.
 
-Runs the whole chain that the `PLANTCLEF_…` settings ask for, once for each seed, in a lake that is best its own
-(`PLANTCLEF_LAKE`; what no seed enters is made once). Then prints the accuracy on the val photographs and the F1 of
-plots, and what fine-tuning adds to them: paired differences over photographs and plots, averaged over the seeds, with
-95 % intervals that resample observations and transects whole.
+Runs the whole chain of the `PLANTCLEF_…` settings once for each seed, preferably in a separate lake (`PLANTCLEF_LAKE`);
+artifacts that do not depend on the seed are computed once. Then prints the accuracy on the val photographs, the F1 of
+plots, and the differences due to fine-tuning: paired differences over photographs and plots, averaged over the seeds,
+with 95 % intervals that resample whole observations and transects.
 """
 
 import argparse
@@ -20,7 +20,8 @@ from plantclef_assets.ingest.validation_split import split_rows
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.models.classifier_files import read_classifier
-from plantclef_assets.models.features import read_features, split_feature_set
+from plantclef_assets.models.feature_sets import feature_set
+from plantclef_assets.models.features import read_features
 from plantclef_assets.scoring.comparison import paired_difference
 from plantclef_assets.scoring.metrics import f1_score, transect_of
 from plantclef_assets.scoring.submissions import read_submission
@@ -43,7 +44,7 @@ def main() -> None:
         command = [sys.executable, "-m", "plantclef_assets"]
         made = subprocess.run(command, env=variables, check=False, capture_output=True, text=True)
         if made.returncode:
-            sys.exit(f"{made.stdout}{made.stderr}\nthe chain stopped at seed {seed}; its reason is above")
+            sys.exit(f"{made.stdout}{made.stderr}\nthe chain failed at seed {seed}; the reason is above")
         settings = load_settings(seed=seed)
         scores, observations = score_photographs(settings)
         photographs.append(scores)
@@ -54,29 +55,28 @@ def main() -> None:
 
 
 def score_photographs(settings: Settings) -> tuple[Scores, list[str]]:
-    """Give for each [CLS] classifier which val photographs it names rightly, and their observations."""
+    """Return the correctness of each [CLS] classifier on the val photographs, and their observations."""
     lake, scores, groups = Lake(settings.lake), {}, []
-    for feature_set in settings.feature_sets:
-        backbone, column = split_feature_set(feature_set)
-        if column != "cls":
+    for features in map(feature_set, settings.feature_sets):
+        if features.column != "cls":
             continue
-        shards = [Artifact(f"{backbone}_embeddings", key) for key in shard_keys(settings.training_shards)]
-        matrix = read_features(lake, shards, column)
+        shards = [Artifact(f"{features.backbone}_embeddings", key) for key in shard_keys(settings.training_shards)]
+        matrix = read_features(lake, shards, features.column)
         _, val = split_rows(
             matrix.learn_tag,
             matrix.obs_id,
             validation_share=settings.classifier.validation_share,
             seed=settings.seed,
         )
-        classifier = read_classifier(lake.local(lake.path(Artifact("classifier", feature_set, "safetensors"))))
+        classifier = read_classifier(lake.local(lake.path(Artifact("classifier", features.name, "safetensors"))))
         named = classifier.top_k(matrix.features[val], 1)[0][:, 0]
-        scores[feature_set] = (named == matrix.species_id[val]).astype(float)
+        scores[features.name] = (named == matrix.species_id[val]).astype(float)
         groups = [str(matrix.obs_id[row] or f"row {row}") for row in np.flatnonzero(val)]
     return scores, groups
 
 
 def score_plots(settings: Settings) -> tuple[Scores, list[str]]:
-    """Give for each run the F1 of every plot with a known truth, and their transects."""
+    """Return the F1 of each run on every plot with a known truth, and their transects."""
     if settings.plot_truth is None:
         return {}, []
     truth_file = fetch_file(settings.resolve(settings.plot_truth), Path(settings.cache))
@@ -91,14 +91,14 @@ def score_plots(settings: Settings) -> tuple[Scores, list[str]]:
 
 
 def comparable_runs(settings: Settings) -> dict[str, tuple[str, ...]]:
-    """Find for each run of base_cls the fine-tuned ones that differ from it in their features alone."""
+    """Return the fine-tuned runs that differ from each run of base_cls in their features only."""
     runs = settings.active_runs
     return {
         name: tuple(
             other
-            for other, answer in runs.items()
-            if answer.feature_set.startswith("finetuned")
-            and answer.model_dump(exclude={"feature_set"}) == run.model_dump(exclude={"feature_set"})
+            for other, finetuned in runs.items()
+            if feature_set(finetuned.feature_set).backbone == "finetuned"
+            and finetuned.model_dump(exclude={"feature_set"}) == run.model_dump(exclude={"feature_set"})
         )
         for name, run in runs.items()
         if run.feature_set == "base_cls"

@@ -33,7 +33,7 @@ def timm_loop(model: torch.nn.Module, pictures: list[bytes], batch: int) -> int:
 
 
 def engine(backbone: Backbone, pictures: list[bytes], dct: bool) -> int:
-    """Embed with the engine: decode threads, [CLS] and DCT from one pass, or [CLS] alone."""
+    """Embed with the engine: decode threads, [CLS] and DCT from one pass, or [CLS] only."""
     threads = os.cpu_count() or 1
     embedded = embed_views(
         backbone, pictures, lambda data: [decode_image(data)], batch_size=BATCH, threads=threads, dct=dct
@@ -43,7 +43,7 @@ def engine(backbone: Backbone, pictures: list[bytes], dct: bool) -> int:
 
 @contextmanager
 def candidates() -> Iterator[Mapping[str, Callable[[], int]]]:
-    """Make crops of noise and the small model with random weights, and give what is compared."""
+    """Create crops of noise and the small model with random weights, and yield the candidates."""
     random = np.random.default_rng(0)
     pictures = [
         encode_jpeg(Image.fromarray(random.integers(0, 255, (128, 128, 3), dtype=np.uint8))) for _ in range(IMAGES)

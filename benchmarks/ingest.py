@@ -1,7 +1,7 @@
 """Ingesting: from archives and a CSV to raw shards, against plain reading of the archives, which is the floor.
 
-`python -m benchmarks ingest` compares rates on a small set; `python -m benchmarks.ingest` does the whole once at size,
-and tells the peak memory of all its processes: a generated CSV of the official dialect with 1,408,033 rows, and 200,000
+`python -m benchmarks ingest` compares rates on a small set; `python -m benchmarks.ingest` ingests a large set once and
+prints the peak memory of all its processes: a generated CSV of the official dialect with 1,408,033 rows, and 200,000
 small photographs in archives, long-tailed over species, some of them broken.
 """
 
@@ -55,12 +55,12 @@ _ORDER = (
     "image_backup_url",
 )
 _LONG_FIELD = 200_000
-"""Letters of the longest field; Python's csv module takes 131,072."""
+"""Length of the longest field; the limit of Python's csv module is 131,072."""
 
 
 @dataclass(frozen=True)
 class IngestSet:
-    """A generated set below a folder: `metadata.csv`, `images/*.tar`, and a lake to fill."""
+    """A generated set in a folder: `metadata.csv`, `images/*.tar`, and a lake."""
 
     folder: Path
     images: int
@@ -68,7 +68,7 @@ class IngestSet:
 
     @property
     def lake(self) -> Lake:
-        """The lake to fill."""
+        """The lake of the set."""
         return Lake(str(self.folder / "lake"))
 
     @property
@@ -100,7 +100,7 @@ class IngestSet:
         return self.images
 
     def write_manifest(self) -> int:
-        """Index the archives and cut them into shards."""
+        """Index the archives and divide them into shards."""
         source = open_source(str(self.folder / "images"), self.folder / "cache")
         made = Shard(Artifact("training_manifest"), {})
         write_training_manifest(self.lake, made, source=source, shards=self.shards)
@@ -155,7 +155,7 @@ def generate_metadata(file: Path, names: list[str], species: np.ndarray) -> None
 
 @contextmanager
 def candidates() -> Iterator[Mapping[str, Callable[[], int]]]:
-    """Generate 10,000 photographs, and give what is compared."""
+    """Generate 10,000 photographs, and yield the candidates."""
     with tempfile.TemporaryDirectory() as folder:
         small = generate_set(Path(folder), 10_000, shards=8)
         small.write_metadata()
@@ -171,7 +171,7 @@ def candidates() -> Iterator[Mapping[str, Callable[[], int]]]:
 
 
 class PeakMemory:
-    """Watches how much memory this process and all below it hold; use as a context manager. Linux only."""
+    """Context manager that measures the peak memory of this process and its descendants. Linux only."""
 
     def __init__(self) -> None:
         self.bytes = 0
@@ -215,7 +215,7 @@ def _picture(random: np.random.Generator) -> bytes:
 
 
 def _measured(name: str, work: Callable[[], int], size: int, floor: float | None = None) -> float:
-    """Do something once and print its rate and the peak memory; gives the seconds."""
+    """Run a function once, print its rate and peak memory, and return the seconds."""
     with PeakMemory() as memory:
         start = time.perf_counter()
         images = work()

@@ -1,4 +1,4 @@
-"""Resizing: a plain Pillow loop against the shards of resized_images, by one worker and by all."""
+"""Resizing: a plain Pillow loop against shards of resized_images, with one worker and with all cores."""
 
 import io
 import os
@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from plantclef_assets.engines.local import run_shards
-from plantclef_assets.images.resized_images import ResizedImages
+from plantclef_assets.images.resizing import ResizedImages
 from plantclef_assets.lake.schemas import RAW_IMAGES
 from plantclef_assets.lake.shards import Shard, write_shard
 from plantclef_assets.lake.store import Artifact, Lake
@@ -31,7 +31,7 @@ def plain_loop(pictures: list[bytes]) -> int:
 
 
 def shards(lake: Lake, workers: int) -> int:
-    """Make all shards of resized_images."""
+    """Write all shards of resized_images."""
     wanted = [Shard(Artifact("resized_images", f"{key:02}"), {}) for key in range(SHARDS)]
     outcomes = list(run_shards(ResizedImages(lake, 128, 10**9), wanted, workers=workers))
     assert not any(outcome.error for outcome in outcomes)
@@ -40,7 +40,7 @@ def shards(lake: Lake, workers: int) -> int:
 
 @contextmanager
 def candidates() -> Iterator[Mapping[str, Callable[[], int]]]:
-    """Write raw shards of random smooth photographs, and give what is compared."""
+    """Write raw shards of random smooth photographs, and yield the candidates."""
     random = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         lake = Lake(folder)

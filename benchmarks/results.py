@@ -17,10 +17,10 @@ class Row:
         table: the benchmark.
         arm: what was measured.
         metric: the name of the number, or `failed: <reason>`.
-        value: the number; None where the arm failed.
-        unit: of the number.
-        ratio: the number over that of the baseline; only for the first metric of a table.
-        baseline: the arm that the ratio compares with.
+        value: the number; None if the arm failed.
+        unit: unit of the number.
+        ratio: the number divided by that of the baseline; only for the first metric of a table.
+        baseline: the arm of the ratio's divisor.
     """
 
     table: str
@@ -37,8 +37,8 @@ class Results:
     """Collects the rows of one command; the file is complete after every arm.
 
     Attributes:
-        file: where the rows are written, as JSON.
-        machine: where they were measured.
+        file: JSON file of the rows.
+        machine: description of the machine.
     """
 
     file: Path
@@ -57,7 +57,7 @@ class Results:
         print("|---" + "|---:" * len(named + ratio) + "|", flush=True)
 
     def add(self, arm: str, values: Mapping[str, float]) -> None:
-        """Add an arm; a metric of the table that is not among `values` stays empty."""
+        """Add an arm; a metric that is missing in `values` stays empty."""
         first = next(iter(self._units))
         base = self.value(self._table, self._baseline or "", first)
         if self._baseline == arm:
@@ -71,12 +71,12 @@ class Results:
         self._write(arm, cells)
 
     def fail(self, arm: str, reason: str) -> None:
-        """Add an arm that gave no number."""
+        """Add an arm that failed."""
         self.rows.append(Row(self._table, arm, f"failed: {reason}", None, ""))
         self._write(arm, [f"failed: {reason}"])
 
     def value(self, table: str, arm: str, metric: str) -> float | None:
-        """Look up a number; None where it was not measured."""
+        """Return a measured number; None if it was not measured."""
         found = (row.value for row in self.rows if (row.table, row.arm, row.metric) == (table, arm, metric))
         return next(found, None)
 
@@ -88,7 +88,7 @@ class Results:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Describe the machine as far as Python's standard library knows it."""
+    """Return a description of the machine from Python's standard library."""
     return {
         "system": platform.system(),
         "processor": platform.processor() or platform.machine(),

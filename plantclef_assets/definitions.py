@@ -11,25 +11,15 @@ from typing import Any
 import click
 from dagster import BetaWarning, Definitions, colored_console_logger, in_process_executor
 
-from plantclef_assets.assets.backbones import backbone_assets
-from plantclef_assets.assets.classifiers import classifier_assets
-from plantclef_assets.assets.cover import cover_assets
-from plantclef_assets.assets.embeddings import embedding_assets
-from plantclef_assets.assets.images import image_assets
-from plantclef_assets.assets.inbox import inbox_assets
-from plantclef_assets.assets.predictions import prediction_assets
-from plantclef_assets.assets.reports import report_assets
-from plantclef_assets.assets.sources import source_assets
-from plantclef_assets.assets.submissions import submission_assets
-from plantclef_assets.assets.sweeps import sweep_assets
-from plantclef_assets.assets.validation import validation_assets
-from plantclef_assets.checks import build_checks
-from plantclef_assets.defs.inbox_sensor import build_sensors
-from plantclef_assets.orchestration.automation import build_automation, build_jobs, refuse_command, with_conditions
+from plantclef_assets.defs.graph import build_graph
+from plantclef_assets.defs.inbox_sensor import build_inbox_sensors
+from plantclef_assets.orchestration.assets import build_assets
+from plantclef_assets.orchestration.check_runner import build_checks
+from plantclef_assets.orchestration.conditions import build_condition_sensor, with_conditions
+from plantclef_assets.orchestration.jobs import build_jobs
+from plantclef_assets.orchestration.launching import refuse_command
 from plantclef_assets.orchestration.messages import end_with_failures, messages_logger
-from plantclef_assets.orchestration.partitions import build_families
 from plantclef_assets.orchestration.resources import build_resources
-from plantclef_assets.recipes import build_recipes
 from plantclef_assets.settings import Settings, load_settings
 from plantclef_assets.settings.errors import SettingsError
 
@@ -39,37 +29,23 @@ def build_defs(settings: Settings | None = None, resource_overrides: Mapping[str
 
     Args:
         settings: those of the environment if not given.
-        resource_overrides: resources by name, in place of those that the settings give.
+        resource_overrides: resources by name, in place of those that the settings ask for.
 
     Raises:
         SettingsError: a setting cannot be used.
         ClickException: Dagster's command line asks for assets or partitions that cannot be materialized so.
     """
     settings = settings or load_settings()
-    families, recipes = build_families(settings), build_recipes(settings)
-    refuse_command(settings, recipes)
+    graph = build_graph(settings)
+    refuse_command(settings, graph)
     warnings.filterwarnings("ignore", category=BetaWarning, message="Parameter `backfill_policy`")
-    assets = [
-        *source_assets(settings, recipes),
-        *image_assets(settings, families, recipes),
-        *inbox_assets(settings, families, recipes),
-        *validation_assets(settings, families, recipes),
-        *backbone_assets(settings, recipes),
-        *embedding_assets(settings, families, recipes),
-        *classifier_assets(settings, families, recipes),
-        *prediction_assets(settings, families, recipes),
-        *cover_assets(settings, families, recipes),
-        *submission_assets(settings, families, recipes),
-        *sweep_assets(settings, recipes),
-        *report_assets(settings, recipes),
-    ]
     return Definitions(
-        assets=with_conditions(assets, settings),
-        asset_checks=build_checks(settings, recipes),
-        jobs=build_jobs(settings),
-        sensors=[*build_automation(settings), *build_sensors(settings, recipes)],
+        assets=with_conditions(build_assets(graph, settings), graph, settings),
+        asset_checks=build_checks(graph),
+        jobs=build_jobs(graph),
+        sensors=[build_condition_sensor(settings), *build_inbox_sensors(settings, graph)],
         resources={**build_resources(settings), **(resource_overrides or {})},
-        # A run is a process: one place that holds the accelerator, and nothing that lives on when it is killed.
+        # A run is a process: one process holds the accelerator, and nothing outlives a run that is killed.
         executor=in_process_executor,
         loggers={"console": colored_console_logger, "messages": messages_logger},
     )

@@ -76,12 +76,12 @@ def finetuned_lake(tiny_survey: Path, build_once: BuildOnce) -> "Settings":
     Its embedding map is laid out without UMAP, which would take longer than all the rest: it is compiled on first use.
     """
     from plantclef_assets.models import separation as maps
-    from plantclef_assets_tests.tiny import FINETUNED_CHAIN, materialize_chain, with_finetuned
+    from plantclef_assets_tests.tiny import materialize_chain, with_finetuned
 
     def build(folder: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(maps, "LEAST_ROWS_FOR_UMAP", 1000)
-            materialize_chain(with_finetuned(tiny_survey, folder / "lake"), FINETUNED_CHAIN)
+            materialize_chain(with_finetuned(tiny_survey, folder / "lake"))
 
     return with_finetuned(tiny_survey, build_once("finetuned", build) / "lake")
 
@@ -90,7 +90,7 @@ def finetuned_lake(tiny_survey: Path, build_once: BuildOnce) -> "Settings":
 def inbox_lake(finetuned_lake: "Settings", build_once: BuildOnce) -> "Settings":
     """Like `finetuned_lake`, with an inbox from which two deliveries were taken and processed; read-only."""
     from plantclef_assets_tests.inboxes import SETTLED_AT_ONCE, deliver
-    from plantclef_assets_tests.tiny import INBOX_CHAIN, materialize_chain
+    from plantclef_assets_tests.tiny import materialize_chain
 
     def settings_in(folder: Path) -> "Settings":
         changes = {"lake": str(folder / "lake"), "inbox": str(folder / "inbox"), "inbox_shards": 3}
@@ -100,7 +100,7 @@ def inbox_lake(finetuned_lake: "Settings", build_once: BuildOnce) -> "Settings":
         (folder / "inbox").mkdir()
         shutil.copytree(finetuned_lake.lake, folder / "lake")
         deliver(settings_in(folder), [[1, 2], [3, 4]])
-        materialize_chain(settings_in(folder), INBOX_CHAIN)
+        materialize_chain(settings_in(folder), inbox=True)
 
     return settings_in(build_once("inbox", build))
 

@@ -15,6 +15,8 @@ from dagster import AssetSelection, DagsterInstance, ExecuteInProcessResult
 from PIL import Image
 
 from plantclef_assets.definitions import build_defs
+from plantclef_assets.defs.graph import build_graph
+from plantclef_assets.orchestration.jobs import chain
 from plantclef_assets.settings import Settings, load_settings
 
 SPECIES = {1000001: (200, 60, 60), 1000002: (60, 180, 60), 1000003: (60, 60, 200)}
@@ -169,41 +171,24 @@ def materialize(
         )
 
 
-CHAIN = (
-    ("training_metadata,class_map,training_manifest,base_backbone,plot_manifest", None, None),
-    ("raw_images,resized_images,base_embeddings", "00", "02"),
-    ("classifier", "base_dct", "base_cls"),
-    ("plot_images,base_tile_embeddings,tile_predictions,species_cover", "00", "01"),
-    ("validation_plots,base_validation_tile_embeddings", "00", "01"),
-    ("submission,leaderboard,run_agreement", "base_cls_full", "base_dct_2x2_max2"),
-    ("sweep", None, None),
-)
-"""The whole chain: selections, each with the range of its partition family."""
-FINETUNED_CHAIN = (
-    ("training_metadata,class_map,training_manifest,base_backbone,plot_manifest", None, None),
-    ("raw_images,resized_images,base_embeddings,finetuned_backbone,finetuned_embeddings", "00", "02"),
-    ("classifier,embedding_map", "base_dct", "finetuned_head"),
-    ("plot_images,base_tile_embeddings,finetuned_tile_embeddings,tile_predictions,species_cover", "00", "01"),
-    ("validation_plots,base_validation_tile_embeddings,finetuned_validation_tile_embeddings", "00", "01"),
-    ("submission,leaderboard,run_agreement", "base_cls_full", "finetuned_head_2x2"),
-    ("sweep", None, None),
-)
-"""The same with a fine-tuned backbone."""
-
-INBOX_CHAIN = (
-    (
-        "inbox_delivery,inbox_plots,base_inbox_tile_embeddings,finetuned_inbox_tile_embeddings,inbox_predictions,"
-        "inbox_cover",
-        "00",
-        "01",
-    ),
-)
-"""What two deliveries are run through after that."""
+Launch = tuple[str, str | None, str | None]
+"""A selection of assets, with the first and last key of its partition family."""
 
 
-def materialize_chain(settings: Settings, chain: Sequence[tuple[str, str | None, str | None]] = CHAIN) -> None:
+def launches(settings: Settings, *, inbox: bool = False) -> list[Launch]:
+    """Return the runs of the whole chain, or those of the inbox, which run over two deliveries."""
+    found = []
+    for step in chain(build_graph(settings)):
+        reserve = bool(step.family and step.family.reserve)
+        if reserve == inbox:
+            first, last = (step.family.keys[0], step.family.keys[1 if reserve else -1]) if step.family else (None, None)
+            found.append((",".join(step.assets), first, last))
+    return found
+
+
+def materialize_chain(settings: Settings, *, inbox: bool = False) -> None:
     """Materialize everything; every asset and blocking check has to pass."""
-    for selection, first, last in chain:
+    for selection, first, last in launches(settings, inbox=inbox):
         result = materialize(settings, selection, first=first, last=last)
         assert result.success, selection
 

@@ -1,4 +1,4 @@
-"""The frame of the GPU benchmark: its sizes, its time limit, how arms are timed and outputs compared."""
+"""Framework of the GPU benchmark: sizes, time limit, timing of arms and comparison of outputs."""
 
 import gc
 import time
@@ -20,7 +20,7 @@ PEAKS = {"H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "A100": 312e12}
 """Dense bf16 FLOP/s by the vendor's data sheets, for names that contain the key; the first match counts."""
 
 LEAST_COSINE = 0.99
-"""An arm whose features are farther from those in fp32 computes something else."""
+"""Least cosine to the fp32 features; an arm below it computes something else."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ SMALL = Size(
 
 
 class Bench:
-    """Runs arms until the time is up.
+    """Runs arms until the time limit.
 
     Attributes:
         size: how large they are.
@@ -125,7 +125,7 @@ class Bench:
             return
         try:
             values = measure()
-        except Exception as error:  # an arm that fails must not cost the others
+        except Exception as error:  # a failed arm must not stop the others
             self.results.fail(name, f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:150]}")
         else:
             self.results.add(name, values)
@@ -149,7 +149,7 @@ class Bench:
         return {"memory": torch.cuda.max_memory_allocated(self.device) / 1e9} if self.device.type == "cuda" else {}
 
     def rate(self, operations: float, seconds: float) -> dict[str, float]:
-        """Return TFLOP/s, and their share of the device's peak in percent where that is known."""
+        """Return TFLOP/s, and their share of the device's peak in percent if the peak is known."""
         rate = operations / seconds
         return {"rate": rate / 1e12} | ({"share of peak": 100 * rate / self.peak} if self.peak else {})
 

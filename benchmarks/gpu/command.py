@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(bench: Bench) -> None:
-    """Run all arms, the most telling ones first."""
+    """Run all arms, the most informative ones first."""
     start = time.monotonic()
     if bench.device.type == "cpu":
         torch.compiler.set_stance("force_eager")  # compiling takes longer than all arms together
@@ -84,7 +84,7 @@ def run(bench: Bench) -> None:
 
 
 def _conclude(bench: Bench, seconds: float) -> None:
-    """Print what the aims ask for."""
+    """Print the results that the aims refer to."""
     rows = bench.results.rows
     shares = [(row.value, row.arm) for row in rows if (row.table, row.metric) == (MODEL, "share of peak")]
     ratios = [(row.ratio, row.arm) for row in rows if row.table == END_TO_END and row.ratio and row.arm != ALONE]
@@ -96,7 +96,7 @@ def _conclude(bench: Bench, seconds: float) -> None:
 
 
 def _describe(device: torch.device) -> dict[str, str]:
-    """Describe the device and the versions that count."""
+    """Return a description of the device and of the relevant versions."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     versions = {"torch": torch.__version__, "timm": import_timm().__version__, "cuda": torch.version.cuda or "none"}
     return {"device": name, **versions}

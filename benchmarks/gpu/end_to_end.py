@@ -17,16 +17,16 @@ import torch
 from benchmarks.gpu.bench import Bench, least_cosine
 from benchmarks.gpu.inputs import CROPS, PHOTOGRAPHS, TILINGS, Inputs
 from benchmarks.gpu.kernels import profile_kernels
-from plantclef_assets.images.data_config import eval_transform
 from plantclef_assets.images.decoding import decode_image
-from plantclef_assets.images.device_resizing import DividedTransform, device_transform
 from plantclef_assets.lake.schemas import FINETUNED_EMBEDDINGS, FINETUNED_TILE_EMBEDDINGS
 from plantclef_assets.lake.shards import Shard, ShardWriter, read_rows
 from plantclef_assets.lake.store import Artifact
 from plantclef_assets.models import embedding
 from plantclef_assets.models.backbones import Backbone
-from plantclef_assets.models.embedded_shards import EmbeddedPhotographs, EmbeddedTiles, Embedding
-from plantclef_assets.models.embedding import embed_views
+from plantclef_assets.models.data_config import eval_transform
+from plantclef_assets.models.device_batches import DeviceBatch
+from plantclef_assets.models.device_resizing import DividedTransform, device_transform
+from plantclef_assets.models.embedding import EmbeddedPhotographs, EmbeddedTiles, Embedding, embed_views
 
 ALONE = "model alone"
 END_TO_END = "end to end"
@@ -36,19 +36,19 @@ _ITEMS_AHEAD = 8
 
 _WAITING = {
     "waiting for pictures": (Future, "result"),
-    "gathering a batch": (embedding._Batch, "_on_device"),
+    "gathering a batch": (DeviceBatch, "_on_device"),
     "resizing": (DividedTransform, "finish"),
     "launching the model": (Backbone, "forward"),
     "waiting for the GPU": (torch.cuda.Event, "synchronize"),
     "writing": (ShardWriter, "add_columns"),
 }
-"""What the engine's main thread does: the functions whose time counts, less that of others of these within."""
+"""Activities of the engine's main thread, by function; nested functions of this table are subtracted."""
 _REST = "the rest"
 _COPYING = "copies to the device"
 
 
 class EndToEnd:
-    """Runs the project's makers of embeddings over shards, and compares what they wrote with features in fp32."""
+    """Embeds shards with the project's code, and compares the written features with those in fp32."""
 
     def __init__(self, bench: Bench, inputs: Inputs, eager: Backbone, compiled: Backbone):
         self._bench, self._inputs, self._eager, self._compiled = bench, inputs, eager, compiled
@@ -78,7 +78,7 @@ class EndToEnd:
         )
 
     def measure_preparing(self) -> None:
-        """Measure how many pictures the decode threads prepare, and the device resizes, without a model."""
+        """Measure the rates of the decode threads and of resizing on the device, without a model."""
         bench, size = self._bench, self._bench.size
         bench.results.start("preparing pictures", {"rate": "images/s"})
         on_cpu = torch.device("cpu")
@@ -95,7 +95,7 @@ class EndToEnd:
         bench.arm(f"{resizing}, products in TF32", 2, partial(self._resize, "high"))
 
     def measure_losses(self) -> None:
-        """Measure what the main thread and the device do in a run, in percent of its time."""
+        """Measure the activities of the main thread and of the device in a run, in percent of its time."""
         bench, size = self._bench, self._bench.size
         units = dict.fromkeys((*_WAITING, _REST, "GPU busy", _COPYING), "%")
         bench.results.start("where the time goes", units)
@@ -113,7 +113,7 @@ class EndToEnd:
         return {"rate": size.batch / seconds}
 
     def _decoded(self) -> Mapping[str, float]:
-        """Embed pictures that are decoded already: what the engine alone costs."""
+        """Embed decoded pictures, to measure the cost of the engine."""
         size, lake = self._bench.size, self._inputs.lake
         rows = read_rows(lake, Artifact("resized_images", PHOTOGRAPHS))
         images = [decode_image(next(rows)["data"]) for _ in range(size.different)]
@@ -193,7 +193,7 @@ class EndToEnd:
         return shares | {_REST: 100 - sum(shares.values())} | busy
 
     def _resize(self, products: str = "highest") -> Mapping[str, float]:
-        """Resize crops on the device, with float32 products of that precision; the bytes must be those of Pillow."""
+        """Resize crops on the device, with float32 products of that precision; the bytes must equal Pillow's."""
         size, config = self._bench.size, self._compiled.info.data_config
         rows = read_rows(self._inputs.lake, Artifact("resized_images", CROPS))
         images = [decode_image(next(rows)["data"]) for _ in range(size.batch)]
@@ -218,14 +218,14 @@ class EndToEnd:
 
 
 def _without_resizing() -> AbstractContextManager[Any]:
-    """Leave the resizing to Pillow in the decode threads, as on a CPU."""
+    """Resize with Pillow in the decode threads, as on a CPU."""
     on_cpu = torch.device("cpu")
     return patch.object(embedding, "DividedTransform", lambda config, device: DividedTransform(config, on_cpu))
 
 
 @contextmanager
 def _switching() -> Iterator[None]:
-    """Shorten Python's thread switch interval tenfold, so that decode threads hold up the main thread less."""
+    """Shorten Python's thread switch interval tenfold, so that decode threads delay the main thread less."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(0.0005)
     try:
@@ -236,7 +236,7 @@ def _switching() -> Iterator[None]:
 
 @contextmanager
 def _main_thread_times() -> Iterator[dict[str, float]]:
-    """Add up the seconds that this thread spends in the functions of `_WAITING`, each less those within it."""
+    """Sum the seconds that this thread spends in the functions of `_WAITING`, without nested ones."""
     here, times, within = threading.get_ident(), dict[str, float](), [0.0]
 
     def timed(part: str, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -50,7 +50,7 @@ class FinetuningSteps:
         bench.arm(f"bf16, batch {smallest}, last 4 blocks", 4, partial(self._run, "bf16", smallest, 4))
 
     def _run(self, precision: str, batch: int, blocks: int | None = None) -> Mapping[str, float]:
-        """Time the steps of one epoch; the loss over it must be that in fp32 where that was measured."""
+        """Time the steps of one epoch; its loss must equal that in fp32, if it was measured."""
         bench = self._bench
         config = FinetuningConfig(head_epochs=2, epochs=1, batch_size=batch, blocks=blocks)
         model = copy.deepcopy(self._base.model)

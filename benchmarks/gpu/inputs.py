@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 
 from benchmarks.gpu.bench import Size
-from plantclef_assets.images.data_config import eval_transform
 from plantclef_assets.images.decoding import decode_image
 from plantclef_assets.images.resizing import encode_jpeg, resize_tile
 from plantclef_assets.images.tiling import distinct_boxes, tile_boxes
@@ -20,12 +19,12 @@ from plantclef_assets.lake.schemas import PLOT_IMAGES, RESIZED_IMAGES
 from plantclef_assets.lake.shards import Shard, write_shard
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.table_specs import TableSpec
-from plantclef_assets.models.backbones import Backbone, load_backbone
-from plantclef_assets.models.timm_models import create_model
+from plantclef_assets.models.backbones import Backbone, create_model, load_backbone
+from plantclef_assets.models.data_config import eval_transform
 from plantclef_assets.models.weights import weights_from_tensors
 
 CROPS, PHOTOGRAPHS = "00", "01"
-"""The shards of resized_images: stored crops as small as by default, and as large as the model's input."""
+"""Shards of resized_images: crops of the default size, and crops of the model's input size."""
 
 TILINGS = ("full", "3x3", "4x4")
 SPECIES = 16
@@ -113,7 +112,7 @@ def draw_photographs(count: int, side: int) -> list[bytes]:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What all arms share.
+    """Inputs that all arms share.
 
     Attributes:
         lake: holds the two shards of resized_images, and one of plot_images.

@@ -1,4 +1,4 @@
-"""Which kernels take the device's time, by torch's profiler."""
+"""Time of the device by kernel, from torch's profiler."""
 
 import re
 import time
@@ -25,11 +25,11 @@ _KINDS = {
 }
 _OTHER = "everything else"
 KINDS = (*_KINDS, _OTHER)
-"""Kinds of kernels; the first pattern that a name contains decides."""
+"""Kinds of kernels, by the first pattern that a name contains."""
 
 
 def profile_kernels(bench: Bench, name: str, run: Callable[[], object]) -> tuple[dict[str, float], float]:
-    """Run something once under the profiler, and append its kernels to `gpu_kernels.txt`.
+    """Run a function once under the profiler, and append its kernels to `gpu_kernels.txt`.
 
     Returns:
         kind of kernel → seconds on the device, and the seconds of the whole run.

@@ -1,4 +1,4 @@
-"""The model alone: what the device can do, what the forward pass reaches of it, and which kernels take the time."""
+"""The model only: peak rates of the device, rates of the forward pass, and time by kernel."""
 
 import copy
 import subprocess
@@ -37,7 +37,7 @@ _MODEL_UNITS = {
 
 
 def measure_device(bench: Bench, backbone: Backbone) -> None:
-    """Measure what the device reaches in the operations of the model: matrix products, attention, copies."""
+    """Measure rates of the device in the operations of the model: matrix products, attention, copies."""
     size, device, shape = bench.size, bench.device, Shape.of(backbone)
     tokens, width, hidden, heads = shape.tokens, shape.width, shape.hidden, shape.heads
     generator = torch.Generator(device).manual_seed(0)
@@ -94,7 +94,7 @@ def measure_device(bench: Bench, backbone: Backbone) -> None:
 
 
 def measure_state(bench: Bench) -> dict[str, str]:
-    """Read clock, power and temperature while the device multiplies matrices; nothing without nvidia-smi."""
+    """Read clock, power and temperature during matrix products; nothing without nvidia-smi."""
     if bench.device.type != "cuda":
         return {}
     a = torch.randn(bench.size.matrix, bench.size.matrix, device=bench.device, dtype=torch.bfloat16)
@@ -139,7 +139,7 @@ class Forward:
             backbone: the model.
             batch: pictures per forward pass.
             dct: whether the DCT is wanted too.
-            whole: whether the last block is computed as a whole, without `models/cls_only.py`.
+            whole: whether the whole last block is computed, without `models/cls_only.py`.
         """
         pixels, bench = self._inputs.pixels, self._bench
         shown = [(torch.arange(batch) + shift) % len(pixels) for shift in (0, 1)]
@@ -158,7 +158,7 @@ class Forward:
         self._bench.results.start(MODEL, _MODEL_UNITS, EAGER)
 
     def measure_eager(self) -> None:
-        """Measure all that needs no compiler."""
+        """Measure the arms that need no compiler."""
         bench, half, batch = self._bench, self.half, self._bench.size.batch
         bench.arm(EAGER, 3, partial(self.measure, half, batch))
         for other in bench.size.other_batches:
@@ -180,7 +180,7 @@ class Forward:
         bench.arm("compiled by blocks, [CLS] alone without cls_only", 15, lambda: self._whole_by_blocks(blocks))
 
     def measure_further(self) -> None:
-        """Measure what costs much compiling, best guesses first, while there is time."""
+        """Measure arms that take long to compile, the most promising first, within the time limit."""
         bench, size, batch = self._bench, self._bench.size, self._bench.size.batch
         bench.arm("eager, [CLS] alone, once more", 3, partial(self.measure, self.half, batch))
         for name in ("cuDNN", "flash"):
@@ -199,7 +199,7 @@ class Forward:
         bench.arm(f"{COMPILED}, max-autotune", 75, self._autotuned)
 
     def profile(self) -> None:
-        """Measure which kinds of kernels take the time of the eager and the compiled forward pass."""
+        """Measure the time of the eager and the compiled forward pass by kind of kernel."""
         bench, pixels = self._bench, self._inputs.pixels
         rows = torch.arange(bench.size.batch, device=pixels.device) % len(pixels)
         batch = pixels[rows]
@@ -214,12 +214,12 @@ class Forward:
         return {kind: 1e5 * seconds / repeats / self._bench.size.batch for kind, seconds in kinds.items()}
 
     def _with_attention(self, backend: SDPBackend, backbone: Backbone) -> Mapping[str, float]:
-        """Prefer a backend; flash attention takes what it cannot do, such as the last block's few queries."""
+        """Prefer a backend; flash attention is used for unsupported calls, such as the last block's few queries."""
         with sdpa_kernel([backend, SDPBackend.FLASH_ATTENTION], set_priority=True):
             return self.measure(backbone, self._bench.size.batch)
 
     def _compiled_with_attention(self, backend: SDPBackend) -> Mapping[str, float]:
-        """Compile anew: compiled code has the backend built in, and torch's caches do not know it."""
+        """Compile again: compiled code contains the backend, which is not part of the keys of torch's caches."""
         torch._dynamo.reset()
         with functorch_config.patch(enable_autograd_cache=False):
             return self._with_attention(backend, self.by_blocks())

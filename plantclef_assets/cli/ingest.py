@@ -4,6 +4,7 @@ Neither needs a lake. `PLANTCLEF_DOWNLOAD__…` variables or options limit conne
 """
 
 import argparse
+import dataclasses
 import re
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from plantclef_assets.engines.progress import BYTES, Progress
 from plantclef_assets.ingest.download_lists import plan_downloads, read_addresses
-from plantclef_assets.ingest.downloads import DownloadError, Limits, download_files
+from plantclef_assets.ingest.downloads import DownloadError, download_files
 from plantclef_assets.settings import load_download_settings, load_published_settings
 from plantclef_assets.settings.errors import SettingsError
 
@@ -61,13 +62,13 @@ def _describe_download(parser: argparse.ArgumentParser) -> None:
 
 
 def _download(options: argparse.Namespace) -> int:
-    settings = load_download_settings().model_dump()
     options_set = {
         "connections": options.connections,
         "bytes_per_second": options.rate,
         "max_bytes": options.max_bytes,
     }
-    limits = Limits(**settings | {name: value for name, value in options_set.items() if value is not None})
+    changes = {name: value for name, value in options_set.items() if value is not None}
+    limits = dataclasses.replace(load_download_settings(), **changes)
     addresses = [*options.urls, *(read_addresses(options.list) if options.list else ())]
     if not addresses:
         raise DownloadError("no address is given; add one, or use --list with a file of addresses")

@@ -14,13 +14,13 @@ from typing import Any
 
 import duckdb
 
+from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.lake.buckets import OvertakenError, UnreachableBucketError
 from plantclef_assets.lake.catalog import open_catalog
 from plantclef_assets.lake.cleaning import ForeignSettingsError, delete_leftover, find_leftovers
 from plantclef_assets.lake.provenance import Lineage, OtherSourcesError
 from plantclef_assets.lake.store import Lake
 from plantclef_assets.lake.verification import asset_of, verify_artifacts
-from plantclef_assets.recipes import build_recipes
 from plantclef_assets.settings import Settings, load_settings
 from plantclef_assets.settings.errors import SettingsError
 
@@ -75,7 +75,7 @@ def _print_result(lake: Lake, query: str) -> None:
 def _verify(lake: Lake, settings: Settings, assets: list[str]) -> int:
     """Print each damaged artifact and a summary; return 1 if one is damaged or a named asset has none."""
     verified, damaged, seen = 0, 0, set()
-    for artifact, problem in verify_artifacts(lake, assets, build_recipes(settings), _verify_tensors):
+    for artifact, problem in verify_artifacts(lake, assets, build_graph(settings).recipes, _verify_tensors):
         verified += 1
         seen.add(asset_of(artifact))
         if problem:
@@ -95,13 +95,13 @@ def _verify_tensors(asset: str, path: Path) -> None:
 
         read_classifier(path)
     else:
-        from plantclef_assets.models.backbones import read_saved_head
+        from plantclef_assets.models.backbone_files import read_saved_head
 
         read_saved_head(path)
 
 
 def _clean(lake: Lake, settings: Settings, *, delete: bool) -> None:
-    recipes = build_recipes(settings)
+    recipes = build_graph(settings).recipes
     Lineage(lake, recipes).require_same_sources()  # settings of another survey need none of this one's files
     leftovers = find_leftovers(lake, recipes, _locations(settings))
     for leftover in leftovers:

@@ -1,6 +1,6 @@
-"""Sensors: what looks for new data, and asks for the runs that it needs.
+"""The inbox sensor: looks for new plots and requests the runs that they need.
 
-What belongs here: when is looked, what is remembered between two looks, and which runs are asked for. What does not:
+What belongs here: how often it looks, what it remembers between two ticks, and which runs it requests. What does not:
 what a delivery is (`ingest/inbox.py`, `ingest/deliveries.py`).
 (https://docs.dagster.io/guides/automate/sensors)
 """
@@ -20,6 +20,8 @@ from dagster import (
     sensor,
 )
 
+from plantclef_assets.defs.jobs import INBOX_SIDE
+from plantclef_assets.defs.naming import plot_sources
 from plantclef_assets.images.file_names import as_unicode, is_photograph
 from plantclef_assets.ingest.deliveries import keys_in_lake, read_deliveries, select_deliveries, write_delivery
 from plantclef_assets.ingest.inbox import (
@@ -36,31 +38,31 @@ from plantclef_assets.lake.buckets import OvertakenError
 from plantclef_assets.lake.provenance import Lineage, OtherSourcesError, Recipe
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.orchestration.automation import INBOX_JOB
+from plantclef_assets.orchestration.declaration import Graph
 from plantclef_assets.orchestration.resources import LakeResource
-from plantclef_assets.recipes import cover_of
 from plantclef_assets.settings import Settings
 
 _LOOKED_EVERY_SECONDS = 30
 _READING_SECONDS = 25.0
-"""How long a tick reads photographs: Dagster gives up a tick after 60 s, and would remember nothing of it."""
+"""Seconds that a tick reads photographs: Dagster ends a tick after 60 s, and its cursor would be lost."""
 _NAMED = 3
 
 
-def build_sensors(settings: Settings, recipes: Mapping[str, Recipe]) -> list[SensorDefinition]:
-    """Make the sensors that the settings give; all are off until somebody switches them on."""
-    return [_inbox_sensor(settings.inbox, settings, recipes)] if settings.inbox is not None else []
+def build_inbox_sensors(settings: Settings, graph: Graph) -> list[SensorDefinition]:
+    """Return the sensor of the inbox, if there is one; it is off until it is switched on."""
+    return [_inbox_sensor(settings.inbox, settings, graph)] if settings.inbox is not None else []
 
 
-def _inbox_sensor(inbox: str, settings: Settings, recipes: Mapping[str, Recipe]) -> SensorDefinition:
-    keys = recipes["inbox_delivery"].partitions or ()
+def _inbox_sensor(inbox: str, settings: Settings, graph: Graph) -> SensorDefinition:
+    (source,) = (one for one in plot_sources(settings) if one.family.reserve)
+    recipes, keys = graph.recipes, source.family.keys
 
     @sensor(
         name="inbox_sensor",
-        job_name=INBOX_JOB,
+        job_name=INBOX_SIDE.name,
         minimum_interval_seconds=_LOOKED_EVERY_SECONDS,
         default_status=DefaultSensorStatus.STOPPED,
-        description=f"Takes plot photographs that have arrived whole in {inbox} as one delivery, and runs it through.",
+        description=f"Takes plot photographs that are complete in {inbox} as one delivery, and launches its run.",
     )
     def inbox_sensor(context: SensorEvaluationContext, lake: LakeResource) -> SensorResult | SkipReason:
         try:
@@ -82,7 +84,7 @@ def _inbox_sensor(inbox: str, settings: Settings, recipes: Mapping[str, Recipe])
             now=time.time(),
             settle_seconds=settings.inbox_settle_seconds,
         )
-        # What came together is to be one delivery, so nothing is taken before all that has settled was read.
+        # Files that arrived together become one delivery, so nothing is taken before all settled files were read.
         accepted, refused = ((), {}) if reading.postponed else select_deliveries(lake.lake, look.ready, taken)
         said = [*_in_words({**look.faulty, **refused, **find_unread(stamps)})]
         if said:
@@ -92,7 +94,7 @@ def _inbox_sensor(inbox: str, settings: Settings, recipes: Mapping[str, Recipe])
             context.log.info(said[-1])
         elif reading.postponed:
             said.append(f"{len(reading.postponed)} photographs are still to be read.")
-        done = keys_in_lake(lake.lake, cover_of("inbox_plots"), keys)
+        done = keys_in_lake(lake.lake, source.cover or "", keys)
         requests = [
             _request(lake.lake, key) for key in keys_in_lake(lake.lake, "inbox_delivery", keys) if key not in done
         ]
@@ -104,7 +106,7 @@ def _inbox_sensor(inbox: str, settings: Settings, recipes: Mapping[str, Recipe])
 
 @dataclass
 class _Reading:
-    """Opens files as long as there is time; the others seem unreadable for now, so that the next look opens them."""
+    """Opens files until a deadline; the rest seems unreadable for now, so that the next tick opens it."""
 
     open_file: Callable[[str], BinaryIO]
     until: float
@@ -121,7 +123,7 @@ def _sightings(context: SensorEvaluationContext) -> dict[str, Sighting]:
     try:
         return load_sightings(context.cursor)
     except (ValueError, TypeError, KeyError):
-        context.log.warning("What the last look had found cannot be read, so all files are waited for anew.")
+        context.log.warning("The sensor's cursor cannot be read; all files are waited for again.")
         return {}
 
 
@@ -133,7 +135,7 @@ def _deliver(
     inbox: str,
     recipes: Mapping[str, Recipe],
 ) -> str:
-    """Take files under the next free key, and say so, or why not."""
+    """Write files as a delivery under the next free key; return what happened as a sentence."""
     key = next((key for key in keys if key not in deliveries), None)
     if key is None:
         return (
@@ -150,20 +152,20 @@ def _deliver(
 
 
 def _request(lake: Lake, key: str) -> RunRequest:
-    """Ask for the run of a delivery; the same key is run once, however often it is asked for."""
+    """Request the run of a delivery; Dagster runs the same key once."""
     record = lake.record(Artifact("inbox_delivery", key))
-    assert record is not None, "only deliveries that are in the lake are asked for"
+    assert record is not None, "only deliveries in the lake are requested"
     return RunRequest(run_key=f"{key}-{record.fingerprint}", partition_key=key)
 
 
 def _in_words(told: Mapping[str, str]) -> list[str]:
-    """Name the files that are not taken, and why."""
+    """Return sentences about files that are not taken, with the reasons."""
     named = [f"{as_unicode(name)}: {why}." for name, why in list(told.items())[:_NAMED]]
     return [*named, f"… and {len(told) - _NAMED} more."] if len(told) > _NAMED else named
 
 
 def _remember(look: Look, refused: Mapping[str, str]) -> str:
-    """Write down what the next look has to know: of what was delivered nothing, of what is refused why."""
+    """Return the cursor for the next tick: sightings of files that are not delivered, with reasons for refusals."""
     sightings = {
         name: replace(sighting, digest=None, fault=refused[name]) if name in refused else sighting
         for name, sighting in look.sightings.items()

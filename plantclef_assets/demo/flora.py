@@ -1,8 +1,8 @@
-"""The species of a procedural flora: which traits tell them apart. Nothing is drawn here.
+"""The species of a procedural flora and the traits that distinguish them. Nothing is drawn here.
 
-A flora is named by a seed, a species by its number in it, and every trait is a pure function of the two. Species
-differ in form, never in colour: all of them take their greens and petal colours from one palette (`painting`).
-A genus fixes the habit and the kind of flower; its species differ in the kind of leaf, in counts and proportions.
+A seed identifies a flora, a number a species in it, and every trait is a pure function of the two. Species differ in
+form only: all of them use the same greens and petal colours (`palette`). The species of a genus share habit and kind of
+flower; they differ in the kind of leaf, in counts and proportions.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ LEAF_MARKS = ("plain", "chevron", "spots", "pale midrib")
 PHYLLOTAXES = ("alternate", "opposite", "whorled")
 
 _GENUS_SIZES = (3, 2, 4, 1, 2)
-"""Species per genus, repeated: like a real flora, some genera are rich and some have one species."""
+"""Species per genus, repeated: as in a real flora, genera differ in size."""
 
 _PLANS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "rosette": (
@@ -39,7 +39,7 @@ _PLANS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "creeping": (("trifoliate", "digitate", "ovate", "pinnate", "cordate"), ("globe", "lipped", "open", "bell")),
     "cushion": (("lanceolate", "pinnatifid", "obovate", "palmate", "linear"), ("open", "bell", "umbel", "daisy")),
 }
-"""Habit → the kinds of leaf and of flower that go with it."""
+"""Habit → its kinds of leaf and of flower."""
 
 _WIDTHS = {
     "linear": 0.055, "lanceolate": 0.26, "ovate": 0.52, "obovate": 0.44, "cordate": 0.95,
@@ -79,10 +79,10 @@ class Flower:
 
 @dataclass(frozen=True)
 class Species:
-    """One species: its place in the flora and everything that shapes its individuals.
+    """One species: its number in the flora and its traits.
 
-    `leaves` is how many a grown individual shows, `flower_size` the radius of a flower as a share of the plant's,
-    `floweriness` how many flowers a flowering individual carries.
+    `leaves` is the number of leaves of an individual, `flower_size` the radius of a flower as a share of the plant's,
+    `floweriness` the number of flowers of a flowering individual.
     """
 
     number: int
@@ -97,7 +97,7 @@ class Species:
 
 
 def genus_of(number: int) -> tuple[int, int]:
-    """Return the genus of a species and the place of the species within the genus, both from 0."""
+    """Return the genus of a species and the index of the species within the genus, both from 0."""
     rounds, rest = divmod(number, sum(_GENUS_SIZES))
     genus = rounds * len(_GENUS_SIZES)
     for size in _GENUS_SIZES:
@@ -109,7 +109,7 @@ def genus_of(number: int) -> tuple[int, int]:
 
 
 def species_of(flora_seed: int, number: int) -> Species:
-    """Return species `number` (from 0) of the flora named by `flora_seed`: the same for the same arguments.
+    """Return species `number` (from 0) of the flora with seed `flora_seed`; equal arguments give an equal species.
 
     Raises:
         ValueError: `number` is negative.
@@ -121,13 +121,13 @@ def species_of(flora_seed: int, number: int) -> Species:
     of_genus = np.random.default_rng([flora_seed, 1, genus])
     own = np.random.default_rng([flora_seed, 2, number])
 
-    # Consecutive genera take the habits in turn, so that even a small flora shows all of them.
+    # Consecutive genera cycle through the habits, so that a small flora has all of them.
     habit = HABITS[(genus + int(shared.integers(len(HABITS)))) % len(HABITS)]
     leaf_kinds, flower_kinds = _PLANS[habit]
     flower_kind = flower_kinds[(genus // len(HABITS) + int(shared.integers(60))) % len(flower_kinds)]
 
     def level(options: Sequence[_T]) -> _T:
-        """Give the species of a genus different options, in an order that is the genus's own."""
+        """Choose a different option for each species of a genus, in a random order per genus."""
         return options[int(of_genus.permutation(len(options))[place % len(options)])]
 
     leaf_kind = level(leaf_kinds)

@@ -14,7 +14,7 @@ from plantclef_assets.demo.strokes import Brush, dot, fill, placed, stroke
 def paint_flower(brush: Brush, flower: Flower, at: complex, factor: complex) -> None:
     """Paint one flower centred at `at` px.
 
-    The modulus of `factor` is its radius in px, its argument the direction in which an inflorescence points.
+    The modulus of `factor` is its radius in px, its argument the direction of an inflorescence.
     """
     _PAINTERS[flower.kind](brush, flower, at, factor)
 
@@ -27,7 +27,7 @@ def _ring(
     angles: NDArray[np.float64],
     lightness: float = 1.0,
 ) -> None:
-    """Paint petals in the given directions, the later over the earlier, each with a darker line to its throat."""
+    """Paint petals in the given directions, later ones over earlier ones, each with a darker line to its throat."""
     shades = lightness * brush.rng.uniform(0.88, 1.04, len(angles))
     sizes = brush.rng.uniform(0.93, 1.05, len(angles))
     line = np.array([0.1, 0.62 + 0j])
@@ -38,7 +38,7 @@ def _ring(
 
 
 def _disc(brush: Brush, at: complex, radius: float, florets: int) -> None:
-    """Paint the middle of a flower: florets in the spiral of a sunflower."""
+    """Paint the middle of a flower: florets in a sunflower's spiral."""
     dot(brush, at, radius, shaded(brush.palette.disc, 0.72))
     spots = np.sqrt((np.arange(florets) + 0.5) / florets) * 0.9 * directions(golden_angles(florets, 0.0))
     for spot in placed(brush, spots, at, radius):

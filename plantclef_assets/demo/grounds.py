@@ -1,15 +1,10 @@
-"""What plants stand on: soil, moss, grass, stone, litter, paper; and the light that falls on a photograph.
-
-Images are float32 arrays of shape (height, width, 3), 0 … 255, or Pillow images of the same size.
-"""
+"""The ground under drawn plants: soil, moss, grass, stone, litter, paper; and the light of the demo's photographs."""
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from plantclef_assets.demo.palette import random_palette, shaded
-
-Pixels = NDArray[np.float32]
+from plantclef_assets.images.backdrops import Light, noise
 
 GROUNDS = ("soil", "moss", "grass", "stone", "litter")
 
@@ -22,21 +17,14 @@ _TONES = {
 }
 """Mean red, green and blue of each ground."""
 
-
-def noise(size: tuple[int, int], cells: int, rng: np.random.Generator) -> Pixels:
-    """Return smooth noise of (width, height) = `size` with about `cells` bumps along the longer side, sd about 1."""
-    width, height = size
-    longer = max(size)
-    grid = (max(2, round(cells * height / longer)), max(2, round(cells * width / longer)))
-    coarse = Image.fromarray(rng.standard_normal(grid, dtype=np.float32))
-    return np.asarray(coarse.resize(size, Image.Resampling.BICUBIC))
+LIGHT = Light(slope=0.1, warmth=0.05, exposure=(0.84, 1.18), grain=(1.5, 5.0))
+"""The light on the demo's photographs."""
 
 
 def paint_ground(kind: str, size: tuple[int, int], grain: float, rng: np.random.Generator) -> Image.Image:
     """Paint bare ground of a kind of `GROUNDS`.
 
-    `size` is (width, height) in px; `grain` is the length in px of a pebble or blade, so that a close view and a
-    far one differ.
+    `size` is (width, height) in px; `grain` is the length of a pebble or blade in px, larger in a close view.
     """
     longer = max(size)
     texture = sum(
@@ -52,14 +40,14 @@ def paint_ground(kind: str, size: tuple[int, int], grain: float, rng: np.random.
 
 
 def _strew(image: Image.Image, kind: str, grain: float, rng: np.random.Generator) -> None:
-    """Scatter what lies or grows on the ground: pebbles, blades of grass, dead leaves, tufts of moss."""
+    """Scatter pebbles, blades of grass, dead leaves or tufts of moss on the ground."""
     draw = ImageDraw.Draw(image)
     area = image.width * image.height / grain**2
     count = int(min(area * {"soil": 0.5, "moss": 1.6, "grass": 2.4, "stone": 0.25, "litter": 0.9}[kind], 4000))
     feet = rng.uniform(0, 1, (count, 2)) * image.size
     reach = grain * rng.uniform(0.35, 1.3, count) * np.exp(1j * rng.uniform(0, 2 * np.pi, count))
     tones = rng.uniform(0.6, 1.35, count)
-    # Dull and dry, so that living plants stand out even where they are as green.
+    # Dull and dry colours, so that living plants stand out.
     green = random_palette(rng).blade
     withered = ((green[0] + 150) // 2, (green[1] + 130) // 2, (green[2] + 84) // 2)
     straw = (158, 138, 92)
@@ -86,17 +74,4 @@ def paper(size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
     """Return the off-white sheet of a herbarium scan."""
     tone = np.array([236.0, 230.0, 214.0], np.float32) * rng.uniform(0.88, 1.05)
     pixels = tone + 3 * noise(size, 6, rng)[..., None] + 2 * noise(size, 90, rng)[..., None]
-    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
-
-
-def cast_light(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Return the photograph under a light of its own: exposure, warmth, a gradient, cloud shade and sensor noise."""
-    size = image.size
-    slope = rng.normal(0, 0.1, 2)
-    down, across = np.linspace(-1, 1, size[1], dtype=np.float32), np.linspace(-1, 1, size[0], dtype=np.float32)
-    field = 1 + slope[0] * down[:, None] + slope[1] * across[None, :] + 0.05 * noise(size, 4, rng)
-    warmth = rng.normal(0, 0.05)
-    tint = np.array([1 + warmth, 1.0, 1 - warmth], np.float32) * rng.uniform(0.84, 1.18)
-    pixels = np.asarray(image, np.float32) * field[..., None].astype(np.float32) * tint
-    pixels += rng.standard_normal((size[1], size[0], 1), dtype=np.float32) * rng.uniform(1.5, 5.0)
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""Invented binomials and families for a procedural flora: plausible Latin that belongs to no real plant."""
+"""Invented binomials and families of a procedural flora, in plausible Latin."""
 
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ _AUTHORS = ("Hort.", "Vell.", "Dum.", "Bres.", "Lindq.")
 
 
 class Name(NamedTuple):
-    """How a species is called: `species` is the binomial with its author, as in PlantCLEF's metadata."""
+    """The name of a species: `species` is the binomial with its author, as in PlantCLEF's metadata."""
 
     species: str
     genus: str
@@ -27,14 +27,14 @@ class Name(NamedTuple):
 
 
 def name_of(flora_seed: int, number: int) -> Name:
-    """Return the name of species `number` of a flora; no two of its first 2,880 species share one."""
+    """Return the name of species `number` of a flora; the first 2,880 names are distinct."""
     genus_number, place = genus_of(number)
     shared = np.random.default_rng([flora_seed, 4])
     stems, epithets = shared.permutation(len(_STEMS)), shared.permutation(len(_EPITHETS))
     turn, stem = divmod(genus_number, len(_STEMS))
     genus = _STEMS[stems[stem]] + _GENUS_ENDINGS[(stem + turn) % len(_GENUS_ENDINGS)]
     epithet = _EPITHETS[epithets[(3 * genus_number + place) % len(_EPITHETS)]]
-    # Three neighbouring genera make a family, which is named after the first of them.
+    # Three consecutive genera form a family, named after the first of them.
     head = genus_number // 3 * 3 % len(_STEMS)
     family = _STEMS[stems[head]] + "aceae"
     return Name(f"{genus} {epithet} {_AUTHORS[genus_number % len(_AUTHORS)]}", genus, family)

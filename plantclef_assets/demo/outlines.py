@@ -1,7 +1,7 @@
-"""Outlines of leaves and petals as points of the complex plane, before any colour.
+"""Outlines of leaves and petals as points in the complex plane.
 
-A leaf grows from 0 along the real axis to 1; its width is imaginary. Turning, scaling and placing a shape is then
-one multiplication and one addition. Arrays are one-dimensional complex128, in units of the leaf's length.
+A leaf extends from 0 along the real axis to 1; its width is imaginary. Rotating, scaling and moving a shape is then one
+multiplication and one addition. Arrays are one-dimensional complex128, in units of the leaf's length.
 """
 
 from typing import Any, NamedTuple
@@ -14,18 +14,18 @@ from plantclef_assets.demo.flora import Leaf
 Points = NDArray[np.complexfloating[Any, Any]]
 
 _GOLDEN = 2.399963
-"""The golden angle in radians, by which successive leaves and florets turn."""
+"""The golden angle in radians, between successive leaves and florets."""
 
 
 class Patch(NamedTuple):
-    """A part of a drawing: `role` names its colour (`blade`, `light`, `mark`: areas; `vein`, `stalk`: lines)."""
+    """A part of a drawing: `role` selects its colour (`blade`, `light`, `mark`: areas; `vein`, `stalk`: lines)."""
 
     role: str
     points: Points
 
 
 def golden_angles(count: int, start: float) -> NDArray[np.float64]:
-    """Return `count` directions in radians, each a golden angle from the one before, from `start` on."""
+    """Return `count` directions in radians at steps of the golden angle, beginning at `start`."""
     return start + _GOLDEN * np.arange(count, dtype=np.float64)
 
 
@@ -51,7 +51,7 @@ def petal_outline(width: float, tip: str) -> Points:
 
 
 def leaf_patches(leaf: Leaf, rng: np.random.Generator) -> list[Patch]:
-    """Return one individual leaf as areas and lines to be painted in order; `rng` varies it within the species."""
+    """Return one leaf as areas and lines in painting order; `rng` varies it within the species."""
     match leaf.kind:
         case "cordate" | "palmate":
             return _polar_leaf(leaf, rng)
@@ -113,7 +113,7 @@ def _side_veins(leaf: Leaf, along: NDArray[np.float64], half: NDArray[np.float64
 
 
 def _marks(leaf: Leaf, half: float) -> list[Patch]:
-    """Return the pale pattern of a blade whose greatest half-width is `half`."""
+    """Return the pale pattern of a blade with maximum half-width `half`."""
     match leaf.mark:
         case "chevron":
             arm = np.array([0.52, 0.34 + 0.62j * half, 0.42 + 0.66j * half, 0.66])

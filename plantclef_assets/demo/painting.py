@@ -1,6 +1,6 @@
 """Individuals of a species, and the painting of their leaves, of a plant from above and of a shoot from the side.
 
-Everything is painted on a sheet that the caller has enlarged and will reduce again; lengths are pixels of it.
+Lengths are pixels of an enlarged sheet, which the caller reduces afterwards (`layers`).
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from plantclef_assets.demo.strokes import Brush, fill, placed, stroke
 
 @dataclass(frozen=True)
 class Individual:
-    """One plant of a species: its own leaves, colours, vigour (about 1) and number of flowers."""
+    """One plant of a species: its leaves, colours, vigour (about 1) and number of flowers."""
 
     species: Species
     palette: Palette
@@ -42,7 +42,7 @@ def paint_leaf(brush: Brush, individual: Individual, at: complex, factor: comple
     stalk = individual.species.leaf.stalk * 0.5
     palette = individual.palette
     length = abs(factor)
-    # The half of a blade that is turned to the light is the lighter one.
+    # The half of a blade that faces the light is lighter.
     lit = 1 + 0.11 * np.cos(np.angle(1j * factor) - brush.light)
     shade = brush.rng.uniform(0.82, 1.08)
     root = at + stalk * (factor.real + 1j * brush.tilt * factor.imag)
@@ -68,7 +68,7 @@ def paint_leaf(brush: Brush, individual: Individual, at: complex, factor: comple
 
 
 def paint_plant(brush: Brush, individual: Individual, at: complex, radius: float) -> None:
-    """Paint a whole plant from above, centred at `at` px and reaching about `radius` px to every side."""
+    """Paint a whole plant from above, centred at `at` px with a radius of about `radius` px."""
     species = individual.species
     radius = radius * individual.vigour
     match species.habit:
@@ -91,7 +91,7 @@ def paint_plant(brush: Brush, individual: Individual, at: complex, radius: float
 
 
 Heads = list[tuple[complex, complex]]
-"""Where flowers may stand, and from where their stems come, both in px."""
+"""Possible positions of flowers and of the feet of their stems, both in px."""
 
 
 def _scattered(brush: Brush, at: complex, radius: float, count: int = 8) -> Heads:
@@ -166,7 +166,7 @@ def _paint_cushion(brush: Brush, individual: Individual, at: complex, radius: fl
 
 
 def paint_shoot(brush: Brush, individual: Individual, at: complex, length: float) -> None:
-    """Paint a leafy shoot from the side: it rises `length` px from `at` px and bears what the individual flowers."""
+    """Paint a leafy shoot from the side: it rises `length` px from `at` px and carries the individual's flower."""
     species = individual.species
     share = np.linspace(0.0, 1.0, 9)
     lean = brush.rng.normal(0, 0.16)

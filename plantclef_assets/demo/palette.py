@@ -1,4 +1,4 @@
-"""The colours of the flora: one palette for all species, so that no species is known by its colour."""
+"""The colours of the flora: one palette for all species, so that colour does not identify a species."""
 
 import colorsys
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _PETAL_HUES = (
     (0.91, 0.42, 0.9),  # pink
     (0.75, 0.45, 0.82),  # violet
 )
-"""Hue, saturation and value of the petals an individual may have, whatever its species."""
+"""Hue, saturation and value of the possible petals of an individual of any species."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Palette:
 
 
 def random_palette(rng: np.random.Generator) -> Palette:
-    """Draw the colours of one individual; its species has no say in them."""
+    """Draw random colours of one individual, independent of its species."""
     hue, saturation, value = rng.normal(0.27, 0.028), rng.uniform(0.32, 0.68), rng.uniform(0.42, 0.7)
     vein_lightness = rng.choice([0.72, 1.32, 1.45])
     petal = np.array(_PETAL_HUES[int(rng.integers(len(_PETAL_HUES)))])
@@ -48,7 +48,7 @@ def random_palette(rng: np.random.Generator) -> Palette:
 
 
 def shaded(colour: Colour, factor: float) -> Colour:
-    """Return the colour made lighter (`factor` > 1) or darker (< 1)."""
+    """Return a lighter (`factor` > 1) or darker (< 1) colour."""
     red, green, blue = (min(255, int(channel * factor)) for channel in colour)
     return red, green, blue
 

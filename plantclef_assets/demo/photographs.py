@@ -1,4 +1,4 @@
-"""Photographs of single plants: one organ of one individual, somewhere, in some light."""
+"""Drawn photographs of single plants: one organ of one individual on a random ground in a random light."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,22 +8,23 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from plantclef_assets.demo.flora import Species
 from plantclef_assets.demo.flowers import paint_flower
-from plantclef_assets.demo.grounds import GROUNDS, cast_light, paint_ground, paper
+from plantclef_assets.demo.grounds import GROUNDS, LIGHT, paint_ground, paper
 from plantclef_assets.demo.layers import ENLARGEMENT, clear_layer, lay
 from plantclef_assets.demo.painting import Individual, grow_individual, paint_leaf, paint_plant, paint_shoot
 from plantclef_assets.demo.strokes import Brush
+from plantclef_assets.images.backdrops import cast_light
 
 ORGANS = ("habit", "flower", "leaf", "branch", "scan")
-"""The organs that are photographed, in PlantCLEF's words."""
+"""The organs that are photographed, by PlantCLEF's names."""
 
 ORGAN_SHARES = (0.52, 0.26, 0.09, 0.1, 0.03)
-"""How often each of `ORGANS` is photographed by those who collect for a survey of plots."""
+"""Share of each of `ORGANS` among the photographs of a survey."""
 
 
 class View(NamedTuple):
-    """The view of one photograph: what it shows, (width, height) in px, and its chance variation.
+    """The view of one photograph: the organ, (width, height) in px, and the source of its random variation.
 
-    `on_paper` lays the plant on a sheet, as in a herbarium, in place of the ground that it grows on.
+    `on_paper` lays the plant on a sheet, as in a herbarium, in place of ground.
     """
 
     organ: str
@@ -45,13 +46,13 @@ def photograph(individual: Individual, view: View) -> Image.Image:
         "branch": _take_branch,
         "scan": _take_scan,
     }[view.organ]
-    return cast_light(take(individual, view), view.rng)
+    return cast_light(np.asarray(take(individual, view), np.float32), LIGHT, view.rng)
 
 
 def draw_view(
     rng: np.random.Generator, individual: Individual, longer_side: int, organ_shares: Sequence[float] = ORGAN_SHARES
 ) -> View:
-    """Draw what to photograph of the individual, in one of three common formats; `longer_side` is in px."""
+    """Draw a random view of the individual in one of three common formats; `longer_side` is in px."""
     organ = str(rng.choice(ORGANS, p=organ_shares))
     if organ == "flower" and not individual.flowers:
         organ = "habit"
@@ -72,13 +73,13 @@ def _brush(layer: Image.Image, individual: Individual, rng: np.random.Generator,
 
 
 def _middle(view: View, wander: float) -> complex:
-    """Return a point about the middle of the enlarged sheet, off by `wander` of the shorter side at most."""
+    """Return a point near the middle of the enlarged sheet, at most `wander` of the shorter side away."""
     off = wander * min(view.size) * view.rng.uniform(-1, 1, 2)
     return ENLARGEMENT * complex(view.size[0] / 2 + off[0], view.size[1] / 2 + off[1])
 
 
 def _take_habit(individual: Individual, view: View) -> Image.Image:
-    """Show the plant from above or obliquely, at times with a companion of its own species, among blades."""
+    """Show the plant from above or obliquely, sometimes with companions of its species, among blades."""
     rng = view.rng
     short = min(view.size)
     radius = short * rng.uniform(0.38, 0.78)
@@ -96,7 +97,7 @@ def _take_habit(individual: Individual, view: View) -> Image.Image:
 
 
 def _cross_with_blades(layer: Image.Image, individual: Individual, rng: np.random.Generator) -> None:
-    """Let a few stray grass blades hide parts of the plant."""
+    """Draw a few stray grass blades over the plant."""
     draw = ImageDraw.Draw(layer)
     for _ in range(int(rng.integers(0, 5))):
         ends = rng.uniform(0, 1, (2, 2)) * layer.size
@@ -104,7 +105,7 @@ def _cross_with_blades(layer: Image.Image, individual: Individual, rng: np.rando
 
 
 def _take_flower(individual: Individual, view: View) -> Image.Image:
-    """Show one flower close up, before the plant that bears it, out of focus."""
+    """Show one flower close up, in front of its plant, which is out of focus."""
     rng = view.rng
     short = min(view.size) * ENLARGEMENT
     ground = _ground(view, grain=short * 0.06)
@@ -136,7 +137,7 @@ def _take_leaf(individual: Individual, view: View) -> Image.Image:
 
 
 def _take_branch(individual: Individual, view: View) -> Image.Image:
-    """Show a shoot from the side before a blurred distance."""
+    """Show a shoot from the side in front of a blurred background."""
     rng = view.rng
     ground = _ground(view, grain=min(view.size) * 0.1).filter(ImageFilter.GaussianBlur(rng.uniform(2, 6)))
     layer = clear_layer(view.size)
@@ -169,7 +170,7 @@ def photograph_species(
     *,
     on_paper: bool = False,
 ) -> tuple[str, Image.Image]:
-    """Photograph a new individual of the species where it grows, or on paper; return the organ and the RGB image."""
+    """Photograph a new individual of the species on ground or paper; return the organ and the RGB image."""
     individual = grow_individual(species, rng)
     view = draw_view(rng, individual, longer_side, organ_shares)._replace(on_paper=on_paper)
     return view.organ, photograph(individual, view)

@@ -1,4 +1,4 @@
-"""What is known of the survey before anything is drawn: its photographs' metadata and its plots' species."""
+"""The plan of the demo survey before anything is drawn: metadata of its photographs and species of its plots."""
 
 import hashlib
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from plantclef_assets.demo.grounds import GROUNDS
 from plantclef_assets.demo.names import name_of
 
 FIRST_SPECIES_ID = 1_355_868
-"""The least species_id of PlantCLEF 2024; its ids also have seven digits and mostly grow by one."""
+"""The least species_id of PlantCLEF 2024, whose ids have seven digits and mostly increase by one."""
 
 COLUMNS = (
     "image_name", "organ", "species_id", "obs_id", "license", "partner", "author", "altitude", "latitude",
@@ -22,14 +22,14 @@ VISITS = ("20240501", "20240618", "20240812")
 """The days on which each place of the survey was visited."""
 
 LEAST_PHOTOGRAPHS = 16
-"""Photographs that even the rarest species has, of which at least three are kept for validation."""
+"""Number of photographs of the rarest species; at least three of them are for validation."""
 
 _OBSERVERS = ("A. Moreau", "B. Lindqvist", "C. Ferrari", "D. Novák", "E. Garcia", "F. Okafor")
 
 
 @dataclass(frozen=True)
 class PhotographRecord:
-    """One photograph to be taken: of which species (number in the flora), in which observation, for which use."""
+    """One planned photograph: its species (number in the flora), observation and `learn_tag`."""
 
     species: int
     observation: int
@@ -49,12 +49,12 @@ class PlotRecord:
 
 
 def species_id(number: int) -> int:
-    """Return the species_id of a species of the flora: grows with its number, with gaps like the real ones."""
+    """Return the species_id of a species of the flora; ids increase with its number, with gaps as in PlantCLEF."""
     return FIRST_SPECIES_ID + number + number // 5 * 3
 
 
 def photograph_counts(photographs: int, species: int, seed: int) -> list[int]:
-    """Share photographs out over species with a long tail, in no particular order of species.
+    """Distribute photographs over species with a long tail, in random order of species.
 
     Raises:
         ValueError: there are fewer photographs than `LEAST_PHOTOGRAPHS` for each species.
@@ -82,7 +82,7 @@ def plan_photographs(seed: int, species: int, photographs: int) -> list[Photogra
         taken = validated = 0
         while taken < count:
             size = min(int(rng.choice([1, 2, 3], p=[0.6, 0.28, 0.12])), count - taken)
-            # Whole observations go to validation, as soon as it is behind its quarter.
+            # Whole observations go to validation while it has less than a quarter of the photographs.
             learn_tag = "val" if validated + size <= 0.25 * (taken + size) + 0.5 else "train"
             for shot in range(size):
                 name = hashlib.sha1(f"{seed}/{observation}/{shot}".encode()).hexdigest() + ".jpg"
@@ -111,7 +111,7 @@ def metadata_row(record: PhotographRecord, organ: str, seed: int) -> list[str]:
 
 
 def plan_plots(seed: int, species: int, plots: int) -> list[PlotRecord]:
-    """Plan the visits: places A1, A2, B1 … are each visited on all `VISITS`, and keep most of their species."""
+    """Plan the visits: places A1, A2, B1 … are each visited on all `VISITS` and keep most of their species."""
     records = []
     for index in range(plots):
         place, visit = divmod(index, len(VISITS))
@@ -120,7 +120,7 @@ def plan_plots(seed: int, species: int, plots: int) -> list[PlotRecord]:
         community = of_place.permutation(species)[: min(6, species)]
         ground = str(of_place.choice(GROUNDS))
         count = min(int(of_visit.integers(2, 6)), species)
-        # The first of a community are seen on most visits, the others come and go.
+        # The first species of a community are seen on most visits, the others on some.
         weights = 1 / np.arange(1, len(community) + 1)
         seen = of_visit.choice(community, min(count, len(community)), replace=False, p=weights / weights.sum())
         name = f"DEMO-{chr(ord('A') + place // 2 % 26)}{place % 2 + 1 + place // 52 * 2}-{VISITS[visit]}"

@@ -1,4 +1,4 @@
-"""Areas, lines and dots on a sheet, from shapes of the complex plane (real to the right, imaginary downwards)."""
+"""Drawing of areas, lines and dots from shapes in the complex plane (real to the right, imaginary downwards)."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,10 @@ from plantclef_assets.demo.palette import Colour, Palette, shaded
 
 @dataclass(frozen=True)
 class Brush:
-    """What the painting of one individual needs: the sheet, its colours, the view and its chance variation.
+    """What the painting of one individual needs: the sheet, its colours, the view and a source of randomness.
 
-    `tilt` is the vertical squash of what lies flat: 1 is seen from straight above. `light` is the direction in
-    radians from which light falls on the sheet.
+    `tilt` is the vertical scale of flat shapes: 1 is the view from straight above. `light` is the direction of the
+    light in radians.
     """
 
     draw: ImageDraw.ImageDraw

@@ -1,12 +1,12 @@
-"""Writing the demo's data set to a folder, laid out like the published PlantCLEF data.
+"""The demo survey: a data set laid out like the published PlantCLEF data, and the artifact that lists its files.
 
     images/<learn_tag>/<species_id>/<40 hex digits>.jpg     photographs of single plants
     metadata.csv                                            their metadata, with the columns of PlantCLEF 2024
     plots/DEMO-A1-20240501.jpg …                            vegetation plots: places × visits
     plots_truth.csv                                         species of the plots, as a 2025 submission
 
-Two photographs are broken on purpose, as happens in real collections: one JPEG is cut off, one file is text. Two plots
-have no truth.
+Two photographs are broken on purpose, as happens in real collections: one JPEG is truncated, one file is text. Two
+plots have no truth.
 """
 
 import csv
@@ -35,9 +35,15 @@ from plantclef_assets.demo.records import (
     species_id,
 )
 from plantclef_assets.engines.processes import worker_processes
+from plantclef_assets.engines.progress import Progress
+from plantclef_assets.ingest.sources import list_files
+from plantclef_assets.lake.schemas import DEMO_SURVEY
+from plantclef_assets.lake.shards import Shard
+from plantclef_assets.lake.store import Lake
+from plantclef_assets.lake.tables import write_table
 
 PLOT_SIZES = ((1200, 900), (1120, 840), (1000, 750))
-"""Width and height in px of the plot photographs; the places take them in turn."""
+"""Width and height in px of the plot photographs; the places cycle through them."""
 
 JPEG_QUALITY = 88
 
@@ -45,7 +51,22 @@ _SIDES = (208, 256)
 """Least and greatest longer side in px of a single-plant photograph."""
 
 _MOST_WORKERS = 4
-"""Drawing takes seconds: more processes would spend longer starting than drawing."""
+"""Maximum number of processes: drawing takes seconds, and more processes would mostly spend time starting."""
+
+
+def write_demo_survey(lake: Lake, shard: Shard, *, log: Callable[[str], None] = lambda line: None) -> None:
+    """Draw the survey into `demo_survey/` of the lake's local folder and publish the table of its photographs.
+
+    `log` receives progress messages.
+    """
+    folder = lake.folder / "demo_survey"
+    shutil.rmtree(folder, ignore_errors=True)
+    with Progress("demo_survey", 0, "images", log) as progress:
+        write_survey(folder, progress=progress.reach)
+    listed = list(list_files(folder))
+    with write_table(lake, shard.artifact, DEMO_SURVEY, shard.provenance) as table:
+        table.write_rows(source=[source for source, _ in listed], bytes=[size for _, size in listed])
+        table.statistics = {"rows_in": len(listed), "quarantined": 0}
 
 
 def write_survey(
@@ -57,21 +78,21 @@ def write_survey(
     plots: int = 48,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Draw a survey and write it to `folder`; where that exists already, do nothing.
+    """Draw a survey and write it to `folder`; do nothing if the folder exists.
 
-    The folder appears when it is complete: it is written beside its place, under a temporary name, and renamed. Equal
-    arguments give equal bytes, however many processes draw.
+    The folder appears when it is complete: it is written next to its destination under a temporary name, then renamed.
+    The bytes depend on the arguments only, not on the number of processes.
 
     Args:
-        folder: where to; its parents are made.
-        seed: names the flora and decides everything by chance.
-        species: how many species of the flora are photographed.
-        photographs: how many photographs of single plants, besides the two broken ones.
-        plots: how many photographs of plots.
-        progress: is told how many images of how many are drawn.
+        folder: destination; its parents are created.
+        seed: seed of the flora and of all random choices.
+        species: number of species of the flora.
+        photographs: number of photographs of single plants, without the two broken ones.
+        plots: number of photographs of plots.
+        progress: called with the number of images drawn and their total.
 
     Raises:
-        ValueError: fewer photographs than the species need (`records.photograph_counts`).
+        ValueError: there are too few photographs for the species (`records.photograph_counts`).
         OSError: the folder cannot be written.
     """
     if folder.exists():
@@ -87,7 +108,7 @@ def write_survey(
         _write_csv(unfinished / "metadata.csv", COLUMNS, sorted(rows), delimiter=";")
         truth = [(plot.name, _species_list(plot)) for index, plot in enumerate(surveyed) if _has_truth(index, plots)]
         _write_csv(unfinished / "plots_truth.csv", ("quadrat_id", "species_ids"), truth, delimiter=",")
-        unfinished.chmod(0o755)  # mkdtemp lets nobody else in
+        unfinished.chmod(0o755)  # mkdtemp creates it with mode 700
         unfinished.rename(folder)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -101,7 +122,7 @@ def _draw_all(
     surveyed: list[PlotRecord],
     progress: Callable[[int, int], None] | None,
 ) -> list[str]:
-    """Draw and write all images in spawned processes; return the organ that each photograph shows."""
+    """Draw and write all images in spawned processes; return the organ of each photograph."""
     (folder / "plots").mkdir()
     for record in records:
         _image_path(folder, record).parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +130,7 @@ def _draw_all(
     workers = min(os.cpu_count() or 1, _MOST_WORKERS)
     organs: list[str] = []
     with worker_processes(workers) as pool:
-        # Plots take longest, so they start first and the short tasks even out the end.
+        # Plots take longest, so they are submitted first.
         drawn_plots = [pool.submit(_draw_plot, folder, seed, plot) for plot in surveyed]
         for organ in pool.map(partial(_draw_photograph, folder, seed), records, chunksize=16):
             organs.append(organ)

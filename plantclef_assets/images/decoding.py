@@ -1,9 +1,8 @@
-"""From the bytes of a published picture to upright 8-bit RGB pixels, or to a named reason why not.
+"""Decoding pictures: from the bytes of a file to upright 8-bit RGB pixels, or to a reason for quarantine.
 
-Photographs come from thousands of people: phones that write the orientation into EXIF, scanners that write
-CMYK or 16 bits, downloads that broke off. What can be converted is; everything else ends as
-`UndecodableImage` with one of the reasons below, which becomes a row of the quarantine. No setting of Pillow
-is touched here, so these functions may run in any number of threads.
+Photographs come from thousands of people: phones write the orientation into EXIF, scanners write CMYK or 16 bits,
+downloads are truncated. Every convertible picture is converted; others raise `UndecodableImage` with one of the reasons
+below, which becomes a row of the quarantine. No setting of Pillow is changed, so these functions are thread-safe.
 """
 
 import io
@@ -23,19 +22,19 @@ TRUNCATED = "truncated"
 OVERSIZED = "oversized"
 UNSUPPORTED = "unsupported"
 REASONS = (EMPTY, NOT_AN_IMAGE, TRUNCATED, OVERSIZED, UNSUPPORTED)
-"""Why an image cannot be decoded: no bytes at all; not a picture; pixels missing or damaged; too many pixels;
-a picture of a kind that has no agreed conversion to 8-bit RGB."""
+"""Reasons why an image cannot be decoded: no bytes; not a picture; missing or damaged pixels; too many pixels; a kind
+of picture without a standard conversion to 8-bit RGB."""
 
 MAX_PIXELS = 80_000_000
-"""Default limit in pixels: eight times the largest published plot (about 3,100 × 3,100), 240 MB once decoded.
-Pillow itself never opens more than 179 million pixels, whatever limit is given here."""
+"""Default limit in pixels: eight times the largest published plot (about 3,100 × 3,100), 240 MB when
+decoded. Pillow has a limit of its own, 179 million pixels."""
 
-# Plugins that start other programs (EPS) or that nobody photographs in are left out on purpose. JPEG includes the
-# multi-picture files (MPO) of some cameras.
+# Without plugins that start other programs (EPS) and formats that no camera writes. JPEG includes the multi-picture
+# files (MPO) of some cameras.
 _FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP")
 
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"GIF8")
-"""First bytes of formats above that no text or web page begins with."""
+"""First bytes of formats above that do not occur at the start of texts or web pages."""
 
 _SIXTEEN_BIT_GREY = ("I;16", "I;16L", "I;16B", "I;16N")
 _CONVERTIBLE = ("1", "L", "P", "RGB", "CMYK", "YCbCr", "HSV", "LA", "La", "PA", "RGBA", "RGBa", "RGBX")
@@ -50,25 +49,25 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What turns a picture of each EXIF orientation upright (EXIF 2.32, tag 0x0112)."""
+"""Transposition that turns a picture upright, by EXIF orientation (EXIF 2.32, tag 0x0112)."""
 
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PIXEL_CHUNKS = (b"tRNS", b"acTL", b"fcTL", b"fdAT")
-"""The ancillary chunks of a PNG that its pixels depend on: transparency, and the frames of an animation."""
+"""Ancillary chunks of a PNG that affect its pixels: transparency, and the frames of an animation."""
 _TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
 _TEXTS = {b"Raw profile type exif": "Raw profile type exif", b"XML:com.adobe.xmp": "xmp"}
-"""Keywords of the PNG texts that may hold an orientation, and the names that Pillow has for them."""
+"""Keywords of PNG texts that can contain an orientation, and Pillow's names for them."""
 _LONGEST_TEXT = 64 * 2**20
-"""Bytes that a compressed PNG text is expanded to at most."""
+"""Maximum length in bytes of a decompressed PNG text."""
 
 
 class UndecodableImage(ValueError):
-    """The bytes of one image cannot become pixels.
+    """An image cannot be decoded.
 
     Attributes:
         reason: one of `REASONS`.
-        detail: a sentence for the person who looks at the quarantine.
+        detail: explanation for readers of the quarantine.
     """
 
     def __init__(self, reason: str, detail: str):
@@ -77,11 +76,11 @@ class UndecodableImage(ValueError):
         self.detail = detail
 
     def __reduce__(self) -> tuple[type["UndecodableImage"], tuple[str, str]]:
-        return type(self), (self.reason, self.detail)  # it has to cross process boundaries
+        return type(self), (self.reason, self.detail)  # must be picklable, for worker processes
 
 
 def read_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Read (width, height) in pixels of the upright picture from the header alone; no pixel is decoded.
+    """Return (width, height) in pixels of the upright picture; only the header is read.
 
     Raises:
         UndecodableImage: for reason `empty`, `not_an_image`, `truncated` (within the header) or `oversized`.
@@ -92,14 +91,14 @@ def read_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
 
 
 def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode a picture completely into an upright image of mode RGB, 8 bits a channel.
+    """Return a completely decoded picture as an upright image of mode RGB, 8 bits per channel.
 
-    CMYK, palettes and grey are converted, 16-bit grey is scaled (65,535 becomes 255), transparency is laid
-    on white, of an animation the first frame is taken. Colour profiles are not applied.
+    CMYK, palettes and grey are converted, 16-bit grey is scaled (65,535 becomes 255), transparent pixels are blended
+    with white, and animations are reduced to their first frame. Colour profiles are not applied.
 
     Raises:
-        UndecodableImage: for any of `REASONS`. No other exception is raised because of the bytes; running
-            out of memory says nothing about them and stays a `MemoryError`.
+        UndecodableImage: for any of `REASONS`. The bytes cause no other exception; running out of memory is a
+            `MemoryError`.
     """
     with _open(data, max_pixels) as opened:
         orientation = _orientation(opened)
@@ -117,7 +116,7 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
-    """Open an image of an accepted format within the limit, reading its header only."""
+    """Return an opened image of an accepted format within the limit; only its header is read."""
     if not data:
         raise UndecodableImage(EMPTY, "the file has no bytes")
     encoded, metadata = _without_metadata(data) if data.startswith(_PNG) else (data, {})
@@ -138,13 +137,13 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
 
 
 def _without_metadata(data: bytes) -> tuple[bytes, dict[str, Any]]:
-    """Separate the chunks of a PNG that its pixels depend on from its metadata (PNG specification, section 5.3).
+    """Separate the chunks of a PNG that affect its pixels from its metadata (PNG specification, section 5.3).
 
-    Pillow refuses a whole PNG for an ancillary chunk that is large or has a wrong checksum, and finds metadata behind
-    the pixels only by decoding these.
+    Pillow refuses a PNG with a large ancillary chunk or one with a wrong checksum, and finds metadata after the pixels
+    only by decoding these.
 
     Returns:
-        the PNG without metadata; and of the metadata what may hold an orientation, as `Image.info` has it.
+        the PNG without metadata; and the metadata that can contain an orientation, in the form of `Image.info`.
     """
     kept, info, place = [_PNG], {}, len(_PNG)
     while place + 12 <= len(data):
@@ -166,7 +165,7 @@ def _without_metadata(data: bytes) -> tuple[bytes, dict[str, Any]]:
 
 
 def _orienting_text(kind: bytes, body: bytes) -> dict[str, Any]:
-    """Read the text of a PNG chunk; empty where it cannot hold an orientation or is damaged."""
+    """Return the text of a PNG chunk; empty if it cannot contain an orientation or is damaged."""
     keyword, _, text = body.partition(b"\0")
     if keyword not in _TEXTS:
         return {}
@@ -185,37 +184,37 @@ def _orienting_text(kind: bytes, body: bytes) -> dict[str, Any]:
 
 
 def _unopenable(data: bytes, error: Exception) -> UndecodableImage:
-    """Say why Pillow could not even read a header."""
+    """Return the error for an image whose header Pillow cannot read."""
     if data[4:8] == b"ftyp":
         brand = data[8:12].decode("ascii", "replace")
         return UndecodableImage(UNSUPPORTED, f"an ISO media file ({brand}, such as HEIC); {CONVERT_HEIC}")
     if data.startswith(_SIGNATURES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
-        why = re.sub(r" at 0x[0-9a-fA-F]+", "", str(error))  # an address in memory differs each time
+        why = re.sub(r" at 0x[0-9a-fA-F]+", "", str(error))  # an address in memory differs between runs
         return UndecodableImage(TRUNCATED, f"begins as a picture, but its header is incomplete ({why})")
     return UndecodableImage(NOT_AN_IMAGE, f"begins with {data[:16]!r}, which is no known picture format")
 
 
 def _orientation(image: Image.Image) -> int:
-    """Read the EXIF orientation (1 = upright) from the header of an image that is not yet loaded."""
+    """Return the EXIF orientation (1 = upright) from the header of an image that is not yet loaded."""
     if image.format == "TIFF":
-        return 1  # Pillow itself turns TIFFs upright while loading, and reports the upright size
+        return 1  # Pillow turns TIFFs upright when loading, and reports the upright size
     try:
-        # That of a PNG would decode the pixels to look for metadata behind them; `_open` has found it already.
+        # For a PNG, Pillow would decode the pixels to look for metadata after them; `_open` has found it already.
         orientation = Image.Image.getexif(image).get(_ORIENTATION_TAG, 1)
     except (ValueError, OSError, SyntaxError, KeyError, TypeError, struct.error):
-        return 1  # damaged EXIF leaves a good picture as it is
+        return 1  # damaged EXIF is ignored
     return orientation if isinstance(orientation, int) else 1
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Convert a loaded image of any supported mode to RGB."""
+    """Return a loaded image of any supported mode as RGB."""
     if image.mode in _SIXTEEN_BIT_GREY:
         levels = np.asarray(image).astype(np.uint32)
         # 65535 = 257 × 255, so this rounds to the nearest 8-bit level; Pillow's convert would clip at 255.
         grey = ((levels + 128) // 257).astype(np.uint8)
         return Image.fromarray(grey).convert("RGB")
     if image.mode not in _CONVERTIBLE:
-        raise ValueError("its range of values is not known")
+        raise ValueError("its range of values is unknown")
     if image.has_transparency_data:
         transparent = image.convert("RGBA")
         white = Image.new("RGBA", transparent.size, "white")

@@ -1,8 +1,7 @@
-r"""What the name of a file tells: whether it is a photograph, and which plot it shows.
+r"""Names of files: whether a file is a photograph, and which plot it shows.
 
-What belongs here: names alone, wherever the file lies. What does not: listing files (`ingest/`), and what is in them
-(`images/decoding.py`). Parts of a path are separated by `/` or `\`: files that Windows packed keep
-their `\` on other systems.
+What belongs here: names only. What does not: listing files (`ingest/`), and their contents (`images/decoding.py`).
+Parts of a path are separated by `/` or `\`: archives packed on Windows keep `\` on other systems.
 """
 
 import re
@@ -15,7 +14,7 @@ PHOTOGRAPHS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp", ".mpo"),
     *(".png", ".apng", ".tif", ".tiff", ".bmp", ".webp", ".gif"),
 )
-"""Endings of the files that are read as photographs."""
+"""Extensions of files that are read as photographs."""
 CONVERT_HEIC = "convert it to JPEG, for example with `heif-convert a.heic a.jpg` or `magick a.heic a.jpg`"
 
 _HEIC = (".heic", ".heif", ".hif", ".heics", ".heifs", ".avci")
@@ -37,9 +36,9 @@ _UNREAD = {
     _FILMS: "a film, which is not read; save a frame of it as JPEG",
     _PACKED: "a packed archive, which is not opened; unpack it there, or pack it as .tar",
 }
-"""Endings of files that may hold photographs but are not read, with the reason and what to do."""
+"""Extensions of files that can contain photographs but are not read, with the reason and a remedy."""
 _PARTIAL = (".part", ".partial", ".filepart", ".crdownload", ".download", ".icloud")
-"""How the names of pictures end that are not copied or downloaded to their end."""
+"""Extensions of pictures that are not completely copied or downloaded."""
 _PICTURES = (*PHOTOGRAPHS, *_HEIC, *_OTHER_PICTURES, *_RAW)
 _SYSTEM_FOLDERS = frozenset(
     [
@@ -48,33 +47,33 @@ _SYSTEM_FOLDERS = frozenset(
         *("thumbnails", "thumbs", "@__thumb"),
     ]
 )
-"""Folders of systems and of thumbnails, in lower case; like hidden ones they are left alone."""
+"""Folders of systems and of thumbnails, in lower case; like hidden ones they are ignored."""
 
 Value = TypeVar("Value")
 
 
 def is_left_alone(path: str) -> bool:
-    """Whether a part of a path is hidden, or a folder of a system or of thumbnails."""
+    """Whether a path is ignored: a part of it is hidden, or a folder of a system or of thumbnails."""
     return any(part.startswith(".") or part.lower() in _SYSTEM_FOLDERS for part in _parts(path))
 
 
 def is_photograph(path: str) -> bool:
-    """Whether a path names a photograph that is read."""
+    """Whether a path is that of a photograph that is read."""
     return _lower(path).endswith(PHOTOGRAPHS) and not is_left_alone(path)
 
 
 def why_unread(path: str) -> str | None:
-    """Return why a file that may hold photographs is not read, and what to do; None for any other file."""
+    """Return why a file that can contain photographs is not read, with a remedy; None for any other file."""
     name = _lower(path)
     if name.endswith(PHOTOGRAPHS) or is_left_alone(path):
         return None
     if name.endswith(_PARTIAL) and name.rpartition(".")[0].endswith(_PICTURES):
-        return "a picture that is not copied to its end; copy or download it again"
+        return "a picture that is not completely copied; copy or download it again"
     return next((why for endings, why in _UNREAD.items() if name.endswith(endings)), None)
 
 
 def is_unicode(name: str) -> bool:
-    """Whether a name can be written as UTF-8; one that Python decoded with surrogate escapes cannot."""
+    """Whether a name can be encoded as UTF-8; a name with surrogate escapes cannot."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -83,19 +82,19 @@ def is_unicode(name: str) -> bool:
 
 
 def as_unicode(name: str) -> str:
-    r"""Return a name with `\xe9` in the place of each byte that is not UTF-8."""
+    r"""Return a name in which each byte that is not UTF-8 is written like `\xe9`."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def last_part(path: str) -> str:
-    """Return the file name at the end of a path, in the normal form of a plot id."""
+    """Return the file name of a path, in the normal form of a plot id."""
     return normal_plot_id(_parts(path)[-1])
 
 
 def plot_id_of(name: str) -> str:
     """Return the normal form of a plot's name: no folder, no extension of a picture, no outer blanks, and Unicode NFC.
 
-    One extension is dropped: `scan.tif.jpg` shows plot `scan.tif`. The result may be empty.
+    One extension is removed: `scan.tif.jpg` shows plot `scan.tif`. The result can be empty.
     """
     last = last_part(name)
     ending = last.lower()[last.rfind(".") :] if "." in last else ""
@@ -108,14 +107,14 @@ def normal_plot_id(plot_id: str) -> str:
 
 
 def match_plots(named: Mapping[str, Value], plots: Collection[str]) -> dict[str, Value]:
-    """Put values that somebody named by plot under the ids of the plots that are meant.
+    """Return values that are given by plot names, by the ids of the matching plots.
 
-    A name is that of the plot with the same id, blanks and Unicode normal forms aside; else of the plot whose id it has
-    without folder and extension; else of the one plot that no name has yet and whose id is the same without extension.
-    A name of no plot stays as it is.
+    A name matches the plot with the same id, except for blanks and Unicode normal forms; else the plot with its id
+    without folder and extension; else the only plot without a name yet that has the same id without extension. A name
+    that matches no plot is kept.
 
     Raises:
-        ValueError: two names are the same plot.
+        ValueError: two names match the same plot.
     """
     exact = {normal_plot_id(plot): plot for plot in plots}
     left = set(plots) - {exact.get(normal_plot_id(name)) for name in named}
@@ -131,7 +130,7 @@ def match_plots(named: Mapping[str, Value], plots: Collection[str]) -> dict[str,
 
 
 def _lower(path: str) -> str:
-    return path.rstrip().lower()  # blanks after an extension are no part of it
+    return path.rstrip().lower()  # without blanks after an extension
 
 
 def _parts(path: str) -> list[str]:

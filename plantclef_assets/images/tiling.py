@@ -1,37 +1,76 @@
-"""Cutting a plot into tiles: one function for every tiling, so that tile numbers mean the same everywhere.
+"""Cutting a plot into tiles: the names of tilings, and the tiles of each.
 
 A tiling has a name:
 
 - `full` is the whole plot as one tile.
-- `3x3` is three rows by three columns, which cover every pixel exactly once; in `4x4~10` each tile is grown by 10 % of
-  its side at each of its four sides, where the plot goes on there.
-- `w518s259` is a window of 518 × 518 px at every 259 px; the last row and column end at the edge of the plot, so that
+- `3x3` is three rows by three columns, which cover every pixel exactly once; in `4x4~10` each tile is extended by 10 %
+  of its side at each of its four sides, up to the edge of the plot.
+- `w518s259` is a window of 518 × 518 px every 259 px; the last row and column end at the edge of the plot, so that
   every pixel is covered. A plot that is smaller than the window along a side is one window high or wide.
-- `1x1+2x2+w518s259` is several of these together.
-- `-b10` at the end of a name (`4x4-b10`, `4x4+5x5-b10`) cuts off 10 % of the plot's sides at each of its four edges
-  before anything else.
+- `1x1+2x2+w518s259` combines several scales.
+- `-b10` at the end of a name (`4x4-b10`, `4x4+5x5-b10`) first cuts off 10 % of the plot's sides at each of its four
+  edges.
 
-Tiles are numbered from 0, those of one scale after the other as they are named, each row by row from the upper left
-corner.
+Tiles are numbered from 0, scale by scale in the order of the name, each row by row from the upper left corner.
+
+A new kind of scale is one class or function here, decorated with `@register_scale`.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol, TypeVar
 
 FULL = "full"
 """The tiling of one tile, the whole plot."""
 
-_GRID = re.compile(r"([1-9]\d?)x([1-9]\d?)(?:~([1-9]\d?))?")
-_WINDOWS = re.compile(r"w([1-9]\d{1,4})s([1-9]\d{0,4})")
+Box = tuple[int, int, int, int]
+"""Left edge, upper edge, width and height in px."""
+
+
+class Scale(Protocol):
+    """One part of a tiling; equal scales have equal tiles."""
+
+    @property
+    def tiles(self) -> int | None:
+        """Number of tiles of any plot; None if it depends on the plot's size."""
+
+    def boxes(self, width: int, height: int) -> Iterator[tuple[Box, float]]:
+        """Yield the tiles of a plot row by row, each with its scale (see `Tile.scale`).
+
+        Raises:
+            ValueError: the plot is too small.
+        """
+        ...
+
+
+MakeScale = TypeVar("MakeScale", bound=Callable[..., Scale])
+
+_SCALES: list[tuple[re.Pattern[str], str, Callable[..., Scale]]] = []
+"""Pattern of a name, a description with an example, and the scale as a function of the numbers in the name."""
+
+
+def register_scale(pattern: str, description: str) -> Callable[[MakeScale], MakeScale]:
+    """Register a scale: a class or function that takes the numbers in the name.
+
+    Args:
+        pattern: regular expression of the name, without `+` and without `-b` and digits at its end; its groups are
+            numbers. Groups without a match are left out.
+        description: for error messages, with an example.
+    """
+
+    def register(make: MakeScale) -> MakeScale:
+        _SCALES.append((re.compile(pattern), description, make))
+        return make
+
+    return register
+
+
 _BORDER = re.compile(r"-b([1-9]\d?)\Z")
 _WIDEST_BORDER = 45
 _STRIDES_PER_WINDOW = 10
-"""A window is at most so many strides long: a slip of the pen could otherwise ask for millions of tiles."""
-
-Box = tuple[int, int, int, int]
-"""Left edge, upper edge, width and height in px."""
+"""Greatest length of a window in strides, so that a typing error does not ask for millions of tiles."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +84,8 @@ class Tile:
         width: width in pixels.
         height: height in pixels.
         scale: side of the tile relative to the plot, √(share of its area): 1.0 for the whole plot, 0.25 for 4x4. It
-            is the same for all tiles of a grid, also where the last ones are some pixels larger or, with `~`, those
-            at the edge cannot grow.
+            is the same for all tiles of a grid, although the last ones can be some pixels larger and, with `~`, those
+            at the edge smaller.
     """
 
     index: int
@@ -58,20 +97,26 @@ class Tile:
 
     @property
     def box(self) -> Box:
-        """Where the tile lies."""
+        """Left edge, upper edge, width and height in px."""
         return self.x, self.y, self.width, self.height
 
 
+@register_scale(r"([1-9]\d?)x([1-9]\d?)(?:~([1-9]\d?))?", "rows by columns such as '3x3'")
 @dataclass(frozen=True)
 class Grid:
-    """Rows × columns of equal tiles, each grown by `overlap` percent of its side at each of its sides."""
+    """Rows × columns of equal tiles, each extended by `overlap` percent of its side at each of its sides."""
 
     rows: int
     columns: int
     overlap: int = 0
 
+    @property
+    def tiles(self) -> int:
+        """Number of tiles of any plot."""
+        return self.rows * self.columns
+
     def boxes(self, width: int, height: int) -> Iterator[tuple[Box, float]]:
-        """Give the tiles, row by row, with their scale; the last row and column get what does not divide evenly.
+        """Yield the tiles row by row, with their scale; the last row and column include the remainder.
 
         Raises:
             ValueError: there are fewer pixels than tiles along a side.
@@ -91,15 +136,29 @@ class Grid:
                 yield (left, top, right - left, bottom - top), scale
 
 
+@register_scale(r"w([1-9]\d{1,4})s([1-9]\d{0,4})", "windows such as 'w518s259'")
 @dataclass(frozen=True)
 class Windows:
-    """Square windows of `side` px at every `stride` px."""
+    """Square windows of `side` px, one every `stride` px.
+
+    Raises:
+        ValueError: the windows leave gaps, or are too many.
+    """
 
     side: int
     stride: int
+    tiles = None
+    """The number of windows depends on the plot's size."""
+
+    def __post_init__(self) -> None:
+        if not self.stride <= self.side <= _STRIDES_PER_WINDOW * self.stride:
+            raise ValueError(
+                f"its windows are {self.side} px wide, one every {self.stride} px; windows must meet, and be at most "
+                f"{_STRIDES_PER_WINDOW} strides long"
+            )
 
     def boxes(self, width: int, height: int) -> Iterator[tuple[Box, float]]:
-        """Give the windows, row by row, with their scale."""
+        """Yield the windows row by row, with their scale."""
         across, down = min(self.side, width), min(self.side, height)
         scale = (across * down / (width * height)) ** 0.5
         for top in self._starts(height):
@@ -111,39 +170,45 @@ class Windows:
         return [*range(0, last, self.stride), last]
 
 
+@register_scale(FULL, f"{FULL!r}")
+def full() -> Grid:
+    """Return the grid of one tile."""
+    return Grid(1, 1)
+
+
 @dataclass(frozen=True)
 class Tiling:
-    """What the name of a tiling says: its scales, and the percent of a plot's sides cut off at each edge."""
+    """A parsed tiling: its scales, and the percentage of a plot's sides cut off at each edge."""
 
-    scales: tuple[Grid | Windows, ...]
+    scales: tuple[Scale, ...]
     border: int = 0
 
     @property
     def tiles(self) -> int | None:
-        """How many tiles every plot has; None where it depends on the size of the plot."""
-        grids = [scale for scale in self.scales if isinstance(scale, Grid)]
-        return sum(grid.rows * grid.columns for grid in grids) if len(grids) == len(self.scales) else None
+        """Number of tiles of any plot; None if it depends on the plot's size."""
+        counts = [one.tiles for one in self.scales if one.tiles is not None]
+        return sum(counts) if len(counts) == len(self.scales) else None
 
 
 @lru_cache
 def parse_tiling(name: str) -> Tiling:
-    """Read a tiling from its name.
+    """Return the tiling of a name.
 
     Raises:
-        ValueError: the name is none of those that the module describes; grids have at most 99 by 99 tiles.
+        ValueError: the name is not one that the module describes; grids have at most 99 by 99 tiles.
     """
     border = _BORDER.search(name)
     percent = int(border[1]) if border else 0
-    scales = tuple(_scale(part, name) for part in name[: border.start() if border else None].split("+"))
+    scales = tuple(_parse_scale(part, name) for part in name[: border.start() if border else None].split("+"))
     if percent > _WIDEST_BORDER:
-        raise ValueError(f"the tiling {name!r} cuts off {percent} % at each edge; at most {_WIDEST_BORDER} % may go")
+        raise ValueError(f"the tiling {name!r} cuts off {percent} % at each edge; the maximum is {_WIDEST_BORDER} %")
     if len(set(scales)) < len(scales):
         raise ValueError(f"the tiling {name!r} has the same tiles twice")
     return Tiling(scales, percent)
 
 
 def tile_boxes(width: int, height: int, tiling: str) -> list[Tile]:
-    """Cut a plot of `width` × `height` pixels into the tiles of a tiling.
+    """Return the tiles of a plot of `width` × `height` pixels.
 
     Raises:
         ValueError: the tiling is unknown, or the plot has fewer pixels than tiles along a side.
@@ -153,17 +218,17 @@ def tile_boxes(width: int, height: int, tiling: str) -> list[Tile]:
     inner = width - 2 * left, height - 2 * top
     share = 1 - 2 * parsed.border / 100
     try:
-        boxes = [box for scale in parsed.scales for box in scale.boxes(*inner)]
+        boxes = [box for one in parsed.scales for box in one.boxes(*inner)]
     except ValueError as error:
         raise ValueError(f"a plot of {width} × {height} pixels is too small for the tiling {tiling!r}") from error
     return [
-        Tile(index, left + x, top + y, across, down, scale * share)
-        for index, ((x, y, across, down), scale) in enumerate(boxes)
+        Tile(index, left + x, top + y, across, down, relative * share)
+        for index, ((x, y, across, down), relative) in enumerate(boxes)
     ]
 
 
 def distinct_boxes(width: int, height: int, tilings: Iterable[str]) -> dict[Box, int]:
-    """Number the boxes of the tiles of several tilings of one plot, each box once, in the order in which they come.
+    """Return the distinct boxes of the tiles of several tilings of one plot, numbered in order of appearance.
 
     Raises:
         ValueError: like `tile_boxes`.
@@ -172,22 +237,14 @@ def distinct_boxes(width: int, height: int, tilings: Iterable[str]) -> dict[Box,
     return {box: number for number, box in enumerate(dict.fromkeys(boxes))}
 
 
-def _scale(part: str, name: str) -> Grid | Windows:
-    """Read one scale of a tiling."""
-    if part == FULL:
-        return Grid(1, 1)
-    grid, windows = _GRID.fullmatch(part), _WINDOWS.fullmatch(part)
-    if grid is not None:
-        return Grid(int(grid[1]), int(grid[2]), int(grid[3] or 0))
-    if windows is None:
-        raise ValueError(
-            f"unknown tiling {name!r}: say 'full', rows by columns such as '3x3', windows such as 'w518s259', or "
-            "several joined by '+'"
-        )
-    side, stride = int(windows[1]), int(windows[2])
-    if not stride <= side <= _STRIDES_PER_WINDOW * stride:
-        raise ValueError(
-            f"the windows of the tiling {name!r} are {side} px at every {stride} px; they must meet, and be at most "
-            f"{_STRIDES_PER_WINDOW} strides long"
-        )
-    return Windows(side, stride)
+def _parse_scale(part: str, name: str) -> Scale:
+    """Return one scale of a tiling."""
+    for pattern, _, make in _SCALES:
+        match = pattern.fullmatch(part)
+        if match is not None:
+            try:
+                return make(*(int(number) for number in match.groups() if number is not None))
+            except ValueError as error:
+                raise ValueError(f"the tiling {name!r} is not possible: {error}") from error
+    known = ", ".join(description for _, description, _ in _SCALES)
+    raise ValueError(f"unknown tiling {name!r}: use one of {known}, or several joined by '+'")

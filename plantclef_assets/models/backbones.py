@@ -1,52 +1,57 @@
-"""Vision transformers that turn pictures into features, from any source of weights.
+"""Backbones: vision transformers that turn pictures into features, from any source of weights.
 
-A backbone is a timm `VisionTransformer` without its classifier, built for one input size. One forward pass yields
-both feature vectors of the reference: the [CLS] token and the DCT corner of the token matrix. Once loaded it can
-be kept as a single safetensors file whose header says what it is, and be opened again on any device.
+A backbone is a timm `VisionTransformer` without its classifier, built for one input size. One forward pass computes
+both feature vectors of the reference: the [CLS] token and the DCT corner of the token matrix. Saved backbones are in
+`backbone_files`.
 """
 
+import contextlib
 import dataclasses
-import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 
-from plantclef_assets.images.data_config import DataConfig, data_config_of, normalise
-from plantclef_assets.lake.store import FINGERPRINT_KEY, OTHER_TENSORS
+from plantclef_assets.models import small_vit  # noqa: F401  (registers the project's own model)
 from plantclef_assets.models.cls_only import cls_features, is_plain
+from plantclef_assets.models.data_config import DataConfig, data_config_of, normalise
 from plantclef_assets.models.dct import dct_corner
-from plantclef_assets.models.devices import PRECISIONS, resolve_compile, resolve_device, resolve_precision
-from plantclef_assets.models.timm_models import VisionTransformer, create_model, load_checkpoint
-from plantclef_assets.models.weights import HUB, UNKNOWN_LICENCE, Head, Weights, WeightsError, hash_tensors
+from plantclef_assets.models.devices import PRECISIONS, resolve_device, resolve_precision
+from plantclef_assets.models.timm_import import import_timm
+from plantclef_assets.models.weights import (
+    HUB,
+    UNKNOWN_LICENCE,
+    Weights,
+    WeightsError,
+    hash_tensors,
+    separate_classifier,
+)
 
-_HEADER_KEY = "backbone"
-"""The one entry of the file's metadata: safetensors writes several in no fixed order, so bytes would differ."""
+timm = import_timm()
 
-_HEAD_PREFIX = "checkpoint_head."
-"""Before the names of the tensors of a checkpoint's own classifier, which are saved with its backbone."""
+from timm.models import clean_state_dict  # noqa: E402
+from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn  # noqa: E402
+
+_LISTED_AT_MOST = 3
 
 
 @dataclass(frozen=True)
 class BackboneInfo:
-    """What a backbone is, for provenance and for opening it again; as a dict it is plain JSON.
+    """Description of a backbone, for provenance and for opening it; as a dict it is plain JSON.
 
     Attributes:
-        model: name by which timm creates it.
-        data_config: what it sees; its input size is the one the position embedding was resampled to.
+        model: timm name of the model.
+        data_config: its data config; the position embedding is resampled to its input size.
         embed_dim: width D of a token.
-        prefix_tokens: tokens before the patches: [CLS] and the registers.
-        register_tokens: how many of those are registers.
-        parameters: how many numbers it has.
-        weights_sha256: of the file (or the downloaded tensors) the weights came from.
-        source: where they came from, for the reader.
-        licence: of the weights, as their source states it.
+        prefix_tokens: number of tokens before the patches: [CLS] and the registers.
+        register_tokens: number of registers.
+        parameters: number of parameters.
+        weights_sha256: hash of the file (or of the downloaded tensors) of the weights.
+        source: source of the weights, for the reader.
+        licence: licence of the weights, as their source states it.
     """
 
     model: str
@@ -60,12 +65,12 @@ class BackboneInfo:
     licence: str = UNKNOWN_LICENCE
 
     def to_dict(self) -> dict[str, Any]:
-        """Make plain values that `json` writes and `from_dict` reads."""
+        """Return plain values that `json` writes and `from_dict` reads."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "BackboneInfo":
-        """Read what `to_dict` made."""
+        """Create the info from the result of `to_dict`."""
         others = {name: value for name, value in values.items() if name != "data_config"}
         return cls(data_config=DataConfig.from_dict(values["data_config"]), **others)
 
@@ -74,13 +79,13 @@ class Backbone:
     """A model on a device, ready to embed.
 
     Attributes:
-        info: what it is.
-        device: where it computes.
+        info: description of the backbone.
+        device: device of the model.
         precision: `fp32`, `bf16` or `fp16`, of weights and activations.
-        compiled: whether torch compiles its forward pass, anew for each size of a batch.
-        model: the timm model itself, in eval mode.
-        batch_limit: the most pictures that fit the device's memory, as found by running out of it; None if
-            that never happened.
+        compiled: whether torch compiles the forward pass, separately for each batch size.
+        model: the timm model, in eval mode.
+        batch_limit: greatest batch that fits the device's memory, as found by running out of it; None if that never
+            happened.
     """
 
     def __init__(
@@ -108,14 +113,13 @@ class Backbone:
         """Embed a batch in one forward pass.
 
         Args:
-            pixels: uint8, shape (batch, 3, input_size, input_size), RGB, as `eval_transform` makes them.
-            dct: whether the DCT is wanted. Without it the last block is computed for [CLS] alone where the model
-                allows that: equal in real arithmetic, and in float32 within 1e-5 of the largest feature.
+            pixels: uint8, shape (batch, 3, input_size, input_size), RGB, results of `eval_transform`.
+            dct: whether the DCT is computed. Without it the last block is computed for [CLS] only, if the model
+                allows this: equal in real arithmetic, and in float32 within 1e-5 of the largest feature.
 
         Returns:
-            [CLS] of shape (batch, D) and the DCT corner of shape (batch, 64), or (batch, 0) where it is not wanted,
-            both float32 on the device. The token matrix under the DCT is [CLS] followed by the patches;
-            register tokens are left out.
+            [CLS] of shape (batch, D) and the DCT corner of shape (batch, 64), or (batch, 0) without DCT, both float32
+            on the device. The token matrix of the DCT is [CLS] followed by the patches, without register tokens.
 
         Raises:
             torch.OutOfMemoryError: the batch does not fit the device.
@@ -140,27 +144,27 @@ def load_backbone(
     device: str = "cpu",
     precision: str = "fp32",
 ) -> Backbone:
-    """Build a backbone from its weights.
+    """Load a backbone from its weights.
 
-    Where the checkpoint was trained at another input size, timm resamples its position embedding. Tensors of
-    the checkpoint's own classifier are set aside; every other tensor must fit.
+    If the checkpoint has another input size, timm resamples its position embedding. The tensors of the checkpoint's
+    classifier are ignored; every other tensor must fit.
 
     Args:
-        model_name: a vision transformer that timm (or this package) knows.
-        weights: as read by `read_weights`, or `hub` for timm's own pretrained ones.
-        input_size: side of the square input in pixels; the model's own if not given.
+        model_name: a vision transformer of timm or of this package.
+        weights: the result of `read_weights`, or `hub` for timm's pretrained weights.
+        input_size: side of the square input in pixels; the model's default if not given.
         device: `auto`, `cpu`, `cuda` or `mps`.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
 
     Raises:
         ValueError: an unknown model, device or precision, or an input size that patches do not divide.
-        WeightsError: the weights do not fit (all missing, unexpected and misshapen tensors are named), or the hub
-            could not give them.
+        WeightsError: the weights do not fit (the first missing, unexpected and misshapen tensors are named), or cannot
+            be fetched from the hub.
     """
     target = resolve_device(device)
     if isinstance(weights, Weights):
         model = create_model(model_name, input_size)
-        load_checkpoint(model, model_name, weights)
+        _load_checkpoint(model, model_name, weights)
         sha256, source, licence = weights.sha256, weights.source, weights.licence
     else:
         model = create_model(model_name, input_size, pretrained=True)
@@ -180,114 +184,74 @@ def load_backbone(
     return Backbone(model, info, target, resolve_precision(precision, target))
 
 
-def save_backbone(
-    path: Path, backbone: Backbone, metadata: dict[str, str] | None = None, head: Head | None = None
-) -> None:
-    """Write a backbone as one safetensors file, its info in the header; equal backbones give equal bytes.
+def create_model(name: str, input_size: int | None, *, pretrained: bool = False) -> VisionTransformer:
+    """Create a timm model without classifier, and check that it is a vision transformer with a [CLS] token.
 
     Args:
-        path: the file to write; not atomic, give a temporary name where that matters.
-        backbone: what to write.
-        metadata: free strings to keep in the header, such as provenance.
-        head: the classifier that came with its checkpoint.
+        name: a vision transformer of timm or of this package.
+        input_size: side of the square input in pixels; the model's default if None.
+        pretrained: whether timm fetches its pretrained weights.
 
     Raises:
-        ValueError: its weights are half precision; rounded weights are not worth keeping.
+        ValueError: an unknown model, or an input size that is no multiple of the patch size.
+        WeightsError: the weights could not be fetched.
     """
-    if backbone.precision != "fp32":
-        raise ValueError(f"a backbone is saved in fp32, not in {backbone.precision}: load it in fp32 first")
-    header = json.dumps({"info": backbone.info.to_dict(), "metadata": metadata or {}}, sort_keys=True)
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in backbone.model.state_dict().items()}
-    if head is not None:
-        tensors |= {_HEAD_PREFIX + name: tensor.contiguous() for name, tensor in vars(head).items()}
-    save_file(tensors, path, metadata={_HEADER_KEY: header})
-
-
-def read_saved_head(path: Path) -> Head | None:
-    """Read the classifier that was saved with a backbone; None where its checkpoint had none.
-
-    Raises:
-        WeightsError: the file is missing, damaged, or not written by `save_backbone`.
-    """
-    _, _, head = _read_saved(path)
-    return Head(**head) if head else None
-
-
-def fingerprint_backbone(info: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
-    """Return the fingerprint of a backbone, 32 hexadecimal digits.
-
-    Args:
-        info: of the backbone, as a dict.
-        tensors: its own, and those of the classifier that came with its checkpoint, by the names of `Head`.
-    """
-    what_counts = json.dumps({"model": info["model"], "data_config": info["data_config"]}, sort_keys=True)
-    return hashlib.blake2b(f"{hash_tensors(tensors)}{what_counts}".encode(), digest_size=16).hexdigest()
-
-
-def read_backbone_info(path: Path) -> BackboneInfo:
-    """Read what a saved backbone is from the header of its file; no tensor is read.
-
-    Raises:
-        WeightsError: the file is missing, damaged, or not written by `save_backbone`.
-    """
-    return BackboneInfo.from_dict(_read_header(path)["info"])
-
-
-def read_backbone_metadata(path: Path) -> dict[str, str]:
-    """Read the free metadata of a saved backbone; only the header of the file is read.
-
-    Raises:
-        WeightsError: the file is missing, damaged, or not written by `save_backbone`.
-    """
-    return _read_header(path)["metadata"]
-
-
-def open_backbone(path: Path, device: str = "auto", precision: str = "auto", compile: str = "off") -> Backbone:
-    """Open a saved backbone on a device.
-
-    Args:
-        path: the file.
-        device: `auto`, `cpu`, `cuda` or `mps`.
-        precision: `auto`, `fp32`, `bf16` or `fp16`.
-        compile: `auto`, `on` or `off`: whether torch compiles the forward pass.
-
-    Raises:
-        ValueError: an unknown device, precision or word for compiling.
-        WeightsError: the file is missing, damaged, or not a backbone.
-    """
-    header, tensors, _ = _read_saved(path)
-    info = BackboneInfo.from_dict(header["info"])
-    target = resolve_device(device)
-    model = create_model(info.model, info.data_config.input_size)
-    model.load_state_dict(tensors)
-    return Backbone(model, info, target, resolve_precision(precision, target), resolve_compile(compile, target))
-
-
-def _read_saved(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Return header, tensors of the backbone and tensors of its head; refuse other tensors than were written."""
-    header, stored = _read_header(path), load_file(path)
-    tensors = {name: tensor for name, tensor in stored.items() if not name.startswith(_HEAD_PREFIX)}
-    head = {name.removeprefix(_HEAD_PREFIX): tensor for name, tensor in stored.items() if name not in tensors}
-    written = header["metadata"].get(FINGERPRINT_KEY)
-    if written and written != fingerprint_backbone(header["info"], tensors | head):
-        raise WeightsError(f"{path} is damaged: {OTHER_TENSORS}; delete it and materialize {path.stem} again")
-    return header, tensors, head
-
-
-def _read_header(path: Path) -> dict[str, Any]:
-    """Read info and metadata from the header of a saved backbone."""
+    if not timm.is_model(name):
+        raise ValueError(f"timm {timm.__version__} has no model {name!r}; timm.list_models('vit_*') lists them")
+    arguments = {} if input_size is None else {"img_size": input_size}
     try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"there is no saved backbone at {path}: {error}") from error
-    if _HEADER_KEY not in header:
-        raise WeightsError(f"{path} holds tensors, but its header does not say of which backbone")
-    try:
-        described = json.loads(header[_HEADER_KEY])
-        BackboneInfo.from_dict(described["info"])
-        return {name: described[name] for name in ("info", "metadata")}
-    except (LookupError, TypeError, ValueError) as error:
+        model = timm.create_model(name, pretrained=pretrained, num_classes=0, dynamic_img_size=True, **arguments)
+    except TypeError as error:
+        raise ValueError(f"the model {name!r} is not a plain vision transformer ({error})") from error
+    except Exception as error:  # the hub's client raises errors of several HTTP libraries
+        if not pretrained:
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise WeightsError(
-            f"{path} is damaged: its header cannot be read; delete it and materialize {path.stem} again"
+            f"the weights of {name!r} could not be fetched from the hub ({reason}); use a file of weights instead"
         ) from error
+    if not isinstance(model, VisionTransformer) or not model.has_class_token:
+        raise ValueError(f"the model {name!r} is not a vision transformer with a [CLS] token")
+    patch = model.patch_embed.patch_size[0]
+    side = input_size or model.patch_embed.img_size[0]
+    if side % patch:
+        raise ValueError(
+            f"an input size of {side} px is not a multiple of {name!r}'s patches of {patch} px; "
+            f"the nearest is {max(1, round(side / patch)) * patch}"
+        )
+    return model
+
+
+def _load_checkpoint(model: VisionTransformer, name: str, weights: Weights) -> None:
+    """Load the tensors of a checkpoint strictly, except those of its classifier.
+
+    Raises:
+        WeightsError: the tensors do not fit; the first misfits of each kind are named.
+    """
+    tensors, _classifier = separate_classifier(clean_state_dict(dict(weights.tensors)))
+    # In float32, since resampling a half-precision position embedding would round it twice.
+    tensors = {key: t.float() if t.is_floating_point() else t for key, t in tensors.items()}
+    # If conversion fails, the tensors belong to another model, which the comparison below reports.
+    with contextlib.suppress(RuntimeError, KeyError, ValueError, AttributeError):
+        tensors = cast("dict[str, torch.Tensor]", checkpoint_filter_fn(tensors, model))
+    expected = model.state_dict()
+    misshapen = [
+        f"{key} {tuple(tensors[key].shape)} instead of {tuple(expected[key].shape)}"
+        for key in expected.keys() & tensors.keys()
+        if tensors[key].shape != expected[key].shape
+    ]
+    problems = {
+        "missing": sorted(expected.keys() - tensors.keys()),
+        "unexpected": sorted(tensors.keys() - expected.keys()),
+        "misshapen": sorted(misshapen),
+    }
+    if any(problems.values()):
+        listed = "; ".join(f"{kind}: {_listing(names)}" for kind, names in problems.items() if names)
+        raise WeightsError(f"{weights.source} does not fit {name!r}: {listed}")
+    model.load_state_dict(tensors)
+
+
+def _listing(names: list[str]) -> str:
+    """Return the first names, and the number of the others."""
+    more = len(names) - _LISTED_AT_MOST
+    return ", ".join(names[:_LISTED_AT_MOST]) + (f" and {more} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""Calibration: one temperature, so that of the answers given with probability p a share of p is right."""
+"""Calibration: one temperature, so that a share of p of the predictions with probability p is right."""
 
 import math
 
@@ -8,18 +8,18 @@ import torch
 from plantclef_assets.models.linear import LinearClassifier
 
 _WIDEST = math.log(1000)
-"""Temperatures are sought between 1/1000 and 1000; ridge regression on thousands of classes needs a small one."""
+"""Temperatures are searched between 1/1000 and 1000; ridge regression on thousands of classes needs a small one."""
 _BINS = 15
 
 
 def fit_temperature(classifier: LinearClassifier, features: np.ndarray, species_id: np.ndarray) -> float:
-    """Find the temperature with the least negative log-likelihood over rows that were not learned from.
+    """Return the temperature with the least negative log-likelihood over rows that were not trained on.
 
-    (Guo et al. 2017, arXiv 1706.04599, section 4.2.) log T has a standard normal prior, which a hundred rows
-    outweigh; without it a handful of rows that all are right would ask for certainty.
+    (Guo et al. 2017, arXiv 1706.04599, section 4.2.) log T has a standard normal prior, which a hundred rows outweigh;
+    without it a few rows that are all right would lead to a temperature near 0.
 
     Args:
-        classifier: whose logits are to be divided.
+        classifier: the classifier whose logits are divided by the temperature.
         features: float32 (n, D), n > 0.
         species_id: int64 (n,), all of them classes.
 
@@ -30,7 +30,7 @@ def fit_temperature(classifier: LinearClassifier, features: np.ndarray, species_
 
     labels = torch.from_numpy(np.searchsorted(classifier.species_ids, species_id))
     if not np.isin(species_id, classifier.species_ids).all():
-        raise ValueError("a temperature can only be fitted to species that the classifier knows")
+        raise ValueError("a temperature can only be fitted to species of the classifier")
 
     def cost(log_temperature: float) -> float:
         total, start = 0.5 * log_temperature**2, 0
@@ -46,12 +46,12 @@ def fit_temperature(classifier: LinearClassifier, features: np.ndarray, species_
 
 
 def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
-    """Compute the mean distance of confidence and accuracy over 15 bins of equal width, weighted by their rows.
+    """Return the mean distance of confidence and accuracy over 15 bins of equal width, weighted by their rows.
 
     (Naeini et al. 2015; Guo et al. 2017, eq. 3.)
 
     Args:
-        confidence: (n,), the probability of each answer, n > 0.
+        confidence: (n,), the probability of each prediction, n > 0.
         correct: boolean (n,).
     """
     bins = np.minimum((confidence * _BINS).astype(np.int64), _BINS - 1)

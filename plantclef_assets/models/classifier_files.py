@@ -1,4 +1,4 @@
-"""Classifiers as files: one safetensors file holds its layers, its class list, its metrics and free metadata."""
+"""Classifiers as files: one safetensors file with layers, class list, metrics and metadata."""
 
 import hashlib
 import json
@@ -13,16 +13,16 @@ from plantclef_assets.lake.store import FINGERPRINT_KEY, OTHER_TENSORS
 from plantclef_assets.models.linear import LinearClassifier
 
 _HEADER_KEY = "classifier"
-"""The one entry of the file's metadata: safetensors writes several in no fixed order, so bytes would differ."""
+"""The single entry of the file's metadata: safetensors writes several entries in arbitrary order."""
 
 
 def write_classifier(path: Path, classifier: LinearClassifier, metadata: dict[str, str]) -> None:
     """Write a classifier; equal classifiers and metadata give equal bytes.
 
     Args:
-        path: the file to write; not atomic, give a temporary name where that matters.
-        classifier: what to write.
-        metadata: free strings to keep in the header, such as provenance.
+        path: the file; writing is not atomic.
+        classifier: the classifier.
+        metadata: strings for the header, such as provenance.
     """
     header = json.dumps({"metrics": classifier.metrics, "metadata": metadata}, sort_keys=True)
     arrays = {name: np.ascontiguousarray(array) for name, array in classifier.arrays.items()}
@@ -30,7 +30,7 @@ def write_classifier(path: Path, classifier: LinearClassifier, metadata: dict[st
 
 
 def read_classifier(path: Path) -> LinearClassifier:
-    """Read a classifier with its class list and metrics.
+    """Return a saved classifier with its class list and metrics.
 
     Raises:
         ValueError: the file is missing, damaged, or not written by `write_classifier`.
@@ -55,7 +55,7 @@ def fingerprint_classifier(classifier: LinearClassifier) -> str:
 
 
 def read_classifier_metadata(path: Path) -> dict[str, str]:
-    """Read the free metadata of a classifier; only the header of the file is read.
+    """Return the metadata of a saved classifier; only the header of the file is read.
 
     Raises:
         ValueError: the file is missing, damaged, or not written by `write_classifier`.
@@ -64,7 +64,7 @@ def read_classifier_metadata(path: Path) -> dict[str, str]:
 
 
 def _read_header(path: Path) -> dict[str, Any]:
-    """Read metrics and metadata from the header."""
+    """Return metrics and metadata from the header."""
     try:
         with safe_open(path, framework="np") as file:
             header = file.metadata() or {}

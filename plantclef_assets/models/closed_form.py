@@ -1,67 +1,58 @@
-"""Where a linear layer may begin: closed forms of class means and covariance, on standardised features.
+"""Closed forms of a linear layer, from class means and covariance of standardised features.
 
-All of them come from sums over the rows, which are taken a block at a time in float64: D × D and classes × D numbers,
-whatever the rows. Each is a layer of its own that answers without an epoch of training, also for a species with
-a single photograph.
+Each needs only sums over the rows (`ClassStatistics`), and is a usable classifier without training, also for a species
+with a single photograph. A new one is one function here, decorated with `@register_start`; its name is the value of the
+setting `start`. torch is imported inside the functions, so that settings can be checked without it.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from __future__ import annotations
 
-import torch
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from plantclef_assets.models.scaling import StandardisedRows
-from plantclef_assets.models.training_config import TrainingConfig
+if TYPE_CHECKING:
+    import torch
 
-Layer = tuple[torch.Tensor, torch.Tensor]
+    from plantclef_assets.models.scaling import ClassStatistics
+    from plantclef_assets.models.training_config import TrainingConfig
+
+Layer = tuple["torch.Tensor", "torch.Tensor"]
 """Weight (classes, D) and bias (classes,), for standardised features."""
 
+Start = Callable[["ClassStatistics", "TrainingConfig"], Layer]
 
-@dataclass(frozen=True)
-class ClassStatistics:
-    """Sums over rows of C classes, as means.
-
-    Attributes:
-        share: float64 (C,), share of the rows that is of the class.
-        means: float64 (C, D), its mean.
-        second: float64 (D, D), mean of x·xᵀ over all rows.
-    """
-
-    share: torch.Tensor
-    means: torch.Tensor
-    second: torch.Tensor
+STARTS: dict[str, Start] = {}
+"""The registered closed forms by name."""
 
 
-def class_statistics(inputs: StandardisedRows, rows: torch.Tensor, labels: torch.Tensor) -> ClassStatistics:
-    """Sum up the rows: int64 (n,) with labels int64 (n,) from 0, every class with a row."""
-    # Apple's devices have no float64.
-    device = torch.device("cpu") if inputs.device.type == "mps" else inputs.device
-    width, counts = inputs.features.shape[1], labels.bincount().to(device)
-    sums = torch.zeros(len(counts), width, dtype=torch.float64, device=device)
-    second = torch.zeros(width, width, dtype=torch.float64, device=device)
-    for block, block_labels in inputs.blocks(rows, labels):
-        exact = block.to(device).double()
-        sums.index_add_(0, block_labels.to(device), exact)
-        second.addmm_(exact.T, exact)
-    return ClassStatistics(counts / len(rows), sums / counts[:, None], second / len(rows))
+def register_start(start: Start) -> Start:
+    """Register a closed form under the name of its function."""
+    STARTS[start.__name__] = start
+    return start
 
 
+@register_start
 def centroids(statistics: ClassStatistics, config: TrainingConfig) -> Layer:
-    """Give the layer of the most similar centroid: the cosine of a photograph and the mean of a species.
+    """Return the layer of the most similar centroid: the cosine between a photograph and the mean of a species.
 
-    The logit is the photograph's projection on the unit vector of the mean. The photograph's own length, which does
-    not change the order, is left in: one that is like nothing has small logits everywhere.
+    The logit is the photograph's projection on the unit vector of the mean. It is not divided by the photograph's
+    length, which does not change the order, so that a photograph unlike all species has small logits.
     """
+    import torch
+
     weight = torch.nn.functional.normalize(statistics.means, dim=1)
     return weight, weight.new_zeros(len(weight))
 
 
+@register_start
 def lda(statistics: ClassStatistics, config: TrainingConfig) -> Layer:
-    """Give the layer of linear discriminant analysis: Gaussians of one covariance Σ around the means m.
+    """Return the layer of linear discriminant analysis: Gaussians with a common covariance Σ around the means m.
 
     w = Σ⁻¹m, b = −½ mᵀΣ⁻¹m + (1 − τ) log share (Hastie, Tibshirani, Friedman 2009, eq. 4.10), with Σ the
     pooled covariance within classes, shrunk: (1 − α) Σ + α tr(Σ)/D · I.
     """
+    import torch
+
     between = statistics.means.T @ (statistics.means * statistics.share[:, None])
     within = _shrunk(statistics.second - between, config.shrinkage)
     weight = torch.linalg.solve(within, statistics.means.T).T
@@ -69,26 +60,23 @@ def lda(statistics: ClassStatistics, config: TrainingConfig) -> Layer:
     return weight, prior - (weight * statistics.means).sum(dim=1) / 2
 
 
+@register_start
 def ridge(statistics: ClassStatistics, config: TrainingConfig) -> Layer:
-    """Give the layer of ridge regression on one-hot targets, with a free intercept.
+    """Return the layer of ridge regression on one-hot targets, with a free intercept.
 
-    W = S⁻¹ (Xᵀ Y / n) with S = XᵀX/n shrunk as above; the standardised X have mean 0, so the intercept is the share.
+    W = S⁻¹ (Xᵀ Y / n) with S = XᵀX/n shrunk as in `lda`; standardised X has mean 0, so the intercept is the share.
     """
+    import torch
+
     targets = statistics.means * statistics.share[:, None]
     weight = torch.linalg.solve(_shrunk(statistics.second, config.shrinkage), targets.T).T
     return weight, statistics.share.clone()
 
 
-STARTS: Mapping[str, Callable[[ClassStatistics, TrainingConfig], Layer]] = {
-    "centroids": centroids,
-    "lda": lda,
-    "ridge": ridge,
-}
-"""The closed forms by the names that a configuration knows them by."""
-
-
 def _shrunk(matrix: torch.Tensor, share: float) -> torch.Tensor:
-    """Mix a covariance with the identity of equal trace (Ledoit and Wolf 2004), never quite singular."""
+    """Return a covariance mixed with the identity of equal trace (Ledoit and Wolf 2004); it is never singular."""
+    import torch
+
     width = len(matrix)
     level = matrix.diagonal().mean()
     identity = torch.eye(width, dtype=matrix.dtype, device=matrix.device)

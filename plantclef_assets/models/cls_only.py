@@ -1,7 +1,9 @@
-"""The last block of a vision transformer for [CLS] alone.
+"""The last block of a vision transformer for [CLS] only.
 
 [CLS] after the last block needs the keys and values of all tokens, but the queries, the projection and the MLP of [CLS]
-only. In real arithmetic the result is that of the whole block; the other tokens of the block are left out.
+only. In real arithmetic the result equals that of the whole block.
+
+Measured on one NVIDIA H200: a forward pass of ViT-B/14 at 518 px in bf16 is 6 % faster (docs/performance.md).
 """
 
 from typing import Any
@@ -17,13 +19,13 @@ from timm.layers.attention import Attention  # noqa: E402
 from timm.models.vision_transformer import Block, VisionTransformer  # noqa: E402
 
 _TOKENS = 8
-"""So many tokens are computed, of which [CLS] is the first: BLAS multiplies matrices of fewer than four rows by other
-kernels, whose rounding would depend on how many pictures are in the batch. With eight tokens a picture, float32
-features on a CPU are bit-equal in every batch, and to those of the whole block."""
+"""Number of tokens that are computed, the first of which is [CLS]. BLAS multiplies matrices of fewer than four rows by
+other kernels, whose rounding would depend on the batch size. With eight tokens per picture, float32 features on a CPU
+are bit-equal in every batch, and to those of the whole block."""
 
 
 def is_plain(model: VisionTransformer) -> bool:
-    """Whether the last block is one that `cls_features` knows: timm's own, with its own attention."""
+    """Whether `cls_features` supports the model: its last block is timm's, with timm's attention."""
     block = _blocks(model)[-1]
     return (
         type(model).forward_features is VisionTransformer.forward_features
@@ -34,14 +36,14 @@ def is_plain(model: VisionTransformer) -> bool:
 
 
 def cls_features(model: VisionTransformer, inputs: torch.Tensor) -> torch.Tensor:
-    """Do what `forward_features` does, with a last block for the first tokens only.
+    """Return the result of `forward_features` for the first tokens only.
 
     Args:
-        model: one that `is_plain`, in eval mode.
+        model: a model for which `is_plain` is true, in eval mode.
         inputs: (batch, 3, height, width), in the precision of the model.
 
     Returns:
-        the first tokens after the final norm, shape (batch, at most 8, D); the very first is [CLS].
+        the first tokens after the final norm, shape (batch, at most 8, D); the first is [CLS].
     """
     tokens = model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(inputs))))
     *blocks, last = _blocks(model)
@@ -55,12 +57,12 @@ def _blocks(model: VisionTransformer) -> list[Any]:
 
 
 def _first_tokens(block: Any, tokens: torch.Tensor, count: int) -> torch.Tensor:
-    """Compute a block's output for its first `count` tokens: (batch, tokens, D) to (batch, count, D)."""
+    """Return a block's output for its first `count` tokens: (batch, tokens, D) to (batch, count, D)."""
     attention = block.attn
     normed = block.norm1(tokens)
     width = attention.qkv.out_features // 3
     weight, bias = attention.qkv.weight, attention.qkv.bias
-    # Contiguous, since a linear layer takes another path, with other rounding, where it is not.
+    # Contiguous, since linear layers round non-contiguous inputs differently.
     queries = functional.linear(normed[:, :count].contiguous(), weight[:width], None if bias is None else bias[:width])
     others = functional.linear(normed, weight[width:], None if bias is None else bias[width:])
     query = queries.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)

@@ -2,8 +2,7 @@
 
 DS@GT PlantCLEF 2024 (arXiv 2407.06298) takes the type-II n-dimensional discrete cosine transform, unnormalised
 as in `scipy.fft.dctn(type=2)`, of the whole tokens × channels matrix and keeps the 8 × 8 corner of lowest
-frequencies. Only that corner is computed here: it is A · X · Bᵀ with two small cosine matrices, which costs
-nothing beside the transformer that made X.
+frequencies. Only that corner is computed here: it is A · X · Bᵀ with two small cosine matrices, at negligible cost.
 """
 
 import math
@@ -12,40 +11,40 @@ from functools import lru_cache
 import torch
 
 CORNER = 8
-"""Side of the kept corner in the reference; its 64 coefficients are the features."""
+"""Side of the corner in the reference; its 64 coefficients are the features."""
 
 
 @lru_cache(maxsize=64)
 def dct_matrix(n: int, k: int, device: str = "cpu") -> torch.Tensor:
-    """Build the first k rows of the unnormalised type-II DCT of length n: float32, shape (k, n).
+    """Return the first k rows of the unnormalised type-II DCT of length n: float32, shape (k, n).
 
     Row u is 2·cos(π·u·(2i + 1) / 2n) over i, the definition of `scipy.fft.dct` without `norm`. It is computed in
-    float64 and rounded once. The result is shared between callers: do not write into it.
+    float64 and rounded once. The result is shared between callers and must not be modified.
 
     Raises:
-        ValueError: there are not k frequencies in a transform of length n.
+        ValueError: a transform of length n has fewer than k frequencies.
     """
     if not 1 <= k <= n:
         raise ValueError(f"a transform of length {n} has no {k} frequencies")
     u = torch.arange(k, dtype=torch.float64)[:, None]
     i = torch.arange(n, dtype=torch.float64)[None, :]
-    # Built outside inference mode so that the cached tensor can be used everywhere.
+    # Created outside inference mode, so that the cached tensor can be used everywhere.
     with torch.inference_mode(False):
         return (2.0 * torch.cos(math.pi * u * (2.0 * i + 1.0) / (2.0 * n))).to(torch.float32).to(device)
 
 
 def dct_corner(tokens: torch.Tensor, size: int = CORNER) -> torch.Tensor:
-    """Compute the low-frequency corner of the DCT of each token matrix.
+    """Return the low-frequency corner of the DCT of each token matrix.
 
     Args:
-        tokens: shape (batch, tokens, channels), any float type. The layout of the reference is [CLS] followed by
-            the patches row by row; it has no register tokens, so those of a model with registers are left out by
-            the caller, and models with and without registers give comparable features.
+        tokens: shape (batch, tokens, channels), any float type. The layout of the reference is [CLS] followed by the
+            patches row by row. Callers leave out register tokens, which the reference does not have, so that models
+            with and without registers have comparable features.
         size: side of the corner.
 
     Returns:
         float32, shape (batch, size²), the coefficient of token frequency u and channel frequency v at u·size + v.
-        For 224 px DINOv2 features they reach ±30,000: standardise them before a linear layer.
+        For 224 px DINOv2 features they reach ±30,000, so they must be standardised before a linear layer.
 
     Raises:
         ValueError: there are fewer tokens or channels than `size`.

@@ -1,4 +1,4 @@
-"""Which device computes, in which precision, and whether compiled."""
+"""Device, precision and compilation of models, from their settings."""
 
 import os
 import shutil
@@ -9,21 +9,21 @@ import torch
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-"""The number formats that weights and activations of a backbone may have; features are float32 always."""
+"""Possible formats of the weights and activations of a backbone; features are always float32."""
 
 _AUTOMATIC_PRECISION = {"cpu": "fp32", "cuda": "bf16", "mps": "fp32"}
-"""What `auto` means: half precision where the hardware is made for it, else the exact one."""
+"""Precision of `auto`: half precision on hardware made for it, else full precision."""
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """Find the device of that name; `auto` takes CUDA, else Apple's MPS, else the CPU; `cuda:1` is a GPU by its number.
+    """Return the device of a name: `auto` is CUDA, else Apple's MPS, else the CPU; `cuda:1` is a GPU by its number.
 
     Raises:
         ValueError: the name is unknown, or this machine has no such device.
     """
     kind, numbered, number = name.partition(":")
     if kind not in DEVICES or (numbered and not (kind == "cuda" and number.isdecimal())):
-        raise ValueError(f"unknown device {name!r}: say one of {', '.join(DEVICES)}")
+        raise ValueError(f"unknown device {name!r}: use one of {', '.join(DEVICES)}")
     if numbered:
         if int(number) >= torch.cuda.device_count():
             raise ValueError(f"device {name!r} is not available; torch finds {torch.cuda.device_count()} GPUs here")
@@ -38,7 +38,7 @@ def resolve_device(name: str = "auto") -> torch.device:
 
 
 def resolve_precision(name: str, device: torch.device) -> str:
-    """Find the precision of that name for a device: `fp32`, `bf16` or `fp16`; `auto` is bf16 on CUDA, else fp32.
+    """Return the precision of a name for a device: `fp32`, `bf16` or `fp16`; `auto` is bf16 on CUDA, else fp32.
 
     Raises:
         ValueError: the name is unknown.
@@ -46,20 +46,20 @@ def resolve_precision(name: str, device: torch.device) -> str:
     if name == "auto":
         return _AUTOMATIC_PRECISION[device.type]
     if name not in PRECISIONS:
-        raise ValueError(f"unknown precision {name!r}: say auto, {', '.join(PRECISIONS)}")
+        raise ValueError(f"unknown precision {name!r}: use auto, {', '.join(PRECISIONS)}")
     return name
 
 
 def resolve_compile(name: str, device: torch.device) -> bool:
     """Whether forward passes are compiled on a device: `on`, `off`, or `auto`.
 
-    `auto` compiles on CUDA where that is possible: torch's compiler needs Triton, and Triton a C compiler.
+    `auto` compiles on CUDA if possible: torch's compiler needs Triton, and Triton a C compiler.
 
     Raises:
         ValueError: the name is unknown.
     """
     if name not in ("auto", "on", "off"):
-        raise ValueError(f"unknown word {name!r} for compiling: say auto, on or off")
+        raise ValueError(f"unknown value {name!r} of compile: use auto, on or off")
     if name != "auto":
         return name == "on"
     c_compilers = (os.environ.get("CC"), "cc", "gcc", "clang")

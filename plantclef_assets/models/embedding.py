@@ -1,39 +1,162 @@
-"""The embedding engine: a stream of items in, the features of their pictures out, in the same order.
+"""Embedding: shards of photographs and of plots in, shards of their features out.
 
-An item is whatever the caller likes (a row of a shard, a plot with its key); `views` says which pictures the model
-is shown of it: one for a photograph, all tiles of all tilings for a plot. Views are made in threads, since decoding
-and resizing release Python's lock, while the model works on the batch before. Batches have one fixed size, across
-items; the last one is padded, so that a compiled model sees one shape only. Where the device runs out of memory,
-batches are halved.
-
-On CUDA a batch travels from pinned memory without being waited for, and its features are fetched when the next one has
-been launched. The pinned memory comes from torch's allocator, which does not give it out again while a copy
-is under way.
-
-In float32 on a CPU the features of a picture are bit-equal whatever the batch size, its place in the batch
-and the number of threads; a test holds this.
+Rows are read from a shard, threads make their pictures (`images/`), the model turns batches of pictures into features
+(`device_batches`, `backbones`), and the features are written in the order of the rows.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar
 
 import numpy as np
-import torch
 from PIL import Image
 
-from plantclef_assets.images.decoding import UndecodableImage
-from plantclef_assets.images.device_resizing import DividedTransform, Prepared
+from plantclef_assets.images.decoding import UndecodableImage, decode_image
+from plantclef_assets.images.resizing import resize_tile
+from plantclef_assets.images.tiling import Box, Tile, distinct_boxes, tile_boxes
+from plantclef_assets.lake.shards import Shard, ShardWriter, read_rows, write_shard
+from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.table_specs import TableSpec
 from plantclef_assets.models.backbones import Backbone
-from plantclef_assets.models.dct import CORNER
+from plantclef_assets.models.device_batches import DeviceBatch
+from plantclef_assets.models.device_resizing import DividedTransform, Prepared
+from plantclef_assets.models.prefetch import chunks, prefetch
 
 Item = TypeVar("Item")
 
+_ROWS_AT_ONCE = 256
 _ITEMS_AHEAD = 2
-"""Items prepared per thread before the model has taken them: enough to hide one slow decode."""
+"""Items prepared per thread ahead of the model: enough to hide one slow decode."""
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """A loaded model and how it is run over shards.
+
+    Attributes:
+        backbone: the model.
+        batch_size: pictures per forward pass.
+        threads: number of rows that are decoded at the same time.
+        advance: called with the number of pictures that are done.
+        log: receives messages for the user.
+    """
+
+    backbone: Backbone
+    batch_size: int
+    threads: int
+    advance: Callable[[int], None] = field(default=lambda pictures: None)
+    log: Callable[[str], None] = field(default=lambda line: None)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Widths of the two vectors."""
+        return {"cls": self.backbone.info.embed_dim, "dct": 64}
+
+
+@dataclass(frozen=True)
+class EmbeddedPhotographs:
+    """Writes shards of base_embeddings or finetuned_embeddings from resized_images."""
+
+    lake: Lake
+    embedding: Embedding
+    spec: TableSpec
+
+    def __call__(self, shard: Shard) -> None:
+        """Write one shard."""
+        widths = {name: self.embedding.widths[name] for name in self.spec.vectors}
+        with write_shard(self.lake, shard, self.spec, widths=widths) as table:
+            rows = _counted(read_rows(self.lake, Artifact("resized_images", shard.artifact.partition)), table)
+            embedded = embed_views(
+                self.embedding.backbone,
+                rows,
+                lambda row: [decode_image(row["data"])],
+                batch_size=self.embedding.batch_size,
+                threads=self.embedding.threads,
+                dct="dct" in self.spec.vectors,
+                log=self.embedding.log,
+            )
+            for some in chunks(embedded, _ROWS_AT_ONCE):
+                table.add_columns(
+                    **{
+                        name: [one.item[name] for one in some]
+                        for name in ("image_name", "species_id", "obs_id", "learn_tag")
+                    },
+                    **_vectors(self.spec, some),
+                )
+                self.embedding.advance(len(some))
+
+
+@dataclass(frozen=True)
+class EmbeddedTiles:
+    """Writes shards of tile embeddings of a backbone.
+
+    A plot is decoded once for all its tilings, and a tile of several tilings is embedded once.
+
+    Attributes:
+        lake: the lake.
+        embedding: the loaded model.
+        spec: table of the tile embeddings.
+        source: asset with the plots: plot_images, or another one with the same columns.
+        tilings: names of the tilings.
+        tile_size: side in px to which tiles are resized.
+        max_pixels: limit on the pixels of a plot.
+    """
+
+    lake: Lake
+    embedding: Embedding
+    spec: TableSpec
+    source: str
+    tilings: Sequence[str]
+    tile_size: int
+    max_pixels: int
+
+    def __call__(self, shard: Shard) -> None:
+        """Write one shard; plots that cannot be decoded are quarantined."""
+        widths = {name: self.embedding.widths[name] for name in self.spec.vectors}
+        with write_shard(self.lake, shard, self.spec, widths=widths) as table:
+            plots = _counted(read_rows(self.lake, Artifact(self.source, shard.artifact.partition)), table)
+            embedded = embed_views(
+                self.embedding.backbone,
+                plots,
+                self._views,
+                batch_size=self.embedding.batch_size,
+                threads=self.embedding.threads,
+                dct="dct" in self.spec.vectors,
+                log=self.embedding.log,
+                on_undecodable=lambda plot, error: table.quarantine(
+                    plot["plot_id"], plot["plot_id"], error.reason, error.detail
+                ),
+            )
+            plots_out = 0
+            for one in embedded:
+                tiles = self._tiles(one.item)
+                boxes = self._boxes(one.item)
+                rows = [boxes[tile.box] for _, tile in tiles]
+                table.add_columns(
+                    plot_id=[one.item["plot_id"]] * len(tiles),
+                    tiling=[tiling for tiling, _ in tiles],
+                    tile_index=[tile.index for _, tile in tiles],
+                    **{side: [getattr(tile, side) for _, tile in tiles] for side in ("x", "y", "width", "height")},
+                    **_vectors(self.spec, [replace(one, cls=one.cls[rows], dct=one.dct[rows])]),
+                )
+                plots_out += 1
+                self.embedding.advance(len(boxes))
+            table.statistics = {"rows_out": plots_out}
+
+    def _tiles(self, plot: dict[str, Any]) -> list[tuple[str, Tile]]:
+        return [(tiling, tile) for tiling in self.tilings for tile in tile_boxes(plot["width"], plot["height"], tiling)]
+
+    def _boxes(self, plot: dict[str, Any]) -> dict[Box, int]:
+        return distinct_boxes(plot["width"], plot["height"], self.tilings)
+
+    def _views(self, plot: dict[str, Any]) -> list[Image.Image]:
+        image = decode_image(plot["data"], max_pixels=self.max_pixels)
+        try:
+            tiles = {tile.box: tile for _, tile in self._tiles(plot)}
+            return [resize_tile(image, tiles[box], self.tile_size) for box in self._boxes(plot)]
+        except ValueError as error:
+            raise UndecodableImage("too_small", str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -41,9 +164,9 @@ class Embedded(Generic[Item]):
     """The features of one item.
 
     Attributes:
-        item: as the caller gave it.
+        item: the item.
         cls: float32, shape (views, D), in the order of the views.
-        dct: float32, shape (views, 64); (views, 0) where it was not asked for.
+        dct: float32, shape (views, 64); (views, 0) without DCT.
     """
 
     item: Item
@@ -62,22 +185,21 @@ def embed_views(
     on_undecodable: Callable[[Item, UndecodableImage], None] | None = None,
     log: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Embedded[Item]]:
-    """Embed every view of every item.
+    """Embed every view of every item: one view of a photograph, all tiles of a plot.
 
     At most 2 × `threads` items are prepared ahead, each as its views (uint8; on a CPU they are transformed, 3 ×
-    input_size² bytes a view), however long the stream is; `items` is read as it is needed. Views of one size
-    are fastest.
+    input_size² bytes per view); `items` is read as needed. Views of one size are fastest.
 
     Args:
         backbone: the model.
-        items: anything; what the views need must be in it.
-        views: makes the RGB pictures of one item, in a thread of the pool. It may raise `UndecodableImage`.
+        items: any objects, such as rows of a shard.
+        views: returns the RGB pictures of one item; called in a thread. It may raise `UndecodableImage`.
         batch_size: pictures per forward pass.
-        threads: how many items are decoded at the same time.
-        dct: whether the DCT is wanted; without it the model's last block has less to do.
-        on_undecodable: told of each item whose views raised `UndecodableImage`, in the order of the items, in the
-            caller's thread. Such an item is not yielded and the stream goes on. Without it the error is raised.
-        log: told when the device's memory is too small for the batches.
+        threads: number of items that are decoded at the same time.
+        dct: whether the DCT features are computed; without them the model's last block is cheaper.
+        on_undecodable: called for each item whose views raised `UndecodableImage`, in the order of the items, in the
+            caller's thread. Such an item is skipped. If not given, the error is raised.
+        log: receives a message when the device's memory is too small for the batches.
 
     Yields:
         one `Embedded` for each item that could be decoded, in the order of `items`.
@@ -93,9 +215,9 @@ def embed_views(
     def prepare(item: Item) -> list[Prepared]:
         return [transform.prepare(view) for view in views(item)]
 
-    batch = _Batch(backbone, transform, batch_size, dct, log)
-    waiting: deque[tuple[Item, int]] = deque()  # decoded items and their number of views, not yet yielded
-    for item, prepared in _prepare_ahead(items, prepare, threads):
+    batch = DeviceBatch(backbone, transform, batch_size, dct, log)
+    waiting: deque[tuple[Item, int]] = deque()  # decoded items with their number of views, not yet yielded
+    for item, prepared in prefetch(items, prepare, threads=threads, ahead=threads * _ITEMS_AHEAD):
         try:
             pictures = prepared.result()
         except UndecodableImage as error:
@@ -114,120 +236,11 @@ def embed_views(
         yield Embedded(done, *batch.take(count))
 
 
-def _prepare_ahead(
-    items: Iterable[Item], prepare: Callable[[Item], list[Prepared]], threads: int
-) -> Iterator[tuple[Item, Future[list[Prepared]]]]:
-    """Run `prepare` on a bounded number of items ahead of the consumer, and hand them over in order."""
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
-    try:
-        remaining = iter(items)
-        ahead = deque((item, pool.submit(prepare, item)) for item in islice(remaining, threads * _ITEMS_AHEAD))
-        while ahead:
-            yield ahead.popleft()
-            ahead.extend((item, pool.submit(prepare, item)) for item in islice(remaining, 1))
-    finally:
-        pool.shutdown(cancel_futures=True)
+def _counted(rows: Iterator[dict[str, Any]], table: ShardWriter) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        table.rows_in += 1
+        yield row
 
 
-class _Batch:
-    """Collects pictures up to the batch size, embeds them, and keeps the features until they are taken."""
-
-    def __init__(
-        self, backbone: Backbone, transform: DividedTransform, size: int, dct: bool, log: Callable[[str], None]
-    ):
-        self._backbone, self._transform, self._dct_wanted, self._log = backbone, transform, dct, log
-        self._size = min(size, backbone.batch_limit or size)
-        self._overlaps = backbone.device.type == "cuda"
-        self._pictures: list[Prepared] = []
-        self._launched: tuple[int, tuple[torch.Tensor, torch.Tensor], torch.cuda.Event | None] | None = None
-        self._cls: deque[np.ndarray] = deque()
-        self._dct: deque[np.ndarray] = deque()
-        self._widths = (backbone.info.embed_dim, CORNER * CORNER if dct else 0)
-
-    @property
-    def ready(self) -> int:
-        """How many pictures are embedded and not yet taken."""
-        return len(self._cls)
-
-    def add(self, picture: Prepared) -> None:
-        """Add one picture, embedding the batch when it is full."""
-        self._pictures.append(picture)
-        if len(self._pictures) >= self._size:
-            self._embed()
-
-    def flush(self) -> None:
-        """Embed what is in the batch, and fetch all features."""
-        self._embed()
-        self._fetch()
-
-    def take(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Take the features of the next `count` pictures, as (count, D) and (count, 64 or 0)."""
-        cls = np.array([self._cls.popleft() for _ in range(count)], np.float32)
-        dct = np.array([self._dct.popleft() for _ in range(count)], np.float32)
-        return cls.reshape(count, self._widths[0]), dct.reshape(count, self._widths[1])
-
-    def _embed(self) -> None:
-        """Embed all pictures at hand, in smaller batches if the device's memory demands it."""
-        while self._pictures:
-            pictures = self._pictures[: self._size]
-            try:
-                features, event = self._launch(pictures)
-            except torch.OutOfMemoryError as error:
-                self._halve(error)
-                continue  # after the handler, since the error keeps the tensors of the attempt alive
-            del self._pictures[: len(pictures)]
-            self._fetch()  # the batch before, while the device works on this one
-            self._launched = len(pictures), features, event
-            if not self._overlaps:
-                self._fetch()
-
-    def _launch(self, pictures: list[Prepared]) -> tuple[tuple[torch.Tensor, torch.Tensor], torch.cuda.Event | None]:
-        """Start a forward pass; on CUDA its features arrive in pinned memory when the event does."""
-        padded = pictures + [pictures[-1]] * (self._size - len(pictures))
-        cls, dct = self._backbone.forward(self._on_device(padded), dct=self._dct_wanted)
-        if not self._overlaps:
-            return (cls.cpu(), dct.cpu()), None
-        features = cls.to("cpu", non_blocking=True), dct.to("cpu", non_blocking=True)
-        event = torch.cuda.Event()
-        event.record(torch.cuda.current_stream(self._backbone.device))
-        return features, event
-
-    def _on_device(self, pictures: list[Prepared]) -> torch.Tensor:
-        """Bring pictures to the device and finish them there, those of one size together, in their order."""
-        groups: dict[tuple[bool, int], list[int]] = {}
-        for place, picture in enumerate(pictures):
-            groups.setdefault((picture.finished, picture.pixels.shape[-1]), []).append(place)
-        finished = []
-        for (is_finished, _), places in groups.items():
-            pixels = torch.empty(
-                (len(places), *pictures[places[0]].pixels.shape), dtype=torch.uint8, pin_memory=self._overlaps
-            )
-            torch.stack([pictures[place].pixels for place in places], out=pixels)
-            pixels = pixels.to(self._backbone.device, non_blocking=self._overlaps)
-            finished.append(pixels if is_finished else self._transform.finish(pixels))
-        if len(finished) == 1:
-            return finished[0]
-        order = torch.tensor([place for places in groups.values() for place in places]).argsort()
-        return torch.cat(finished)[order.to(self._backbone.device)]
-
-    def _fetch(self) -> None:
-        """Keep the features of the batch that was launched last, waiting for them."""
-        if self._launched is not None:
-            count, (cls, dct), event = self._launched
-            if event is not None:
-                event.synchronize()
-            self._cls.extend(cls[:count].numpy())
-            self._dct.extend(dct[:count].numpy())
-            self._launched = None
-
-    def _halve(self, error: torch.OutOfMemoryError) -> None:
-        """Go on with batches of half the size, in later streams too."""
-        if self._size == 1:
-            side = self._backbone.info.data_config.input_size
-            raise torch.OutOfMemoryError(
-                f"the device has no room for a single picture of {side} × {side} px, so a smaller PLANTCLEF_BATCH_SIZE"
-                f" is no help: free its memory, or take a smaller model or input size ({error})"
-            ) from error
-        self._log(f"The device has no room for batches of {self._size} pictures; going on with {self._size // 2}.")
-        self._size //= 2
-        self._backbone.batch_limit = self._size
+def _vectors(spec: TableSpec, embedded: Sequence[Embedded[Any]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([getattr(one, name) for one in embedded]) for name in spec.vectors}

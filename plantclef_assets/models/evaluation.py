@@ -1,4 +1,4 @@
-"""How good a classifier is on photographs that it never saw: the metrics, in plain values."""
+"""Evaluation of classifiers on photographs that they were not trained on: predictions and metrics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,26 +10,25 @@ from plantclef_assets.models.calibration import expected_calibration_error
 from plantclef_assets.models.linear import LinearClassifier
 
 BANDS = {"head": 100, "middle": 20, "tail": 0}
-"""Band of species → the least number of training photographs that they have; after the reference, whose classes have
-100 at least."""
+"""Band of species → the least number of their training photographs; the classes of the reference have at least 100."""
 _BLOCK_ROWS = 16384
 
 
 @dataclass(frozen=True)
 class Taxonomy:
-    """Genus and family of each species, None where unknown."""
+    """Genus and family of each species, None if unknown."""
 
     genus: Mapping[int, str | None]
     family: Mapping[int, str | None]
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a classifier says of n photographs.
+class Predictions:
+    """Predictions of a classifier for n photographs.
 
     Attributes:
-        truth: int64 (n,), their species.
-        best: int64 (n, k), the likeliest species, likeliest first.
+        truth: int64 (n,), the true species.
+        best: int64 (n, k), the most probable species, in descending order.
         confidence: float32 (n,), the probability of the first.
     """
 
@@ -39,77 +38,79 @@ class Answers:
 
     @property
     def correct(self) -> np.ndarray:
-        """Whether the first is right, boolean (n,)."""
+        """Whether the most probable species is the true one, boolean (n,)."""
         return self.best[:, 0] == self.truth
 
 
-def ask(classifier: LinearClassifier, features: np.ndarray, species_id: np.ndarray, rows: np.ndarray) -> Answers:
-    """Let a classifier answer some rows, a block at a time, so that they are never copied as a whole."""
+def predict(
+    classifier: LinearClassifier, features: np.ndarray, species_id: np.ndarray, rows: np.ndarray
+) -> Predictions:
+    """Return the predictions for some rows, computed block by block, so that the rows are not copied as a whole."""
     blocks = [rows[start : start + _BLOCK_ROWS] for start in range(0, len(rows), _BLOCK_ROWS)]
-    answers = [classifier.top_k(features[block], 5) for block in blocks]
-    best = np.concatenate([species for species, _ in answers])
-    return Answers(species_id[rows], best, np.concatenate([probability[:, 0] for _, probability in answers]))
+    found = [classifier.top_k(features[block], 5) for block in blocks]
+    best = np.concatenate([species for species, _ in found])
+    return Predictions(species_id[rows], best, np.concatenate([probability[:, 0] for _, probability in found]))
 
 
-def judge(answers: Answers, trained_on: np.ndarray, taxonomy: Taxonomy) -> dict[str, Any]:
-    """Compute the metrics of a classifier.
+def evaluate(predictions: Predictions, trained_on: np.ndarray, taxonomy: Taxonomy) -> dict[str, Any]:
+    """Return the metrics of a classifier.
 
     Args:
-        answers: to photographs that it did not learn from, one at least.
-        trained_on: int64 (m,), the species of all training photographs, with those set aside.
-        taxonomy: what is known of its species.
+        predictions: for at least one photograph that it was not trained on.
+        trained_on: int64 (m,), the species of all training photographs, including held-out ones.
+        taxonomy: genera and families of the species.
 
     Returns:
-        `accuracy` (top 1), `accuracy_top5`, `macro_f1` (mean F1 of the species in truth or answers), `ece`
-        (expected calibration error), `majority_rate` (accuracy of always saying the commonest training species),
-        `validation_rows`; `accuracy_<band>` and `validation_rows_<band>` for each band of species that has photographs,
-        and, where there are errors whose taxa are known, `errors_in_genus` and `errors_in_family`, the share of them
-        that name a species of the true one's genus or family.
+        `accuracy` (top 1), `accuracy_top5`, `macro_f1` (mean F1 of the true and the predicted species), `ece`
+        (expected calibration error), `majority_rate` (accuracy of always predicting the most common training species),
+        `validation_rows`; `accuracy_<band>` and `validation_rows_<band>` for each band with photographs; and, if there
+        are errors with known taxa, `errors_in_genus` and `errors_in_family`, the share of errors within the true
+        species' genus or family.
     """
     species, counts = np.unique(trained_on, return_counts=True)
-    commonest = answers.truth == species[counts.argmax()] if len(species) else np.zeros(1)
+    commonest = predictions.truth == species[counts.argmax()] if len(species) else np.zeros(1)
     return {
-        "accuracy": float(answers.correct.mean()),
-        "accuracy_top5": float((answers.best == answers.truth[:, None]).any(axis=1).mean()),
-        "macro_f1": macro_f1(answers),
-        "ece": expected_calibration_error(answers.confidence, answers.correct),
+        "accuracy": float(predictions.correct.mean()),
+        "accuracy_top5": float((predictions.best == predictions.truth[:, None]).any(axis=1).mean()),
+        "macro_f1": macro_f1(predictions),
+        "ece": expected_calibration_error(predictions.confidence, predictions.correct),
         "majority_rate": float(commonest.mean()),
-        "validation_rows": len(answers.truth),
-        **_accuracy_by_band(answers, dict(zip(species.tolist(), counts.tolist(), strict=True))),
-        **_errors_within(answers, taxonomy),
+        "validation_rows": len(predictions.truth),
+        **_accuracy_by_band(predictions, dict(zip(species.tolist(), counts.tolist(), strict=True))),
+        **_errors_within(predictions, taxonomy),
     }
 
 
-def macro_f1(answers: Answers) -> float:
-    """Compute the F1 of each species in truth or first answers, and their mean."""
-    first = answers.best[:, 0]
-    species, places = np.unique(np.concatenate([answers.truth, first]), return_inverse=True)
-    truth, said = places[: len(first)], places[len(first) :]
-    hits = np.bincount(truth[truth == said], minlength=len(species))
-    named = np.bincount(truth, minlength=len(species)) + np.bincount(said, minlength=len(species))
+def macro_f1(predictions: Predictions) -> float:
+    """Return the mean F1 over the true species and the most probable ones."""
+    first = predictions.best[:, 0]
+    species, places = np.unique(np.concatenate([predictions.truth, first]), return_inverse=True)
+    truth, predicted = places[: len(first)], places[len(first) :]
+    hits = np.bincount(truth[truth == predicted], minlength=len(species))
+    named = np.bincount(truth, minlength=len(species)) + np.bincount(predicted, minlength=len(species))
     return float((2 * hits / named).mean())
 
 
-def _accuracy_by_band(answers: Answers, training_rows: Mapping[int, int]) -> dict[str, float]:
-    counts = np.array([training_rows.get(species, 0) for species in answers.truth.tolist()])
+def _accuracy_by_band(predictions: Predictions, training_rows: Mapping[int, int]) -> dict[str, float]:
+    counts = np.array([training_rows.get(species, 0) for species in predictions.truth.tolist()])
     metrics: dict[str, float] = {}
     above = np.inf
     for band, least in BANDS.items():
         rows = (counts >= least) & (counts < above)
         above = least
         if rows.any():
-            metrics[f"accuracy_{band}"] = float(answers.correct[rows].mean())
+            metrics[f"accuracy_{band}"] = float(predictions.correct[rows].mean())
             metrics[f"validation_rows_{band}"] = int(rows.sum())
     return metrics
 
 
-def _errors_within(answers: Answers, taxonomy: Taxonomy) -> dict[str, float]:
-    wrong = ~answers.correct
-    errors = list(zip(answers.truth[wrong].tolist(), answers.best[wrong, 0].tolist(), strict=True))
+def _errors_within(predictions: Predictions, taxonomy: Taxonomy) -> dict[str, float]:
+    wrong = ~predictions.correct
+    errors = list(zip(predictions.truth[wrong].tolist(), predictions.best[wrong, 0].tolist(), strict=True))
     metrics = {}
     for rank, taxa in (("genus", taxonomy.genus), ("family", taxonomy.family)):
-        pairs = [(taxa.get(truth), taxa.get(said)) for truth, said in errors]
-        known = [truth == said for truth, said in pairs if truth and said]
+        pairs = [(taxa.get(truth), taxa.get(predicted)) for truth, predicted in errors]
+        known = [truth == predicted for truth, predicted in pairs if truth and predicted]
         if known:
             metrics[f"errors_in_{rank}"] = sum(known) / len(known)
     return metrics

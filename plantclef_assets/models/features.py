@@ -1,4 +1,4 @@
-"""Feature matrices: embeddings of many shards as one array, with the labels of its rows."""
+"""Feature matrices: the embeddings of many shards as one array, with the labels of its rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.models.feature_sets import feature_set
 
 
 @dataclass(frozen=True)
@@ -15,8 +16,8 @@ class FeatureMatrix:
     Attributes:
         features: float32 (n, D).
         species_id: int64 (n,).
-        obs_id: n observations, None where unknown.
-        learn_tag: n tags, None where unknown.
+        obs_id: n observations, None if unknown.
+        learn_tag: n tags, None if unknown.
     """
 
     features: np.ndarray
@@ -25,18 +26,14 @@ class FeatureMatrix:
     learn_tag: list[str | None]
 
 
-def split_feature_set(feature_set: str) -> tuple[str, str]:
-    """Give the backbone and the vector column of a feature set: `base_cls` is ("base", "cls").
-
-    What follows names one of several classifiers on it: `base_cls_centroid` is ("base", "cls") too. A checkpoint's own
-    classifier (`finetuned_head`) is a function of [CLS].
-    """
-    backbone, column, *_ = feature_set.split("_")
-    return backbone, "cls" if column == "head" else column
+def split_feature_set(name: str) -> tuple[str, str]:
+    """Return backbone and column of a feature set; new code calls `feature_sets.feature_set`."""
+    features = feature_set(name)
+    return features.backbone, features.column
 
 
 def read_features(lake: Lake, artifacts: Sequence[Artifact], column: str) -> FeatureMatrix:
-    """Read one vector column of many shards, in their order, into one array that is allocated once.
+    """Return one vector column of many shards, in their order, as one array that is allocated once.
 
     Raises:
         MissingArtifactError: a shard is not in the lake.

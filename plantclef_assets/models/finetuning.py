@@ -1,15 +1,15 @@
-"""Fine-tuning: a backbone learns to name the species of the training photographs.
+"""Fine-tuning of a backbone on the species of the training photographs.
 
-First the classifier alone, on the [CLS] of the photographs as they are, which takes one pass; then with it the last
-blocks or all of them, as the organisers of PlantCLEF 2024 did ("only classifier, then all", Zenodo 10848263). A
-backbone that starts with a good classifier keeps what it knows (Kumar et al. 2022, arXiv 2202.10054). Deeper layers
+First only the classifier learns, on the [CLS] of the photographs, which takes one pass; then the last blocks or all of
+them learn with it, as in the organisers' PlantCLEF 2024 baseline ("only classifier, then all", Zenodo 10848263). A
+backbone that starts with a good classifier keeps its features (Kumar et al. 2022, arXiv 2202.10054). Deeper layers
 learn more slowly (layer-wise decay, as in BEiT, arXiv 2106.08254). Plants are pasted together, since plots are
-mixtures. The long tail is met by logit adjustment (Menon et al. 2021, arXiv 2007.07314): the logarithm of the class
-shares is added in the loss and left out afterwards. The weights that are kept are running averages (EMA), of the
-epoch that does best on photographs set aside from the training side by obs_id; the validation side is never seen.
+mixtures. Logit adjustment (Menon et al. 2021, arXiv 2007.07314) compensates for the long tail: the logarithm of the
+class shares is added in the loss only. The result is a running average of the weights (EMA), of the epoch with the
+least loss on held-out training observations; the validation side is not used.
 
-Every epoch begins with a generator of its own seed, and its end can be kept as a `state`, so a training that is
-resumed gives what it would have given uninterrupted; on a CPU with equal threads, bit for bit.
+Every epoch has a generator with its own seed, and its end can be saved as a `state`, so a resumed training has the same
+result as an uninterrupted one; on a CPU with equal threads, bit for bit.
 """
 
 import math
@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from plantclef_assets.images.data_config import eval_transform, normalise
 from plantclef_assets.images.decoding import decode_image
 from plantclef_assets.models.backbones import Backbone
+from plantclef_assets.models.data_config import eval_transform, normalise
 from plantclef_assets.models.devices import PRECISIONS
 from plantclef_assets.models.finetuning_config import FinetuningConfig, split_holdout
 from plantclef_assets.models.shuffled_photographs import Photographs, batches
@@ -37,25 +37,25 @@ from timm.optim._param_groups import param_groups_layer_decay  # noqa: E402
 from timm.utils.model_ema import ModelEmaV3  # noqa: E402
 
 State = dict[str, Any]
-"""Where a training stands after an epoch: tensors and plain values, as `torch.save` keeps them."""
+"""State of a training after an epoch: tensors and plain values for `torch.save`."""
 
 _WARM_UP = 0.1
-"""Share of the steps in which the learning rate rises."""
+"""Share of the steps in which the learning rate increases."""
 _LARGEST_GRADIENT = 3.0
 
 
 @dataclass(frozen=True)
 class Finetuned:
-    """What fine-tuning gives; the backbone itself has learned in place.
+    """Result of fine-tuning, besides the backbone, which is changed in place.
 
     Attributes:
         head: the classifier, its species ascending.
-        curves: one row for each epoch: `epoch` (0 is the classifier alone), `training_loss`, `holdout_loss` (both with
-            adjusted logits, nats; the latter over photographs and views alike) and `holdout_accuracy` (top 1, over
+        curves: one row for each epoch: `epoch` (0 is the classifier only), `training_loss`, `holdout_loss` (both with
+            adjusted logits, in nats; the latter over photographs and views) and `holdout_accuracy` (top 1, over
             photographs).
-        best_epoch: the one whose weights are kept.
-        rows: photographs that were learned from.
-        holdout_rows: photographs that chose the epoch.
+        best_epoch: the epoch of the weights.
+        rows: number of photographs for training.
+        holdout_rows: number of held-out photographs.
     """
 
     head: Head
@@ -72,7 +72,7 @@ class _Network(torch.nn.Module):
         super().__init__()
         self.backbone = backbone
         self.head = torch.nn.Linear(width, classes)
-        # The loss of the head alone is convex, so zeros are as good a start as any, and need no random numbers.
+        # The loss is convex in the head, so it can start with zeros, without random numbers.
         torch.nn.init.zeros_(self.head.weight)
         torch.nn.init.zeros_(self.head.bias)
 
@@ -81,18 +81,18 @@ class _Network(torch.nn.Module):
 
 
 class Finetuning:
-    """A training that can be told to go on from where it stood.
+    """A training that can be saved and resumed after each epoch.
 
     Args:
-        backbone: in fp32, on its device; it learns in place.
-        photographs: those of all sides, as squares of one size.
+        backbone: in fp32, on its device; it is changed in place.
+        photographs: the photographs of all sides, as squares of one size.
         train: boolean (n,), rows of the training side.
-        config: how to train.
-        precision: of the activations: `fp32`, or `bf16` or `fp16` for mixed precision; weights stay float32.
-        threads: how many photographs are decoded at the same time.
+        config: configuration of the training.
+        precision: precision of the activations: `fp32`, or `bf16` or `fp16` for mixed precision; weights are float32.
+        threads: number of photographs that are decoded at the same time.
 
     Raises:
-        ValueError: there are too few photographs to learn from and to choose by.
+        ValueError: there are too few photographs for training and holdout.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Finetuning:
         self._device, self._data_config = backbone.device, backbone.info.data_config
         self._learn, self._hold = split_holdout(photographs, train, config)
         if not len(self._hold):
-            raise ValueError(f"of {np.count_nonzero(train)} training photographs none can be set aside to choose by")
+            raise ValueError(f"of {np.count_nonzero(train)} training photographs none can be held out")
         species_ids, labels, counts = np.unique(
             photographs.species_id[self._learn], return_inverse=True, return_counts=True
         )
@@ -124,27 +124,27 @@ class Finetuning:
         self._autocast = {"device_type": self._device.type, "dtype": PRECISIONS[precision]}
         self._autocast["enabled"] = precision != "fp32"
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=precision == "fp16")
-        self._optimizer = self._learning()
+        self._optimizer = self._make_optimizer()
         self._curves: list[dict[str, Any]] = []
         self._best: State = {"loss": math.inf, "epoch": 0, "network": {}}
 
     @property
     def epochs(self) -> int:
-        """All epochs: that of the classifier alone, and those of the backbone."""
+        """Number of all epochs: one of the classifier only, and those of the backbone."""
         return 1 + self._config.epochs
 
     @property
     def pictures_per_epoch(self) -> int:
-        """How many pictures an epoch is told to have seen."""
+        """Number of pictures of an epoch, for progress."""
         return len(self._learn) + len(self._hold)
 
     @property
     def finished_epochs(self) -> int:
-        """How many epochs are behind."""
+        """Number of finished epochs."""
         return len(self._curves)
 
     def state(self) -> State:
-        """Give all that is needed to go on from here."""
+        """Return the state of the training, for `resume`."""
         return {
             "network": self._network.state_dict(),
             "average": self._average.state_dict(),
@@ -155,7 +155,7 @@ class Finetuning:
         }
 
     def resume(self, state: State) -> None:
-        """Go on from a state of the same training."""
+        """Continue from a state of the same training."""
         self._curves, self._best = list(state["curves"]), state["best"]
         self._network.load_state_dict(state["network"])
         self._average.load_state_dict(state["average"])
@@ -163,7 +163,7 @@ class Finetuning:
         self._scaler.load_state_dict(state["scaler"])
 
     def run_epoch(self, advance: Callable[[int], None] = lambda pictures: None) -> dict[str, Any]:
-        """Train for one epoch, and give its row of the curves.
+        """Train for one epoch, and return its row of the curves.
 
         Raises:
             FloatingPointError: the loss is no longer finite.
@@ -171,7 +171,7 @@ class Finetuning:
         epoch = self.finished_epochs
         generator = torch.Generator().manual_seed(self._config.seed * 10_000 + epoch)
         training_loss = (self._learn_head if epoch == 0 else self._learn_all)(epoch, generator, advance)
-        holdout_loss, accuracy = self._judge(advance)
+        holdout_loss, accuracy = self._evaluate(advance)
         if not math.isfinite(training_loss + holdout_loss):
             raise FloatingPointError(f"fine-tuning diverged in epoch {epoch}: lower its learning rates")
         if holdout_loss < self._best["loss"]:
@@ -188,7 +188,7 @@ class Finetuning:
         return self._curves[-1]
 
     def finish(self) -> Finetuned:
-        """Leave the best weights in the backbone, and give the rest."""
+        """Load the best weights into the backbone, and return the classifier and the curves."""
         self._network.load_state_dict(self._best["network"])
         self._backbone.model.eval().requires_grad_(False)
         head = Head(
@@ -198,8 +198,8 @@ class Finetuning:
         )
         return Finetuned(head, self._curves, self._best["epoch"], len(self._learn), len(self._hold))
 
-    def _learning(self) -> torch.optim.Optimizer:
-        """Choose what learns with the classifier, and at which share of the learning rate."""
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        """Return the optimiser of the blocks that learn and of the classifier, with layer-wise learning rates."""
         config, model = self._config, self._backbone.model
         model.requires_grad_(config.blocks is None)
         model.norm.requires_grad_(True)
@@ -211,7 +211,7 @@ class Finetuning:
         return torch.optim.AdamW([*groups, head], lr=config.learning_rate)
 
     def _learn_head(self, epoch: int, generator: torch.Generator, advance: Callable[[int], None]) -> float:
-        """Fit the classifier to the standardised [CLS] of the photographs as they are."""
+        """Fit the classifier to the standardised [CLS] of the photographs; return the training loss."""
         config = self._config
         cls = torch.empty(len(self._learn), self._backbone.info.embed_dim, device=self._device)
         done = 0
@@ -235,14 +235,14 @@ class Finetuning:
                 error.backward()
                 optimizer.step()
                 loss += error.item() * len(rows) / len(cls)
-        with torch.no_grad():  # the same function of [CLS] as it comes
+        with torch.no_grad():  # the same function of [CLS] without standardisation
             head.weight.div_(scale)
             head.bias.sub_(head.weight @ mean)
         self._average.set(self._network)
         return loss
 
     def _learn_all(self, epoch: int, generator: torch.Generator, advance: Callable[[int], None]) -> float:
-        """Let the backbone learn with its classifier, from views in which plants are pasted together."""
+        """Train backbone and classifier on views in which plants are pasted together; return the training loss."""
         config, total = self._config, 0.0
         order = self._learn[torch.randperm(len(self._learn), generator=generator).numpy()]
         steps = -(-len(order) // config.batch_size)
@@ -251,7 +251,7 @@ class Finetuning:
             step += (epoch - 1) * steps
             self._set_learning_rate((step + 1) / (config.epochs * steps))
             views, targets = self._views(rows, pixels, generator)
-            loss = functional.cross_entropy(self._answer(self._network, views) + self._adjustment, targets)
+            loss = functional.cross_entropy(self._logits(self._network, views) + self._adjustment, targets)
             self._optimizer.zero_grad(set_to_none=True)
             self._scaler.scale(loss).backward()
             self._scaler.unscale_(self._optimizer)
@@ -264,41 +264,41 @@ class Finetuning:
         return total / len(order)
 
     def _set_learning_rate(self, done: float) -> None:
-        """Let the rate rise linearly, then fall as a cosine; `done` is the share of all steps, this one included."""
+        """Set a learning rate that rises linearly, then falls as a cosine; `done` is the share of all steps so far."""
         rate = self._config.learning_rate * min(done / _WARM_UP, 0.5 * (1 + math.cos(math.pi * done)))
         for group in self._optimizer.param_groups:
             group["lr"] = rate * group["lr_scale"]
 
     @torch.inference_mode()
-    def _judge(self, advance: Callable[[int], None]) -> tuple[float, float]:
-        """Give loss and accuracy of the averaged weights on the photographs set aside.
+    def _evaluate(self, advance: Callable[[int], None]) -> tuple[float, float]:
+        """Return loss and accuracy of the averaged weights on the held-out photographs.
 
-        The loss is the mean over the photographs as they are and over views like those learned from, the same in every
-        epoch: the backbone will see both, photographs and tiles of plots. The accuracy is that on the former.
+        The loss is the mean over the photographs and over random views of them, which are the same in every epoch,
+        since the backbone is used for photographs and for tiles of plots. The accuracy is over the photographs.
         """
         network, loss, right = self._average.module.eval(), 0.0, 0
         generator = torch.Generator().manual_seed(self._config.seed)
         for rows, pixels in batches(self._hold, self._config.batch_size, self._pixels, self._threads):
             labels = torch.from_numpy(self._labels[rows]).to(self._device)
             plain = torch.stack([self._view(int(row)) for row in rows])
-            logits = self._answer(network, plain.to(self._device))
+            logits = self._logits(network, plain.to(self._device))
             views, targets = self._views(rows, pixels, generator)
             loss += functional.cross_entropy(logits + self._adjustment, labels, reduction="sum").item() / 2
-            mixed = self._answer(network, views)
+            mixed = self._logits(network, views)
             loss += functional.cross_entropy(mixed + self._adjustment, targets, reduction="sum").item() / 2
             right += int((logits.argmax(1) == labels).sum())
             advance(len(rows))
         return loss / len(self._hold), right / len(self._hold)
 
-    def _answer(self, network: torch.nn.Module, pixels: torch.Tensor) -> torch.Tensor:
-        """Give the logits, float32, of pixels of 0 to 255."""
+    def _logits(self, network: torch.nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+        """Return the logits, float32, of pixels of 0 to 255."""
         with torch.autocast(**self._autocast):
             return network(normalise(pixels, self._data_config)).float()
 
     def _views(
         self, rows: np.ndarray, pixels: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Make views of values of 0 to 255, the first ones pasted together, the last ones plain, and their targets."""
+        """Return views with values of 0 to 255, the first ones pasted, the last ones plain, and their targets."""
         config, side = self._config, self._data_config.input_size
         pixels, plain = pixels.to(self._device), len(rows) - round(config.plain * len(rows))
         views = random_views(pixels[:plain], side, config.smallest_crop, generator)

@@ -1,12 +1,13 @@
-"""Training a classifier on stored features: from labelled rows to a calibrated layer and what it is worth.
+"""Training a classifier on stored features: from labelled rows to a calibrated layer with its metrics.
 
 DS@GT PlantCLEF 2024 (arXiv 2407.06298) trains one linear layer with softmax and negative log-likelihood, Adam at a
-learning rate of 0.002 and batches of 32, with early stopping on the validation loss: the preset `paper`. Two things
-differ on purpose even there: features are standardised (DCT coefficients reach ±30,000), and the weights of the best
-epoch are kept instead of the last. By default rows set aside decide instead of the validation rows, which only report;
-every species with a training row is a class instead of those with at least 100; and the probabilities are calibrated.
+learning rate of 0.002 and batches of 32, with early stopping on the validation loss: the preset `paper`. Even this
+preset differs in two points: features are standardised (DCT coefficients reach ±30,000), and the weights of the best
+epoch are kept instead of the last ones. By default, held-out training rows stop the training instead of the validation
+rows, which are only used for metrics; every species with a training row is a class instead of those with at least 100;
+and the probabilities are calibrated.
 
-Memory: all rows are held once; never are there more than a block of logits. See `resident_bytes`.
+Memory: all rows are held once, and logits are computed block by block. See `resident_bytes`.
 """
 
 from typing import Any
@@ -16,11 +17,11 @@ import torch
 
 from plantclef_assets.ingest.validation_split import Sides
 from plantclef_assets.models.calibration import expected_calibration_error, fit_temperature
-from plantclef_assets.models.closed_form import STARTS, Layer, class_statistics
-from plantclef_assets.models.evaluation import Taxonomy, ask, judge
-from plantclef_assets.models.heads import LabelledRows, Progress, train_heads
+from plantclef_assets.models.closed_form import STARTS, Layer
+from plantclef_assets.models.evaluation import Taxonomy, evaluate, predict
+from plantclef_assets.models.heads import AfterEpoch, LabelledRows, train_heads
 from plantclef_assets.models.linear import LinearClassifier, block_rows
-from plantclef_assets.models.scaling import StandardisedRows
+from plantclef_assets.models.scaling import StandardisedRows, class_statistics
 from plantclef_assets.models.training_config import TrainingConfig
 
 
@@ -32,64 +33,64 @@ def fit_classifier(
     config: TrainingConfig,
     taxonomy: Taxonomy | None = None,
     device: torch.device | str = "cpu",
-    progress: Progress | None = None,
+    progress: AfterEpoch | None = None,
 ) -> LinearClassifier:
     """Train a classifier; on a CPU equal arguments give equal weights.
 
-    The classes are the species with `min_images` training rows. Rows of other species have no class: they neither are
-    learned from nor decide, but count as wrong in the metrics. Where no row of a class is set aside, the validation
-    rows decide, as in the reference, and nothing is calibrated.
+    The classes are the species with at least `min_images` training rows. Rows of other species are used neither for
+    training nor for stopping, and count as errors in the metrics. If no row of a class is held out, the validation rows
+    stop the training, as in the reference, and nothing is calibrated.
 
     Args:
         features: float32 (n, D).
         species_id: int64 (n,).
-        sides: which rows are learned from, decide, and report.
-        config: how to train.
-        taxonomy: genera and families, for the metrics that need them.
-        device: where the rows are kept and the layer is trained.
+        sides: the rows for training, stopping and validation.
+        config: configuration of the training.
+        taxonomy: genera and families for the metrics.
+        device: device of the rows and of the training.
         progress: called after each epoch.
 
     Returns:
-        the calibrated classifier of the best epoch. Its metrics: those of `judge` over the validation rows; `classes`,
-        `train_rows` and `holdout_rows` (of classes), `validation_rows_without_class`, `species_without_class` (species
-        with training rows that are no class) and `first_without_class`; `decided_by` (`holdout` or `val`),
-        `calibration` (`fitted`, `off`, or `impossible` where it was asked for but nothing could be set aside), with
-        `temperature` and `ece_uncalibrated` where it was fitted; `epochs` (run), `best_epoch` (0 is the closed
-        form) and, where there were epochs, `learning_rate`, `best_losses`, `train_losses`, `stopping_losses` and
-        `start_loss`, see `TrainedHead`.
+        the calibrated classifier of the best epoch. Its metrics: those of `evaluate` over the validation rows;
+        `classes`, `train_rows` and `holdout_rows` (of classes), `validation_rows_without_class`,
+        `species_without_class` (species with training rows that are no class) and `first_without_class`; `decided_by`
+        (the rows that stopped the training, `holdout` or `val`), `calibration` (`fitted`, `off`, or `impossible` if
+        nothing could be held out), with `temperature` and `ece_uncalibrated` if it was fitted; `epochs` (run),
+        `best_epoch` (0 is the closed form) and, after at least one epoch, `learning_rate`, `best_losses`,
+        `train_losses`, `stopping_losses` and `start_loss`, see `TrainedHead`.
 
     Raises:
-        ValueError: shapes differ, sides overlap, one of them has no (known) row, no species has enough rows, or
-            training diverges.
+        ValueError: shapes differ, sides overlap, a side has no row of a class, no species has enough rows, or training
+            diverges.
     """
     _check_rows(features, species_id, sides)
     species, counts = np.unique(species_id[sides.train], return_counts=True)
     species_ids = species[counts >= config.min_images]
     if not len(species_ids):
         raise ValueError(
-            f"no species has {config.min_images} training rows, the commonest has {counts.max()}; lower min_images"
+            f"no species has {config.min_images} training rows, the maximum is {counts.max()}; lower min_images"
         )
     known = np.isin(species_id, species_ids)
     learn, holdout = np.flatnonzero(sides.learn & known), np.flatnonzero(sides.holdout & known)
     validation = np.flatnonzero(sides.validation)
     deciding = holdout if len(holdout) else np.flatnonzero(sides.validation & known)
     if not len(deciding):
-        raise ValueError("no validation row is of a species that has training rows; nothing could stop training")
+        raise ValueError("no validation row is of a species with training rows, so nothing can stop the training")
 
     inputs = StandardisedRows.of(features, learn, torch.device(device))
     classifier = _fit(inputs, features, species_id, species_ids, learn, deciding, config, progress)
     metrics = classifier.metrics | _calibration(config, holdout)
     if metrics["calibration"] == "fitted":
-        before = ask(classifier, features, species_id, validation)
+        before = predict(classifier, features, species_id, validation)
         metrics["ece_uncalibrated"] = expected_calibration_error(before.confidence, before.correct)
         metrics["temperature"] = fit_temperature(classifier, features[holdout], species_id[holdout])
         classifier = classifier.with_temperature(metrics["temperature"])
-    answers = ask(classifier, features, species_id, validation)
+    predictions = predict(classifier, features, species_id, validation)
     without = species[counts < config.min_images]
     classifier.metrics.clear()
     classifier.metrics.update(
         metrics
-        | judge(answers, species_id[sides.train], taxonomy or Taxonomy({}, {}))
+        | evaluate(predictions, species_id[sides.train], taxonomy or Taxonomy({}, {}))
         | {
             "classes": len(species_ids),
             "train_rows": len(learn),
@@ -104,17 +105,17 @@ def fit_classifier(
 
 
 def resident_bytes(rows: int, width: int, classes: int, config: TrainingConfig) -> int:
-    """Estimate the memory that a training takes at its peak, on the device and the host where these are one.
+    """Return an estimate of the peak memory of a training in bytes, if device and host are the same.
 
     For the 1.4 million photographs and 7,806 species of PlantCLEF 2024 and features of width 768 it is 4.7 GB, of which
-    the features are 4.3 GB; each further learning rate adds 0.12 GB. (The array that they came in is as large again on
-    the host of a GPU.) The logits of all rows at once would be 44 GB.
+    the features take 4.3 GB; each further learning rate adds 0.12 GB. (With a GPU, the host holds a second copy of the
+    features.) The logits of all rows would take 44 GB.
     """
     heads, inner = len(config.learning_rates), config.hidden or width
     parameters = classes * (inner + 1) + config.hidden * (width + 1)
     features = rows * width * 4
-    labels = rows * 8 * 4  # row numbers, labels, their order in an epoch, and a batch's share of it
-    training = parameters * 4 * (5 * heads + 2)  # weights, two moments, two gradients; the best, and its successor
+    labels = rows * 8 * 4  # row numbers, labels, their order in an epoch, and copies for batches
+    training = parameters * 4 * (5 * heads + 2)  # weights, two moments, two gradients; the best weights, and a copy
     step = 4 * config.batch_size * heads * classes * 4
     block = 24 * block_rows(classes) * classes + 4 * 4096 * width * 8
     closed_form = 0 if config.start == "zeros" else 8 * (5 * width * width + 4 * classes * width)
@@ -129,9 +130,9 @@ def _fit(
     learn: np.ndarray,
     deciding: np.ndarray,
     config: TrainingConfig,
-    progress: Progress | None,
+    progress: AfterEpoch | None,
 ) -> LinearClassifier:
-    """Find the layer: the closed form, or what training makes of it; the metrics say how that went."""
+    """Return the closed form or the trained layer, with metrics on its training."""
     learning, stopping = (_labelled(rows, species_id, species_ids, inputs.device) for rows in (learn, deciding))
     start: Layer | None = None
     if config.start != "zeros":
@@ -141,7 +142,7 @@ def _fit(
         if not config.epochs:
             closed.metrics.update(epochs=0, best_epoch=0)
             return closed
-        # Scores of a closed form are no logits; descent would begin by finding their scale, one step at a time.
+        # Scores of a closed form are no logits; without a temperature, training would first have to find their scale.
         temperature = fit_temperature(closed, features[deciding], species_id[deciding])
         start = start[0] / temperature, start[1] / temperature
     head = train_heads(inputs, learning, stopping, config, start, progress)
@@ -160,11 +161,11 @@ def _fit(
 
 
 def _check_rows(features: np.ndarray, species_id: np.ndarray, sides: Sides) -> None:
-    """Check that the arguments belong together."""
+    """Raise if the arguments do not fit together."""
     masks = (sides.learn, sides.holdout, sides.validation)
     if features.ndim != 2 or {len(species_id), *(len(mask) for mask in masks)} != {len(features)}:
         shapes = ", ".join(str(array.shape) for array in (features, species_id, *masks))
-        raise ValueError(f"features, species_id and the three sides ({shapes}) do not describe the same rows")
+        raise ValueError(f"features, species_id and the three sides ({shapes}) have different numbers of rows")
     twice = np.count_nonzero(np.sum(masks, axis=0) > 1)
     if twice:
         raise ValueError(f"{twice} rows are on more than one side")

@@ -1,4 +1,4 @@
-"""Several heads of one shape, trained side by side at different learning rates, of which the best epoch is kept."""
+"""Training of classification heads: several of one shape side by side, one for each learning rate."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -14,13 +14,13 @@ from plantclef_assets.models.scaling import StandardisedRows
 from plantclef_assets.models.training_config import TrainingConfig
 
 Parameters = Mapping[str, torch.Tensor]
-Progress = Callable[[int, float, float], None]
-"""Called after each epoch with (epoch from 1, training loss, loss of the rows that decide), of the best head so far."""
+AfterEpoch = Callable[[int, float, float], None]
+"""Called after each epoch with (epoch from 1, training loss, stopping loss), of the best head so far."""
 
 
 @dataclass(frozen=True)
 class LabelledRows:
-    """Which rows, and of which class: int64 (n,) each, on the device."""
+    """Row numbers and classes: int64 (n,) each, on the device."""
 
     rows: torch.Tensor
     labels: torch.Tensor
@@ -32,12 +32,12 @@ class TrainedHead:
 
     Attributes:
         parameters: `weight`, `bias` and, with a hidden layer, `hidden_weight`, `hidden_bias`; on the device.
-        learning_rate: its own.
-        best_epoch: from 1; 0 where no epoch was better than the closed form that it began with.
-        start_loss: the deciding loss of that closed form; None where it began with zeros.
-        train_losses: of each epoch, in nats, by the configured loss.
-        stopping_losses: of each epoch: mean negative log-likelihood of the rows that decide, with adjusted logits.
-        best_losses: learning rate → the least deciding loss of its head.
+        learning_rate: learning rate of the head.
+        best_epoch: from 1; 0 if no epoch was better than the closed form at the start.
+        start_loss: stopping loss of that closed form; None after a start from zeros.
+        train_losses: the configured loss of each epoch, in nats.
+        stopping_losses: mean negative log-likelihood of the stopping rows after each epoch, with adjusted logits.
+        best_losses: learning rate → least stopping loss of its head.
     """
 
     parameters: Parameters
@@ -50,14 +50,14 @@ class TrainedHead:
 
 
 class StackedHeads:
-    """R heads over the same rows: one matrix product with all their weights, one optimiser group each.
+    """R heads over the same rows: one matrix product with the weights of all, one optimiser group for each.
 
     Args:
-        width: of the features.
-        classes: how many.
-        config: whose `learning_rates` say how many heads there are; all begin alike.
-        start: the layer that they begin as; zeros where there is none.
-        device: where they are trained.
+        width: width of the features.
+        classes: number of classes.
+        config: configuration with one learning rate for each head.
+        start: first weights of all heads; zeros if None.
+        device: device of the training.
     """
 
     def __init__(self, width: int, classes: int, config: TrainingConfig, start: Layer | None, device: torch.device):
@@ -66,7 +66,7 @@ class StackedHeads:
         if start is not None:
             one["weight"], one["bias"] = start
         if config.hidden:
-            # A loss that is convex in the last layer lets it begin with zeros; the one before needs variety.
+            # The last layer can start with zeros, since the loss is convex in it; the hidden layer cannot.
             random = torch.Generator().manual_seed(config.seed)
             one["hidden_weight"] = torch.randn(config.hidden, width, generator=random) * (2 / width) ** 0.5
             one["hidden_bias"] = torch.zeros(config.hidden)
@@ -87,7 +87,7 @@ class StackedHeads:
         self._optimiser = torch.optim.Adam(groups, weight_decay=config.weight_decay, fused=fused)
 
     def logits(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Compute the logits of all heads: float32 (b, D) → (b, R, classes)."""
+        """Return the logits of all heads: float32 (b, D) → (b, R, classes)."""
         weight, bias = self._stacks["weight"], self._stacks["bias"]
         heads, classes, inner = weight.shape
         if "hidden_weight" not in self._stacks:
@@ -99,19 +99,19 @@ class StackedHeads:
 
     @property
     def values_of_a_row(self) -> int:
-        """How many logits one row has, those of all heads."""
+        """Number of logits of one row, over all heads."""
         return self._stacks["bias"].numel()
 
     def step(self, losses: torch.Tensor) -> None:
-        """Take one step down the losses, float32 (R,); each head learns from its own alone."""
+        """Take one optimiser step on the losses, float32 (R,); each head depends on its own loss only."""
         losses.sum().backward()
         self._optimiser.step()
         for stack in self._stacks.values():
             assert stack.grad is not None
-            stack.grad.zero_()  # the optimiser holds views of it, so it must not be let go
+            stack.grad.zero_()  # in place, since the optimiser holds views of it
 
     def parameters(self, head: int) -> Parameters:
-        """Copy the parameters of one head."""
+        """Return a copy of the parameters of one head."""
         return {name: stack.detach()[head].clone() for name, stack in self._stacks.items()}
 
 
@@ -121,9 +121,9 @@ def train_heads(
     stop: LabelledRows,
     config: TrainingConfig,
     start: Layer | None,
-    progress: Progress | None,
+    progress: AfterEpoch | None,
 ) -> TrainedHead:
-    """Train until no head has got better for `patience` epochs; on a CPU equal arguments give equal parameters.
+    """Train until no head has improved for `patience` epochs; on a CPU equal arguments give equal parameters.
 
     Raises:
         ValueError: training diverges.
@@ -151,7 +151,7 @@ def train_heads(
         if epoch - max(least_epochs) >= config.patience:
             break
     if math.isinf(best_loss) or math.isnan(best_loss):
-        raise ValueError("training diverged: no epoch has a finite loss on the rows that decide; lower learning_rates")
+        raise ValueError("training diverged: no epoch has a finite stopping loss; lower learning_rates")
     return TrainedHead(
         best,
         config.learning_rates[best_head],
@@ -171,7 +171,7 @@ def _run_epoch(
     config: TrainingConfig,
     order: torch.Generator,
 ) -> list[float]:
-    """Pass over the training rows once, in random order; give the mean loss of each head."""
+    """Train on all training rows once, in random order; return the mean loss of each head."""
     rates = len(config.learning_rates)
     total = torch.zeros(rates, device=inputs.device)
     for batch in torch.randperm(len(learn.rows), generator=order).to(inputs.device).split(config.batch_size):
@@ -179,7 +179,7 @@ def _run_epoch(
         labels = learn.labels[batch].repeat_interleave(rates)
         losses = LOSSES[config.loss](logits.flatten(0, 1), labels).view(len(batch), rates).mean(dim=0)
         heads.step(losses)
-        total += losses.detach() * len(batch)  # kept on the device, which need not wait for it
+        total += losses.detach() * len(batch)  # on the device, without synchronisation
     return (total / len(learn.rows)).tolist()
 
 
@@ -187,7 +187,7 @@ def _run_epoch(
 def _stopping_losses(
     heads: StackedHeads, inputs: StandardisedRows, stop: LabelledRows, prior: torch.Tensor
 ) -> list[float]:
-    """Compute the mean negative log-likelihood of each head over the rows that decide, in blocks."""
+    """Return the mean negative log-likelihood of each head over the stopping rows, computed in blocks."""
     total = torch.zeros(0, device=inputs.device)
     for block, labels in inputs.blocks(stop.rows, stop.labels, block_rows(heads.values_of_a_row)):
         logits = heads.logits(block) + prior

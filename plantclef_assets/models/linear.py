@@ -1,4 +1,4 @@
-"""A classifier as a value: standardised features → softmax over species, by one linear layer or two layers."""
+"""Linear classifiers: standardised features → softmax over species, by one linear layer or two layers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -9,22 +9,22 @@ import torch
 from torch.nn import functional
 
 _BLOCK_VALUES = 2**22
-"""Logits at a time: 16 MB of them, 537 rows with all 7,806 species of PlantCLEF 2024."""
+"""Logits of a block: 16 MB, 537 rows with the 7,806 species of PlantCLEF 2024."""
 _BLOCK_ROWS = 4096
 
 
 @dataclass(frozen=True)
 class LinearClassifier:
-    """A linear layer with its own class list, and before it a hidden layer where there is one.
+    """A linear layer with its class list, optionally with a hidden layer before it.
 
     Attributes:
-        mean: float32 (D,), of the training features.
-        scale: float32 (D,), their standard deviation; 1 where a feature is constant.
-        weight: float32 (classes, D), for standardised features; (classes, H) behind a hidden layer.
+        mean: float32 (D,), mean of the training features.
+        scale: float32 (D,), their standard deviation; 1 for a constant feature.
+        weight: float32 (classes, D), for standardised features; (classes, H) after a hidden layer.
         bias: float32 (classes,).
         species_ids: int64 (classes,), ascending; class c is species_ids[c].
         hidden_weight: float32 (H, D) of a hidden layer with GELU, for standardised features.
-        hidden_bias: float32 (H,); both or none.
+        hidden_bias: float32 (H,); given together with `hidden_weight`.
         metrics: plain values, see `fit_classifier`.
     """
 
@@ -39,7 +39,7 @@ class LinearClassifier:
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays that it consists of, by name; those of the hidden layer only where there is one."""
+        """The arrays of the classifier by name; those of a hidden layer only if it has one."""
         hidden = {"hidden_weight": self.hidden_weight, "hidden_bias": self.hidden_bias}
         names = ("mean", "scale", "weight", "bias", "species_ids")
         return {name: getattr(self, name) for name in names} | {
@@ -47,15 +47,15 @@ class LinearClassifier:
         }
 
     def with_temperature(self, temperature: float) -> "LinearClassifier":
-        """Give the classifier whose logits are divided by a temperature; the order of species stays."""
+        """Return the classifier with logits divided by a temperature; the order of species is the same."""
         divisor = np.float32(temperature)
         return replace(self, weight=self.weight / divisor, bias=self.bias / divisor)
 
     def logits(self, features: np.ndarray) -> Iterator[torch.Tensor]:
-        """Compute the logits of float32 (n, D) in blocks of float32 (b, classes), in the order of the rows.
+        """Yield the logits of float32 (n, D) in blocks of float32 (b, classes), in the order of the rows.
 
         Raises:
-            ValueError: the features have another width than those it was trained on.
+            ValueError: the features have another width than the training features.
         """
         if features.ndim != 2 or features.shape[1] != len(self.mean):
             raise ValueError(
@@ -71,19 +71,18 @@ class LinearClassifier:
             yield functional.linear(block, weight, bias)
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Compute the softmax over all classes: float32 (n, D) → float32 (n, classes).
+        """Return the softmax over all classes: float32 (n, D) → float32 (n, classes).
 
-        The result is whole: for many rows and classes call it on parts, or use `top_k`, which keeps no more than
-        a block.
+        The result has all rows and classes; `top_k` needs the memory of one block only.
 
         Raises:
-            ValueError: the features have another width than those it was trained on.
+            ValueError: the features have another width than the training features.
         """
         blocks = [logits.softmax(dim=1).numpy() for logits in self.logits(features)]
         return np.concatenate(blocks) if blocks else np.empty((0, len(self.species_ids)), np.float32)
 
     def top_k(self, features: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Find the k most probable species of each row, the most probable first, equal ones by species_id.
+        """Return the k most probable species of each row in descending order, equal ones by species_id.
 
         Returns:
             species_ids int64 and probabilities float32, both of shape (n, min(k, classes)).
@@ -92,7 +91,7 @@ class LinearClassifier:
             ValueError: k is not positive, or the features have another width.
         """
         if k < 1:
-            raise ValueError(f"the best {k} species were asked for; ask for at least one")
+            raise ValueError(f"k is {k}; it must be at least 1")
         k = min(k, len(self.species_ids))
         classes, probabilities = np.empty((len(features), k), np.int64), np.empty((len(features), k), np.float32)
         start = 0
@@ -105,13 +104,13 @@ class LinearClassifier:
 
 
 def block_rows(classes: int) -> int:
-    """Give how many rows are scored at a time, so that the logits of a block stay small."""
+    """Return the number of rows of a block, which limits the memory of its logits."""
     return max(1, min(_BLOCK_ROWS, _BLOCK_VALUES // classes))
 
 
 def _largest(values: np.ndarray, k: int) -> np.ndarray:
-    """Find the columns of the k largest non-negative float32 values of each row, equal ones by column."""
-    # The bits of non-negative floats sort as integers do; with the column below them no two keys are equal.
+    """Return the columns of the k largest non-negative float32 values of each row, equal ones by column."""
+    # The bits of non-negative floats sort like integers; with the column in the lower bits all keys differ.
     columns = np.arange(values.shape[1], dtype=np.int64)
     keys = values.view(np.int32).astype(np.int64)
     keys <<= 32

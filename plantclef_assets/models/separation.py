@@ -1,7 +1,7 @@
-"""Maps of feature spaces: which photographs they show, where UMAP puts them, and how far species lie apart.
+"""Separation of species in feature spaces: the photographs of a map, their UMAP positions, and silhouettes.
 
-After figure 5 of DS@GT PlantCLEF 2024 (arXiv 2407.06298), which shows the five commonest species before and after
-fine-tuning. What belongs here: all of it that is computed. What does not: how it is drawn.
+After figure 5 of DS@GT PlantCLEF 2024 (arXiv 2407.06298), which shows the five most common species before and after
+fine-tuning. What belongs here: the computations. What does not: the drawing of maps (`report/`).
 """
 
 import hashlib
@@ -16,28 +16,28 @@ from plantclef_assets.ingest.validation_split import split_rows
 from plantclef_assets.lake.store import Artifact, Lake
 
 SPECIES = 5
-"""How many species a map shows, as in the paper."""
+"""Number of species on a map, as in the paper."""
 PHOTOGRAPHS_PER_SPECIES = 500
-"""At most so many of each: 2,500 points can still be told apart, and UMAP still finds exact neighbours."""
+"""Maximum number of photographs of each species: 2,500 points are still distinct, with exact UMAP neighbours."""
 NEIGHBOURS = 15
-"""How many neighbours UMAP looks at, its default; fewer where there are not so many."""
+"""Number of neighbours in UMAP, its default; fewer for fewer photographs."""
 METRIC = "cosine"
 LEAST_ROWS_FOR_UMAP = 10
 _BATCH_ROWS = 4096
 
 
 class MissingPhotographsError(ValueError):
-    """A backbone's embeddings lack photographs that another's have."""
+    """The embeddings of a backbone lack photographs that those of another backbone have."""
 
 
 @dataclass(frozen=True)
 class ShownPhotographs:
-    """The n photographs of a map, in an order that says nothing of their species.
+    """The n photographs of a map, in an order independent of their species.
 
     Attributes:
         image_name: n names.
         species_id: int64 (n,).
-        held_out: bool (n,), whether the photograph validates and so was never trained on.
+        held_out: bool (n,), whether the photograph is for validation, without training on it.
     """
 
     image_name: list[str]
@@ -54,18 +54,18 @@ def choose_photographs(
     species: int = SPECIES,
     per_species: int = PHOTOGRAPHS_PER_SPECIES,
 ) -> ShownPhotographs:
-    """Choose the photographs of the commonest species; no vector is read.
+    """Choose the photographs of the most common species; no vector is read.
 
-    Species with equally many photographs are taken by species_id. Of each species the first photographs by a hash of
-    their name are taken, so that the cut of the shards has no say.
+    Species with the same number of photographs are ordered by species_id. The first photographs of each species by a
+    hash of their names are chosen, so that the choice does not depend on the shards.
 
     Args:
-        lake: where the embeddings are.
+        lake: the lake.
         artifacts: all shards of one backbone's embeddings, in their order.
-        validation_share: as for the classifiers, whose split this is (see `split_rows`).
-        seed: likewise.
-        species: how many species, at most.
-        per_species: how many photographs of each, at most.
+        validation_share: share of the classifiers' split (see `split_rows`).
+        seed: seed of the classifiers' split.
+        species: maximum number of species.
+        per_species: maximum number of photographs of each species.
 
     Raises:
         MissingArtifactError: a shard is not in the lake.
@@ -97,7 +97,7 @@ def read_vectors(
     column: str = "cls",
     advance: Callable[[int], None] = lambda rows: None,
 ) -> np.ndarray:
-    """Read one vector for each name, a batch of a shard at a time; `advance` is told how many rows were read.
+    """Return one vector for each name; `advance` is called with the number of rows after each batch of a shard.
 
     Returns:
         float32 (n, D), in the order of the names.
@@ -124,13 +124,13 @@ def read_vectors(
 
 
 def lay_out(features: np.ndarray, seed: int) -> np.ndarray:
-    """Put vectors on a plane by UMAP (McInnes et al., arXiv 1802.03426), the same way every time on one machine.
+    """Return positions of vectors on a plane by UMAP (McInnes et al., arXiv 1802.03426), repeatable on one machine.
 
-    Too few vectors for a neighbourhood graph are laid out along their principal axes instead.
+    If there are too few vectors for a neighbourhood graph, these are coordinates along the principal axes.
 
     Args:
         features: float32 (n, D).
-        seed: of UMAP's random choices.
+        seed: seed of UMAP.
 
     Returns:
         float32 (n, 2).
@@ -145,15 +145,15 @@ def lay_out(features: np.ndarray, seed: int) -> np.ndarray:
 
 
 def separation(features: np.ndarray, species_id: np.ndarray) -> float | None:
-    """Give the mean silhouette (Rousseeuw 1987) of vectors by species, with cosine distance.
+    """Return the mean silhouette (Rousseeuw 1987) of vectors by species, with cosine distance.
 
     Args:
-        features: float32 (n, D), as the backbone gives them: distances on a map mean little.
+        features: float32 (n, D), the features themselves, since distances on a map mean little.
         species_id: int64 (n,).
 
     Returns:
-        a number from -1 to 1, higher where species lie further apart; None where it is not defined, which is
-        with one species only, or no two vectors of one species.
+        a number from -1 to 1, higher for species further apart; None if it is undefined: for a single species, or
+        without two vectors of one species.
     """
     if not 2 <= len(np.unique(species_id)) < len(species_id):
         return None
@@ -167,12 +167,12 @@ def _hash(name: str) -> bytes:
 
 
 def _principal_axes(features: np.ndarray) -> np.ndarray:
-    """Give the coordinates along the two principal axes, zero where there are fewer."""
+    """Return the coordinates along the two principal axes, zero for missing axes."""
     positions = np.zeros((len(features), 2), np.float32)
     if len(features) > 1:
         left, values, _ = np.linalg.svd(features - features.mean(axis=0), full_matrices=False)
         axes = min(2, len(values))
-        # The sign of an axis is free; without this the library of the day would choose it.
+        # The sign of an axis is arbitrary; this makes it independent of the linear algebra library.
         signs = np.sign(left[np.abs(left[:, :axes]).argmax(axis=0), range(axes)])
         positions[:, :axes] = left[:, :axes] * values[:axes] * signs
     return positions

@@ -1,16 +1,14 @@
-"""Photographs in random order: what a model is fine-tuned on, read again in every epoch.
+"""Photographs in random order, for fine-tuning, which reads them again in every epoch.
 
-Shards are cut in the order of names, which is that of species in the published folders, so a window over them would
-show a model few species at a time. All encoded photographs are therefore laid out once in one temporary file, from
-which they are read in any order; the operating system keeps in memory what fits. The file has no name, so it goes
-with its process, however that ends. (1.4 million crops of 128 px take some 14 GB in TMPDIR.)
+Shards follow the order of names, which is that of species in the published folders, so a window over them would contain
+few species. All encoded photographs are therefore copied once into one temporary file, which is read in any order; the
+operating system caches it as memory allows. The file has no name, so it disappears with its process. (1.4 million crops
+of 128 px take about 14 GB in TMPDIR.)
 """
 
 import mmap
 import tempfile
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -18,6 +16,7 @@ import numpy as np
 import torch
 
 from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.models.prefetch import chunks, prefetch
 
 _BATCHES_AHEAD = 2
 _ROWS_AT_ONCE = 256
@@ -29,10 +28,10 @@ class Photographs:
 
     Attributes:
         species_id: int64 (n,).
-        obs_id: n observations, None where unknown.
-        learn_tag: n tags, None where unknown.
-        data: all encoded photographs, one after the other.
-        ends: int64 (n,), where each of them ends in `data`.
+        obs_id: n observations, None if unknown.
+        learn_tag: n tags, None if unknown.
+        data: all encoded photographs, concatenated.
+        ends: int64 (n,), the end of each of them in `data`.
     """
 
     species_id: np.ndarray
@@ -42,18 +41,18 @@ class Photographs:
     ends: np.ndarray
 
     def encoded(self, row: int) -> bytes:
-        """Give the encoded bytes of one photograph."""
+        """Return the encoded bytes of one photograph."""
         return self.data[int(self.ends[row - 1]) if row else 0 : int(self.ends[row])]
 
 
 @contextmanager
 def open_photographs(lake: Lake, artifacts: Sequence[Artifact]) -> Iterator[Photographs]:
-    """Lay out the photographs of many shards for reading in any order.
+    """Open the photographs of many shards for reading in any order.
 
     Raises:
         MissingArtifactError: a shard is not in the lake.
         OSError: the temporary folder (TMPDIR) has no room for them.
-        ValueError: there are none.
+        ValueError: there are no photographs.
     """
     species: list[int] = []
     observations: list[str | None] = []
@@ -78,20 +77,7 @@ def open_photographs(lake: Lake, artifacts: Sequence[Artifact]) -> Iterator[Phot
 def batches(
     rows: np.ndarray, batch_size: int, prepare: Callable[[int], torch.Tensor], threads: int
 ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-    """Give the rows in batches, with what `prepare` makes of each row stacked; threads prepare what comes next."""
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
-    ahead: deque[tuple[np.ndarray, list[Future[torch.Tensor]]]] = deque()
-    try:
-        for start in range(0, len(rows), batch_size):
-            some = rows[start : start + batch_size]
-            ahead.append((some, [pool.submit(prepare, int(row)) for row in some]))
-            if len(ahead) > _BATCHES_AHEAD:
-                yield _stacked(*ahead.popleft())
-        while ahead:
-            yield _stacked(*ahead.popleft())
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _stacked(rows: np.ndarray, prepared: Sequence[Future[torch.Tensor]]) -> tuple[np.ndarray, torch.Tensor]:
-    return rows, torch.stack([one.result() for one in prepared])
+    """Yield the rows in batches, each with the stacked results of `prepare`; threads prepare the next batches."""
+    prepared = prefetch(rows.tolist(), prepare, threads=threads, ahead=_BATCHES_AHEAD * batch_size)
+    for batch in chunks(prepared, batch_size):
+        yield np.array([row for row, _ in batch]), torch.stack([one.result() for _, one in batch])

@@ -1,8 +1,8 @@
-"""A small vision transformer of the DINOv2 family, known to timm once this module is imported.
+"""A small vision transformer of the DINOv2 family, registered in timm by importing this module.
 
-`timm.create_model("vit_mini_patch14_reg4_dinov2", …)` then works like any other timm model. Its options are
-those of timm's `vit_small_patch14_reg4_dinov2` (patches of 14 px, four register tokens that carry no position,
-layer scale); it is narrower and shallower, so that the demo embeds hundreds of images a second on a laptop.
+`timm.create_model("vit_mini_patch14_reg4_dinov2", …)` then works as for any timm model. Its options are those of timm's
+`vit_small_patch14_reg4_dinov2` (patches of 14 px, four register tokens without position, layer scale); it is narrower
+and shallower, so that the demo embeds hundreds of images per second on a laptop.
 """
 
 from plantclef_assets.models.timm_import import import_timm
@@ -14,7 +14,7 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn  # noqa: E402
 
 SMALL_VIT = "vit_mini_patch14_reg4_dinov2"
-"""The name under which timm knows the model."""
+"""The timm name of the model."""
 
 default_cfgs = generate_default_cfgs(
     {
@@ -38,9 +38,9 @@ default_cfgs = generate_default_cfgs(
 
 @register_model
 def vit_mini_patch14_reg4_dinov2(pretrained: bool = False, **kwargs) -> VisionTransformer:
-    """Build the 2.7-million-parameter model: 192 wide, 6 blocks, 3 heads, input 3 × 126 × 126, float32.
+    """Create the model: 2.7 million parameters, width 192, 6 blocks, 3 heads, input 3 × 126 × 126, float32.
 
-    `forward_features` of a batch of shape (n, 3, 126, 126) gives (n, 1 + 4 + 81, 192) after the final norm:
+    `forward_features` of a batch of shape (n, 3, 126, 126) has shape (n, 1 + 4 + 81, 192) after the final norm:
     [CLS], the registers, then the patches row by row. Keyword arguments override those of
     `timm.models.vision_transformer.VisionTransformer`.
     """

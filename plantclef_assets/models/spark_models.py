@@ -1,8 +1,8 @@
-"""Models on Spark: each Python worker opens the backbone once and keeps it for its later shards.
+"""Embedding on Spark: each Python worker opens the backbone once and uses it for all its shards.
 
-A worker computes on the GPU that Spark has assigned to its task (`spark.task.resource.gpu.amount`), else on the
-device that the settings name, with as many threads as the task has cores. What rounds is resolved before and sent
-along, since the provenance of the shards says it.
+A worker computes on the GPU that Spark has assigned to its task (`spark.task.resource.gpu.amount`), else on the device
+of the settings, with one thread for each core of the task. Precision and compilation are resolved on the driver, since
+they are part of the provenance of the shards. torch is imported on the workers only.
 """
 
 import logging
@@ -19,21 +19,21 @@ from plantclef_assets.lake.store import Artifact, Lake
 
 if TYPE_CHECKING:
     from plantclef_assets.models.backbones import Backbone
-    from plantclef_assets.models.embedded_shards import Embedding
+    from plantclef_assets.models.embedding import Embedding
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class EmbedOnSpark:
-    """Makes shards of features in a Python worker of Spark.
+    """Writes shards of embeddings in a Python worker of Spark.
 
     Attributes:
-        lake: where the weights lie.
-        weights: the backbone's file.
-        fingerprint: of the weights; a worker that has other ones open opens these.
-        features: makes the maker of shards from an open backbone.
-        device: `auto`, `cpu`, `cuda` or `mps`; a GPU that Spark assigns is taken for `auto` and `cuda`.
+        lake: the lake.
+        weights: the backbone's artifact.
+        fingerprint: fingerprint of the weights; a worker reopens the backbone if it changes.
+        features: returns the writer of shards for an open backbone.
+        device: `auto`, `cpu`, `cuda` or `mps`; a GPU assigned by Spark is used for `auto` and `cuda`.
         precision: `fp32`, `bf16` or `fp16`.
         compiled: whether forward passes are compiled.
         batch_size: pictures per forward pass.
@@ -50,7 +50,7 @@ class EmbedOnSpark:
 
     def __call__(self, shard: Shard) -> None:
         """Write one shard."""
-        from plantclef_assets.models.embedded_shards import Embedding
+        from plantclef_assets.models.embedding import Embedding
 
         cpus, gpu = task_share()
         path = self.lake.local(self.lake.path(self.weights))
@@ -59,7 +59,7 @@ class EmbedOnSpark:
 
 
 def device_of(device: str, gpu: str | None) -> str:
-    """Name the device of a task: the GPU at the address that Spark assigned, where the setting wants one."""
+    """Return the name of a task's device: the GPU at the address assigned by Spark, if the setting allows one."""
     return f"cuda:{gpu}" if gpu is not None and device in ("auto", "cuda") else device
 
 
@@ -69,10 +69,10 @@ def _open_once(
 ) -> "Backbone":
     import torch
 
-    from plantclef_assets.models.backbones import open_backbone
+    from plantclef_assets.models.backbone_files import open_backbone
 
     torch.set_num_threads(threads)
     backbone = open_backbone(weights, device, precision, "on" if compiled else "off")
     if backbone.device.index is not None:
-        torch.cuda.set_device(backbone.device)  # pinned memory and streams are those of the current device
+        torch.cuda.set_device(backbone.device)  # pinned memory and streams belong to the current device
     return backbone

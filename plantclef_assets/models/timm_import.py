@@ -1,10 +1,10 @@
-"""Importing timm where torchvision's compiled operators do not fit the installed torch.
+"""Importing timm if torchvision's compiled operators do not fit the installed torch.
 
-Package indexes may pair a CPU build of torch with a CUDA build of torchvision. `import torchvision`, and so
+Package indexes can pair a CPU build of torch with a CUDA build of torchvision. `import torchvision`, and so
 `import timm`, then raises ``RuntimeError: operator torchvision::nms does not exist``: torchvision decorates that
-operator in Python although its compiled library, which declares it, could not be loaded. timm only uses the
-transforms of torchvision, so declaring the operators is enough. `torchvision.ops.nms` and `torchvision.io`
-stay unusable there, and nothing in this package uses them.
+operator in Python, although its compiled library, which declares it, could not be loaded. timm uses only the transforms
+of torchvision, so declaring the operators is enough. `torchvision.ops.nms` and `torchvision.io` remain unusable; this
+package does not use them.
 """
 
 import importlib
@@ -15,7 +15,7 @@ from types import ModuleType
 import torch
 
 _MISSING_OPERATOR = "torchvision::nms"
-"""What the error of the mismatched build names; any other error is not ours to hide."""
+"""The operator in the error of mismatched builds; other errors are raised."""
 
 _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -29,13 +29,13 @@ _declared: list[torch.library.Library] = []
 
 
 def import_timm() -> ModuleType:
-    """Import timm and return it, declaring torchvision's missing operators first where that is needed.
+    """Import timm and return it, after declaring torchvision's missing operators if needed.
 
-    Where the compiled operators load this is a plain import. It may be called any number of times and from
-    several threads; it must run, in every process, before anything else imports timm or torchvision.
+    If the compiled operators load, this is a plain import. It can be called any number of times and from several
+    threads; in every process it must run before anything else imports timm or torchvision.
 
     Raises:
-        RuntimeError: torchvision cannot be imported for a reason other than the missing operators.
+        RuntimeError: torchvision cannot be imported for another reason.
         ImportError: timm or torchvision is not installed.
     """
     with _lock:
@@ -50,7 +50,7 @@ def import_timm() -> ModuleType:
 
 
 def _declare_missing_operators() -> None:
-    """Forget the half-imported torchvision and declare the operators it expects of its compiled library."""
+    """Remove the partially imported torchvision and declare the operators of its compiled library."""
     for name in [name for name in sys.modules if name.split(".", maxsplit=1)[0] == "torchvision"]:
         del sys.modules[name]
     library = torch.library.Library("torchvision", "FRAGMENT")

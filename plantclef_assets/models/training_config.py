@@ -1,12 +1,15 @@
-"""What one classifier is asked for: start, loss, optimiser and classes, and the presets that name several at once."""
+"""Configuration of the training of a classifier: start, loss, optimiser and classes, and presets of several values."""
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-STARTS = ("zeros", "centroids", "lda", "ridge")
-LOSSES = ("nll", "asymmetric")
+from plantclef_assets.configuration import check_bounds, setting
+from plantclef_assets.models import closed_form, losses
+
+STARTS = ("zeros", *closed_form.STARTS)
+LOSSES = tuple(losses.LOSSES)
 STOP_ON = ("holdout", "val")
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -24,79 +27,80 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "stop_on": "val",
     }
 }
-"""Name → what it says. `paper` is the linear head of DS@GT PlantCLEF 2024 (arXiv 2407.06298)."""
+"""Name → values. `paper` is the linear head of DS@GT PlantCLEF 2024 (arXiv 2407.06298)."""
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a classifier is trained.
+    """How a classifier is trained."""
 
-    Attributes:
-        start: where the layer begins, see `models/closed_form.py`: `zeros`, or a closed form.
-        epochs: at most so many passes over the training rows. The reference needs 10 for 1.3 million rows; a
-            small set makes few steps an epoch, hence more, and early stopping ends them. With 0 the closed form
-            alone answers.
-        loss: see `models/losses.py`.
-        logit_adjustment: the factor τ of the logarithm of the class shares that is added to the logits in training
-            only (Menon et al. 2021, arXiv 2007.07314, eq. 10): 0 favours common species as the photographs do, 1
-            none.
-        hidden: width of a hidden layer with GELU; 0 for none, which is a linear classifier.
-        batch_size: rows per step, as in the reference.
-        learning_rates: of Adam; several are tried side by side, and the best one is kept.
-        weight_decay: L2 penalty in Adam; the reference has none.
-        patience: stop after so many epochs without a better loss on the rows that decide.
-        shrinkage: share of the identity in the covariance of the closed forms, 0 to 1.
-        min_images: species with fewer training rows are no class; the reference asks for 100.
-        calibrate: whether one temperature is fitted and folded into the layer.
-        stop_on: which rows decide epoch and learning rate: `holdout`, training rows set aside, or `val`, as in the
-            reference, which flatters what is then reported of them.
-        seed: of the order of the rows, and of a hidden layer's first weights.
-    """
-
-    start: str = "zeros"
-    epochs: int = 100
-    loss: str = "nll"
-    logit_adjustment: float = 0.0
-    hidden: int = 0
-    batch_size: int = 32
-    learning_rates: tuple[float, ...] = (0.002,)
-    weight_decay: float = 0.0
-    patience: int = 10
-    shrinkage: float = 0.1
-    min_images: int = 1
-    calibrate: bool = True
-    stop_on: str = "holdout"
-    seed: int = 42
+    start: str = setting(
+        "zeros",
+        "First weights of the layer: `zeros`, or a closed form of the training rows, `centroids`, `lda` or `ridge`.",
+    )
+    epochs: int = setting(
+        100,
+        "Maximum number of passes over the training rows; early stopping ends most trainings sooner. The paper needs "
+        "10 for 1.3 million rows; a small data set has fewer steps per epoch and needs more epochs. With 0 the closed "
+        "form is the classifier.",
+        ge=0,
+    )
+    loss: str = setting("nll", "Loss function: `nll` or `asymmetric`.")
+    logit_adjustment: float = setting(
+        0.0,
+        "Factor τ of the logarithm of the class shares, which is added to the logits in training only (Menon et al. "
+        "2021, arXiv 2007.07314, eq. 10). 0 favours species with many photographs, 1 treats all species alike.",
+        ge=0,
+        allow_inf_nan=False,
+    )
+    hidden: int = setting(0, "Width of a hidden layer with GELU; 0 is a linear classifier.", ge=0)
+    batch_size: int = setting(32, "Training rows per step.", unit="rows", gt=0)
+    learning_rates: tuple[float, ...] = setting(
+        (0.002,), "Learning rates of Adam, trained side by side; the best one is kept."
+    )
+    weight_decay: float = setting(0.0, "L2 penalty in Adam.", ge=0)
+    patience: int = setting(
+        10, "Training stops after this many epochs without a lower loss on the rows of `stop_on`.", unit="epochs", gt=0
+    )
+    shrinkage: float = setting(
+        0.1, "Share of the identity matrix in the covariance of the closed forms `lda` and `ridge`.", ge=0, le=1
+    )
+    min_images: int = setting(
+        1, "Species with fewer training photographs are not a class. The paper uses 100.", unit="photographs", gt=0
+    )
+    calibrate: bool = setting(True, "Whether one temperature is fitted and folded into the layer.")
+    stop_on: str = setting(
+        "holdout",
+        "Rows that choose the epoch and the learning rate: `holdout`, held-out training rows, or `val`, as in the "
+        "paper. With `val` the metrics of the classifier are optimistic.",
+    )
+    seed: int = setting(42, "Seed of the order of the rows, and of the first weights of a hidden layer.")
 
     def __post_init__(self) -> None:
-        """Refuse what cannot train.
+        """Check that a classifier can be trained with these values.
 
         Raises:
             ValueError: a value is impossible, or two contradict each other.
         """
         for name, words in (("start", STARTS), ("loss", LOSSES), ("stop_on", STOP_ON)):
             if getattr(self, name) not in words:
-                raise ValueError(f"{name} is '{getattr(self, name)}'; say one of {', '.join(words)}")
-        for name in ("batch_size", "patience", "min_images"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
-        for name in ("epochs", "hidden", "weight_decay", "logit_adjustment"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative")
+                raise ValueError(f"{name} is '{getattr(self, name)}'; use one of {', '.join(words)}")
+        check_bounds(self)
         if not self.learning_rates or min(self.learning_rates) <= 0:
-            raise ValueError(f"learning_rates is {list(self.learning_rates)}; name one at least, all positive")
-        if not 0 <= self.shrinkage <= 1:
-            raise ValueError(f"shrinkage is {self.shrinkage}; it must lie between 0 and 1")
+            raise ValueError(f"learning_rates is {list(self.learning_rates)}; at least one is needed, all more than 0")
         if not self.epochs and self.start == "zeros":
-            raise ValueError("epochs is 0, so the start alone answers, and zeros know nothing; say another start")
+            raise ValueError("epochs is 0, so the start is the classifier, and zeros cannot be one; use another start")
         if self.hidden and self.start != "zeros":
-            raise ValueError(f"start is '{self.start}', which is of a linear layer; with hidden it has to be zeros")
+            raise ValueError(f"start is '{self.start}', which is for a linear layer; with hidden it has to be zeros")
         if self.calibrate and self.stop_on == "val":
-            raise ValueError("calibrate needs photographs set aside, and stop_on = 'val' sets none aside; change one")
+            raise ValueError("calibrate needs held-out photographs, and stop_on = 'val' holds none out; change one")
 
     def changes(self) -> dict[str, Any]:
-        """Give what differs from the defaults, as plain values: this much of it is worth recording."""
-        values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
-        values = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-        defaults = {one.name: one.default for one in dataclasses.fields(self)} | {"learning_rates": [0.002]}
-        return {name: value for name, value in values.items() if value != defaults[name]}
+        """Return the values that differ from the defaults, as JSON values: provenance records only these."""
+        fields = dataclasses.fields(self)
+        values = {field.name: _as_json(getattr(self, field.name)) for field in fields}
+        return {field.name: values[field.name] for field in fields if values[field.name] != _as_json(field.default)}
+
+
+def _as_json(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -1,6 +1,7 @@
-"""Random views of photographs, made in batches on the device: what a model learns from instead of the pictures.
+"""Augmentation for fine-tuning: random views of photographs, computed in batches on the device.
 
-All chance comes from a generator on the CPU, so that a seed gives the same views on every device.
+The random numbers come from a generator on the CPU, so that a seed gives the same views on every device. Composed
+plots, with masks and ground, are in `images/composition.py`.
 """
 
 import math
@@ -9,19 +10,19 @@ import torch
 from torch.nn import functional
 
 _SMALLEST_PASTE, _LARGEST_PASTE = 0.4, 0.7
-"""Sides of a pasted picture as shares of the side of the picture below."""
+"""Range of the side of a pasted picture, as a share of the side of the picture below."""
 
 
 def random_views(images: torch.Tensor, side: int, smallest_crop: float, generator: torch.Generator) -> torch.Tensor:
-    """Cut random views: crops of varied area, shape and turn, mirrored, with altered light.
+    """Return random views: crops of random area, aspect ratio and rotation, mirrored, with random light.
 
-    Half of them are turned by any angle: a plot is photographed from above, so its plants lie every way.
+    Half of them are rotated by any angle, since the plants on a plot, photographed from above, have any direction.
 
     Args:
         images: uint8, (n, 3, height, width).
-        side: of the views, px.
-        smallest_crop: the least area of a crop as a share of the image's.
-        generator: the source of all chance.
+        side: side of the views in px.
+        smallest_crop: least area of a crop as a share of the image's.
+        generator: source of randomness.
 
     Returns:
         float32, (n, 3, side, side), of values in [0, 1], on the device of the images.
@@ -53,7 +54,7 @@ def random_views(images: torch.Tensor, side: int, smallest_crop: float, generato
 
 
 def plain_views(images: torch.Tensor, side: int, generator: torch.Generator) -> torch.Tensor:
-    """Show whole pictures, resized, half of them mirrored; arguments and result as those of `random_views`."""
+    """Return whole pictures, resized, half of them mirrored; arguments and result as in `random_views`."""
     views = functional.interpolate(images.float() / 255, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
     mirror = (torch.rand(len(images), generator=generator) < 0.5).to(images.device)
     return torch.where(mirror[:, None, None, None], views.flip(-1), views)
@@ -62,17 +63,17 @@ def plain_views(images: torch.Tensor, side: int, generator: torch.Generator) -> 
 def paste_together(
     views: torch.Tensor, targets: torch.Tensor, share: float, layers: int, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Paste several plants together, as a plot is a mixture: shrunken views of the batch over others of it.
+    """Paste shrunken views of a batch onto others, since a plot is a mixture of plants.
 
-    Like CutMix (Yun et al. 2019, arXiv 1905.04899), a picture's target is divided by the area that each of its plants
-    covers; but whole views are shrunk into the boxes, and several can lie in one picture.
+    As in CutMix (Yun et al. 2019, arXiv 1905.04899), a target is the share of the area of each plant; but whole views
+    are shrunk into the boxes, and a picture can contain several.
 
     Args:
         views: float32, (n, 3, side, side).
         targets: float32, (n, classes), the share of each class; rows sum to 1.
-        share: of the views that get others pasted on, the first ones of the batch.
-        layers: how many are pasted one after the other.
-        generator: the source of all chance.
+        share: share of the views that others are pasted on, the first ones of the batch.
+        layers: number of views that are pasted one after the other.
+        generator: source of randomness.
 
     Returns:
         views and targets of the same shapes.

@@ -1,7 +1,7 @@
-"""How the device at hand computes: what `auto` comes to, for the provenance of all that a model makes.
+"""How this machine computes: what `auto` resolves to, for the provenance of everything that a model makes.
 
-What belongs here: the way from a setting to what it means on this machine. These functions ask torch, so they are
-called late, but before any work; a word that this machine cannot follow is refused with its variable.
+What belongs here: the way from a setting to its meaning on this machine. These functions import torch, so they are
+called late, but before any work; a value that this machine does not support is refused with its variable.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,38 +14,43 @@ if TYPE_CHECKING:
 
 
 def computation(settings: Settings) -> dict[str, Any]:
-    """Give what rounds the features: `precision`, and whether forward passes are `compiled`.
+    """Return what affects the rounding of features: `precision`, and whether forward passes are `compiled`.
 
     Raises:
         SettingsError: there is no such device here, or it has no such precision.
     """
     from plantclef_assets.models.devices import resolve_compile
 
-    return {"precision": precision(settings), "compiled": resolve_compile(settings.compile, _device(settings))}
+    return {"precision": precision(settings), "compiled": resolve_compile(settings.compile, device_of(settings))}
 
 
 def precision(settings: Settings) -> str:
-    """Give `fp32`, `bf16` or `fp16`.
+    """Return `fp32`, `bf16` or `fp16`.
 
     Raises:
         SettingsError: there is no such device here, or it has no such precision.
     """
     from plantclef_assets.models.devices import resolve_precision
 
-    device = _device(settings)
+    device = device_of(settings)
     try:
         return resolve_precision(settings.precision, device)
     except ValueError as error:
         raise SettingsError(f"PLANTCLEF_PRECISION: {error}.") from error
 
 
-def _device(settings: Settings) -> "torch.device":
+def device_of(settings: Settings) -> "torch.device":
+    """Return the device that models run on.
+
+    Raises:
+        SettingsError: there is no such device here.
+    """
     from plantclef_assets.models.devices import resolve_device
 
     if settings.engine == "spark" and settings.device != "auto":
         import torch
 
-        return torch.device(settings.device)  # Spark's workers have it; the machine that asks them need not
+        return torch.device(settings.device)  # Spark's workers have the device; this machine may not
     try:
         return resolve_device(settings.device)
     except ValueError as error:

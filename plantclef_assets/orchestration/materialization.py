@@ -1,6 +1,6 @@
 """Materialization: what every asset does around its own work.
 
-Inputs that do not fit are refused, artifacts that are up to date are left alone, the rest is made; each shard gets its
+Missing or stale inputs are refused, artifacts that are up to date are left alone, the rest is made. Each shard gets its
 own metadata in Dagster, also when others fail. What belongs here: the sequence of these steps. What does not: what is
 made, and how.
 """
@@ -29,16 +29,17 @@ from plantclef_assets.lake.provenance import Lineage, OtherSourcesError, StaleIn
 from plantclef_assets.lake.schemas import TABLES
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.sidecars import SIDECARS
-from plantclef_assets.lake.store import Artifact, DamagedArtifactError, MissingArtifactError, Record
+from plantclef_assets.lake.store import Artifact, DamagedArtifactError, Lake, MissingArtifactError, Record
 from plantclef_assets.orchestration.messages import note_failure
+from plantclef_assets.orchestration.resources import EngineResource
 from plantclef_assets.settings.errors import PREFIX, SettingsError
 
 MakeShards = Callable[[Sequence[Shard]], Iterator[Outcome]]
-"""Makes shards and gives the outcome of each as it ends."""
-Describe = Callable[[Artifact, Record], Mapping[str, Any]]
-"""Gives metadata of an asset's own for one artifact, such as a picture."""
+"""Makes shards and yields the outcome of each as it ends."""
+Describe = Callable[[Lake, Artifact, Record], Mapping[str, Any]]
+"""Returns metadata of an asset's own for one artifact, such as a picture."""
 Hold = Callable[[Callable[[str], None]], AbstractContextManager[None]]
-"""Waits for something that one run has at a time, and keeps it for a block; is given a log."""
+"""Waits, with a log, for something that one run holds at a time, and holds it during a block."""
 
 _HIDDEN_FIGURES = {"species", "rows", "rows_out", SIDECARS}
 """Figures that are for checks, or that Dagster shows in its own way."""
@@ -53,27 +54,32 @@ class _State:
 
 
 def in_this_process(make: MakeShard) -> MakeShards:
-    """Make shards one after the other, in the process of the run."""
+    """Make shards one after the other in the process of the run."""
     return lambda shards: run_shards(make, shards, workers=1)
+
+
+def in_parallel(engine: EngineResource, make: MakeShard) -> MakeShards:
+    """Make shards in the workers of the engine."""
+    return lambda shards: engine.run(make, shards)
 
 
 def materialize(
     context: AssetExecutionContext,
     lineage: Lineage,
     make: MakeShards,
-    describe: Describe = lambda artifact, record: {},
+    describe: Describe | None = None,
     hold: Hold | None = None,
     advice: str = "",
 ) -> MaterializeResult:
-    """Bring the artifacts that this run asks for up to date, and say of each what it is now.
+    """Bring the artifacts of this run up to date, and record each with its metadata.
 
     Args:
         context: of the asset's step; it names the partitions.
         lineage: the lake and the recipes.
         make: makes what is not up to date.
-        describe: gives metadata of the asset's own.
-        hold: what has to be held while shards are made, such as the accelerator. It is not asked for where nothing has
-            to be made. What is up to date is judged again once it is held: another run may have made it meanwhile.
+        describe: returns metadata of the asset's own.
+        hold: holds something while shards are made, such as the accelerator. It is not called where nothing has to be
+            made. Whether artifacts are up to date is determined again once it is held: another run may have made them.
         advice: a sentence that names the settings to change where an artifact cannot be made.
 
     Raises:
@@ -113,7 +119,7 @@ def materialize(
 
 
 def _plan(
-    lineage: Lineage, artifacts: Sequence[Artifact], describe: Describe, warn: Callable[[str], None]
+    lineage: Lineage, artifacts: Sequence[Artifact], describe: Describe | None, warn: Callable[[str], None]
 ) -> tuple[list[Shard], _State]:
     """Return the shards that have to be made, and what is known of the others: up to date, or impossible to make."""
     shards, state = [], _State()
@@ -180,9 +186,9 @@ def _reason(error: BaseException, lineage: Lineage) -> str:
 
 
 def _metadata(
-    lineage: Lineage, artifact: Artifact, record: Record, describe: Describe, seconds: float | None
+    lineage: Lineage, artifact: Artifact, record: Record, describe: Describe | None, seconds: float | None
 ) -> dict[str, Any]:
-    """Give what the UI shows of one artifact; `seconds` is None where nothing had to be done."""
+    """Return the metadata of one artifact; `seconds` is None where nothing had to be made."""
     figures = {
         name: value if isinstance(value, int | float) else MetadataValue.json(value)
         for name, value in record.statistics.items()
@@ -207,7 +213,7 @@ def _metadata(
     if seconds is None and artifact.partition is not None:
         return metadata  # a no-op costs a footer read; its picture is with the materialization that made it
     try:
-        return metadata | dict(describe(artifact, record))
+        return metadata | dict(describe(lineage.lake, artifact, record) if describe else {})
     except Exception as error:  # what is wrong with it is for the checks to say
         return metadata | {"not_shown": f"{type(error).__name__}: {error}"}
 

@@ -1,4 +1,4 @@
-"""What commands print of runs: messages, one line each, failures in a few lines, and checks that did not pass.
+"""What commands print about runs: messages of one line, failures in a few lines, and checks that did not pass.
 
 What belongs here: how Dagster's events become text for a terminal. Dagster's event log keeps everything.
 """
@@ -61,7 +61,7 @@ def end_with_failures(command: click.Context) -> None:
 
 
 def note_failure(text: str) -> None:
-    """Keep what failed in a run for the end of the command."""
+    """Keep a failure of a run, to be printed at the end of the command."""
     _noted.append(text)
 
 

@@ -1,4 +1,4 @@
-"""Resources: the lake, the engine and the accelerator, as Dagster hands them to assets.
+"""Resources: the lake, the engine and the accelerator, as Dagster passes them to assets.
 
 What belongs here: the connection between Dagster and the machine. What does not: what is computed with it.
 (https://docs.dagster.io/guides/build/external-resources)
@@ -46,7 +46,7 @@ class LakeResource(ConfigurableResource):
     _client: Any = PrivateAttr(default=None)
 
     def setup_for_execution(self, context: InitResourceContext) -> None:
-        """Make the client, and make sure of the bucket before any work.
+        """Create the client, and check the bucket before any work.
 
         Raises:
             UnreachableBucketError: there is no such bucket, or it may not be used.
@@ -65,16 +65,16 @@ class LakeResource(ConfigurableResource):
 
 
 class EngineResource(ConfigurableResource, ABC):
-    """What runs shards."""
+    """The engine that runs shards."""
 
     @property
     @abstractmethod
     def opens_models(self) -> bool:
-        """Whether shards that need a model are run by it too, with a model in each worker, or where the run is."""
+        """Whether its workers load models themselves; otherwise models run in the process of the run."""
 
     @abstractmethod
     def run(self, make: MakeShard, shards: Sequence[Shard]) -> Iterator[Outcome]:
-        """Make shards in parallel and give each one's outcome as it ends."""
+        """Make shards in parallel and yield the outcome of each as it ends."""
 
 
 class LocalEngine(EngineResource):
@@ -84,18 +84,18 @@ class LocalEngine(EngineResource):
 
     @property
     def opens_models(self) -> bool:
-        """No: one accelerator, one process that holds it."""
+        """False: one process holds the one accelerator."""
         return False
 
     def run(self, make: MakeShard, shards: Sequence[Shard]) -> Iterator[Outcome]:
-        """Make shards in parallel and give each one's outcome as it ends."""
+        """Make shards in parallel and yield the outcome of each as it ends."""
         return run_shards(make, shards, workers=self.workers)
 
 
 class SparkEngine(EngineResource):
-    """Spark's Python workers: one session a run, opened by the first shard and stopped with the run, however it ends.
+    """Spark's Python workers: one session per run, opened by the first shard and stopped when the run ends.
 
-    dagster-pyspark's resource opens the session; it leaves it open for ever, so stopping it is done here.
+    dagster-pyspark's resource opens the session and never stops it, so it is stopped here.
     """
 
     master: str
@@ -105,11 +105,11 @@ class SparkEngine(EngineResource):
 
     @property
     def opens_models(self) -> bool:
-        """Yes: what a worker computes with is Spark's to assign, and the accelerator of this machine stays free."""
+        """True: Spark assigns devices to its workers, and the accelerator of this machine stays free."""
         return True
 
     def run(self, make: MakeShard, shards: Sequence[Shard]) -> Iterator[Outcome]:
-        """Make shards as the tasks of one job and give each one's outcome.
+        """Make shards as the tasks of one job and yield the outcome of each.
 
         Raises:
             SparkUnavailableError: there is no Spark to run on.
@@ -117,7 +117,7 @@ class SparkEngine(EngineResource):
         yield from run_shards_on_spark(make, shards, self.open().spark_session)
 
     def open(self) -> "LazyPySparkResource":
-        """Give dagster-pyspark's resource with its session open, for Spark work of one's own.
+        """Return dagster-pyspark's resource with its session open, for your own Spark work.
 
         Raises:
             SparkUnavailableError: there is no Spark to run on.
@@ -129,7 +129,7 @@ class SparkEngine(EngineResource):
             pyspark = LazyPySparkResource(spark_config=session_config(self.master, self.remote, self.config))
             with python_of_this_process():
                 try:
-                    pyspark.spark_session  # noqa: B018 (it is opened when it is first asked for)
+                    pyspark.spark_session  # noqa: B018 (reading the attribute opens the session)
                 except Exception as error:
                     variable, address = ("REMOTE", self.remote) if self.remote else ("MASTER", self.master)
                     raise SparkUnavailableError(
@@ -148,8 +148,8 @@ class SparkEngine(EngineResource):
 class AcceleratorResource(ConfigurableResource):
     """The one device that models run on, held by one run at a time.
 
-    Dagster's pool queues the runs of a deployment; the file lock also serialises runs of the command line, which no
-    queue sees, and the kernel frees it when its process dies, however that happens.
+    Dagster's pool queues the runs of a deployment. The file lock also serialises runs of the command line, which are in
+    no queue; the kernel releases it when its process dies.
     """
 
     device: str
@@ -161,7 +161,7 @@ class AcceleratorResource(ConfigurableResource):
 
     @contextmanager
     def hold(self, log: Callable[[str], None]) -> Iterator[None]:
-        """Wait until the accelerator is free, and keep it until the block ends."""
+        """Wait until the accelerator is free, and hold it until the block ends."""
         path = Path(self.lock_folder, "accelerator.lock")
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
@@ -195,7 +195,7 @@ def _engine(settings: Settings) -> EngineResource:
 
 
 def build_resources(settings: Settings) -> dict[str, ConfigurableResource]:
-    """Make the resources that the settings ask for, by the names that assets know them by."""
+    """Return the resources that the settings ask for, by the parameter names that assets use."""
     return {
         "lake": LakeResource(root=settings.lake, cache=settings.cache),
         "engine": _engine(settings),

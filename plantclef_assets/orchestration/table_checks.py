@@ -1,18 +1,18 @@
-"""Checks that follow from a table's schema, generated alike for every asset that is one."""
+"""Checks that follow from the schema of a table, the same for every asset that is one."""
 
 from collections.abc import Iterable
 
 from plantclef_assets.lake.catalog import duplicate_keys
 from plantclef_assets.lake.schemas import TABLES
 from plantclef_assets.lake.statistics import unsound
-from plantclef_assets.orchestration.checks import Check, Evidence, Finding
+from plantclef_assets.orchestration.checks import Check, CheckContext, Problem
 
 _BEFORE_CLASS_MAP = ("training_metadata", "class_map")
-"""What the class map is made from cannot be judged by it."""
+"""Tables that the class map is made from, or is itself."""
 
 
 def table_checks(asset: str) -> list[Check]:
-    """Make the checks that hold of every table: rows accounted for, schema, unique keys, up to date."""
+    """Return the checks of every table: rows accounted for, schema, unique keys, up to date."""
     spec = TABLES[asset]
     key = " + ".join(spec.key)
     checks = [
@@ -46,72 +46,72 @@ def table_checks(asset: str) -> list[Check]:
 
 
 def up_to_date() -> Check:
-    """Make the check that names what no longer matches settings, sources and inputs; it never blocks."""
+    """Return the check that names artifacts that no longer match settings, sources and inputs; it never blocks."""
     return Check("up_to_date", "Every artifact is what the settings, sources and inputs now ask for.", _up_to_date)
 
 
 def labels_in_class_map() -> Check:
-    """Make the check that every species_id is a class."""
+    """Return the check that every species_id is a class."""
     return Check("labels_in_class_map", "Every species_id is in the class map.", _labels_in_class_map, blocking=True)
 
 
-def _rows_accounted(evidence: Evidence) -> Iterable[Finding]:
-    for artifact, record in evidence.records.items():
+def _rows_accounted(context: CheckContext) -> Iterable[Problem]:
+    for artifact, record in context.records.items():
         figures = record.statistics
         rows_in, quarantined = figures.get("rows_in"), figures.get("quarantined")
         rows_out = figures.get("rows_out", record.rows)
         if rows_in is None or quarantined is None:
-            yield Finding(artifact, f"{artifact} does not say how many rows went in")
+            yield Problem(artifact, f"{artifact} does not say how many rows went in")
         elif rows_in != rows_out + quarantined:
-            yield Finding(artifact, f"{artifact}: {rows_in} rows in, but {rows_out} out and {quarantined} quarantined")
+            yield Problem(artifact, f"{artifact}: {rows_in} rows in, but {rows_out} out and {quarantined} quarantined")
 
 
-def _schema(evidence: Evidence) -> Iterable[Finding]:
-    spec = TABLES[evidence.recipe.asset]
-    for artifact, record in evidence.records.items():
+def _schema(context: CheckContext) -> Iterable[Problem]:
+    spec = TABLES[context.recipe.asset]
+    for artifact, record in context.records.items():
         if record.schema is not None:
             for problem in spec.problems(record.schema):
-                yield Finding(artifact, f"{artifact}: {problem}")
+                yield Problem(artifact, f"{artifact}: {problem}")
 
 
-def _unique_keys(evidence: Evidence) -> Iterable[Finding]:
-    spec = TABLES[evidence.recipe.asset]
+def _unique_keys(context: CheckContext) -> Iterable[Problem]:
+    spec = TABLES[context.recipe.asset]
     whole = [
         artifact
-        for artifact, record in evidence.records.items()
+        for artifact, record in context.records.items()
         if record.schema is not None and set(spec.key) <= set(record.schema.names)
     ]
-    for artifact, row in duplicate_keys(evidence.lake, whole, spec.key):
+    for artifact, row in duplicate_keys(context.lake, whole, spec.key):
         named = ", ".join(f"{name} {row[name]}" for name in spec.key)
-        yield Finding(artifact, f"{artifact}: {named} occurs {row['copies']} times")
+        yield Problem(artifact, f"{artifact}: {named} occurs {row['copies']} times")
 
 
-def _vectors_usable(evidence: Evidence) -> Iterable[Finding]:
+def _vectors_usable(context: CheckContext) -> Iterable[Problem]:
     widths: dict[str, tuple[int, str]] = {}
-    for artifact, record in evidence.records.items():
+    for artifact, record in context.records.items():
         for problem in unsound({"vectors": record.statistics.get("vectors", {})}):
-            yield Finding(artifact, f"{artifact}: {problem}")
+            yield Problem(artifact, f"{artifact}: {problem}")
         for name, vector in record.statistics.get("vectors", {}).items():
             if not record.rows:
                 continue
             width, first = widths.setdefault(name, (vector["width"], str(artifact)))
             if vector["width"] != width:
-                yield Finding(artifact, f"{artifact}: {name} is {vector['width']} wide, but {width} in {first}")
+                yield Problem(artifact, f"{artifact}: {name} is {vector['width']} wide, but {width} in {first}")
 
 
-def _labels_in_class_map(evidence: Evidence) -> Iterable[Finding]:
-    known = set(evidence.figures("class_map").get("species", []))
+def _labels_in_class_map(context: CheckContext) -> Iterable[Problem]:
+    known = set(context.figures("class_map").get("species", []))
     if not known:
         return
-    for artifact, record in evidence.records.items():
+    for artifact, record in context.records.items():
         unknown = sorted(set(record.statistics.get("species", [])) - known)
         if unknown:
             named = ", ".join(map(str, unknown[:5]))
-            yield Finding(artifact, f"{artifact}: {len(unknown)} species are not in the class map ({named})")
+            yield Problem(artifact, f"{artifact}: {len(unknown)} species are not in the class map ({named})")
 
 
-def _up_to_date(evidence: Evidence) -> Iterable[Finding]:
-    for artifact in evidence.records:
-        reason = evidence.lineage.stale(artifact, with_sources=True)
+def _up_to_date(context: CheckContext) -> Iterable[Problem]:
+    for artifact in context.records:
+        reason = context.lineage.stale(artifact, with_sources=True)
         if reason:
-            yield Finding(artifact, reason)
+            yield Problem(artifact, reason)

@@ -1,10 +1,14 @@
-"""The settings: one typed object, filled from a profile and from `PLANTCLEF_…` variables.
+"""The settings: one typed object, loaded from a profile and from `PLANTCLEF_…` variables.
 
-What belongs here: every value that a user can set, its default, the sentence that says what is wrong. What does not:
-anything that opens data or imports a heavy library; settings are read before any work starts.
+What belongs here: every value that a user can set, its default, its description, and errors about it. What does not:
+anything that opens data or imports a heavy library; settings are loaded before any work starts.
 
-A variable beats the profile, the profile beats the default. A profile is a TOML file whose keys are the fields of
-`fields.py`; `PLANTCLEF_PROFILE` names one of the package's own (`profiles/*.toml`) or a file of one's own.
+There is one module per subject: `sources.py`, `training.py`, `computing.py`, `plots.py` and `runs.py`. Their fields are
+the variables, in upper case with the prefix `PLANTCLEF_`, and the keys of a profile. `settings.py` puts them together.
+docs/settings.md is generated from the fields (`reference.py`).
+
+A variable takes precedence over the profile, and the profile over the default. `PLANTCLEF_PROFILE` is the name of a
+packaged profile (`profiles/*.toml`) or the path of another TOML file.
 """
 
 from plantclef_assets.settings.settings import (

@@ -1,19 +1,19 @@
-"""Cron: when something is to happen by itself, as the settings say it.
+"""Checks of cron expressions and time zones.
 
-What belongs here: what is wrong with an expression or a time zone. What does not: what then happens (`automation.py`).
+What belongs here: whether an expression or a time zone can be used. What does not: what is scheduled (`automation.py`).
 """
 
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 NIGHTLY = "0 3 * * *"
-"""Three in the morning, every day."""
+"""Every day at three in the morning."""
 
 
 def check_cron(value: str | None) -> str | None:
-    """Give a cron expression back if Dagster understands it.
+    """Check that Dagster understands a cron expression, and return it.
 
     Raises:
-        ValueError: it does not.
+        ValueError: it is no cron expression.
     """
     if value is not None:
         from dagster import AutomationCondition
@@ -27,10 +27,10 @@ def check_cron(value: str | None) -> str | None:
 
 
 def check_time_zone(value: str) -> str:
-    """Give the name of a time zone back if this machine knows it.
+    """Check that this machine knows a time zone, and return its name.
 
     Raises:
-        ValueError: it does not.
+        ValueError: there is no such time zone.
     """
     try:
         ZoneInfo(value)

@@ -1,5 +1,6 @@
-"""Refusals: the sentences with which settings are refused, each beginning with its variable."""
+"""Errors of settings: one sentence for each, which begins with its variable."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -10,20 +11,20 @@ from pydantic.fields import FieldInfo
 from plantclef_assets.errors import UserError
 
 PREFIX = "PLANTCLEF_"
-_NOT_SETTINGS = {"PLANTCLEF_TEST_DATA"}  # read by the tests alone
+_NOT_SETTINGS = {"PLANTCLEF_TEST_DATA"}  # only the tests read it
 _MISSPELT_PREFIX = 0.92
-"""From this similarity on, a variable without the prefix is taken for a setting: PLANCLEF_LAKE, PLANTCLEFF_LAKE."""
+"""Variables with at least this similarity to a setting count as misspelt, such as PLANCLEF_LAKE and PLANTCLEFF_LAKE."""
 
 
 class SettingsError(UserError, ValueError):
-    """A setting that cannot be used; the message names its variable, what is wrong and what to do."""
+    """A setting that cannot be used; the message has its variable, what is wrong, and what to do."""
 
 
 def refuse_unknown_variables(names: Iterable[str], fields: Mapping[str, FieldInfo]) -> None:
-    """Refuse a variable that is no setting though its name begins as one or is nearly one, and name the nearest.
+    """Check that variables whose names begin like settings, or nearly so, are settings.
 
     Raises:
-        SettingsError: there is such a variable; one sentence for each.
+        SettingsError: some are not; one sentence for each, with the nearest setting.
     """
     known = {PREFIX + name.upper() for name in fields}
     refused = []
@@ -40,26 +41,27 @@ def refuse_unknown_variables(names: Iterable[str], fields: Mapping[str, FieldInf
 
 
 def nearest(variable: str, fields: Mapping[str, FieldInfo]) -> str:
-    """Return a question that names the variable nearest to one that is unknown, or else where they are listed."""
-    tables = ((name, field.annotation) for name, field in fields.items())
-    inner = [
-        f"{name}__{one}"
-        for name, table in tables
-        if isinstance(table, type) and issubclass(table, BaseModel)
-        for one in table.model_fields
-    ]
+    """Return a question with the setting nearest to an unknown variable, or a reference to the list of settings."""
+    inner = [f"{name}__{key}" for name, field in fields.items() for key in _keys_of(field.annotation)]
     known = [name.upper() for name in (*fields, *inner)]
     close = get_close_matches(variable.removeprefix(PREFIX), known, n=1)
-    return f"did you mean {PREFIX}{close[0]}?" if close else "the README lists the variables."
+    return f"did you mean {PREFIX}{close[0]}?" if close else "docs/settings.md lists the variables."
+
+
+def _keys_of(table: Any) -> list[str]:
+    """Return the keys of a table of settings, which is a pydantic model or a dataclass; no keys for other types."""
+    if isinstance(table, type) and issubclass(table, BaseModel):
+        return list(table.model_fields)
+    return [field.name for field in dataclasses.fields(table)] if dataclasses.is_dataclass(table) else []
 
 
 def sentence_of(finding: Any, fields: Mapping[str, FieldInfo]) -> str:
-    """Turn one pydantic finding into a sentence that begins with the variable."""
+    """Return one pydantic error as a sentence that begins with the variable."""
     message = str(finding["msg"]).removeprefix("Value error, ")
     if not finding["loc"]:
         return message + "."
     variable = PREFIX + "__".join(str(part) for part in finding["loc"]).upper()
-    if finding["type"] == "extra_forbidden":
+    if finding["type"] in ("extra_forbidden", "unexpected_keyword_argument"):  # of a model, of a dataclass
         return f"{variable}: there is no such setting (in the profile or the arguments); {nearest(variable, fields)}"
     value = finding["input"]
     given = f", not '{value}'" if isinstance(value, str | int | float) and f"'{value}'" not in message else ""

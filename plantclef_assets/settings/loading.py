@@ -1,6 +1,6 @@
-"""Where settings come from: arguments, variables, and the TOML file of a profile, in this order of precedence.
+"""Loading of settings: from arguments, variables, and the TOML file of a profile, in this order of precedence.
 
-What belongs here: finding and reading these, for any table of settings. What does not: which settings there are.
+What belongs here: finding and reading these sources for any class of settings. What does not: the settings themselves.
 """
 
 import os
@@ -23,11 +23,12 @@ from pydantic_settings import SettingsError as PydanticSettingsError
 from plantclef_assets.ingest.locations import PACKAGE_FOLDER
 from plantclef_assets.settings.errors import PREFIX, SettingsError, refuse_unknown_variables, sentence_of
 
-_PROFILES = PACKAGE_FOLDER / "profiles"
+PROFILES = PACKAGE_FOLDER / "profiles"
+"""The folder of the packaged profiles."""
 
 
 class FromProfile(BaseSettings):
-    """Where settings come from."""
+    """Base class of settings that are read from arguments, variables and a profile."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -47,7 +48,7 @@ class FromProfile(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments beat variables, variables beat the profile."""
+        """Return the sources: arguments take precedence over variables, variables over the profile."""
         profile = init_settings().get("profile") or os.environ.get(PREFIX + "PROFILE") or "demo"
         return (
             init_settings,
@@ -60,15 +61,15 @@ AnySettings = TypeVar("AnySettings", bound=FromProfile)
 
 
 def profile_file(profile: str) -> Path:
-    """Find the TOML file of a profile; a name is one of the package's, anything else a path.
+    """Return the TOML file of a profile, which is the name of a packaged one or a path.
 
     Raises:
         SettingsError: there is no such profile.
     """
-    candidate = _PROFILES / f"{profile}.toml"
+    candidate = PROFILES / f"{profile}.toml"
     path = candidate if candidate.is_file() else Path(profile).expanduser()
     if path.suffix != ".toml" or not path.is_file():
-        names = ", ".join(sorted(file.stem for file in _PROFILES.glob("*.toml")))
+        names = ", ".join(sorted(file.stem for file in PROFILES.glob("*.toml")))
         raise SettingsError(
             f"{PREFIX}PROFILE: no profile '{profile}'; use one of {names}, or the path of a .toml file "
             f"(there is no file '{path.absolute()}')."
@@ -77,15 +78,15 @@ def profile_file(profile: str) -> Path:
 
 
 def read_settings(kind: type[AnySettings], values: dict[str, Any], known: Mapping[str, FieldInfo]) -> AnySettings:
-    """Read settings of a kind.
+    """Load settings.
 
     Args:
-        kind: which settings.
-        values: arguments, which beat all else.
-        known: the fields that variables may name, behind `PLANTCLEF_`.
+        kind: the class of settings.
+        values: arguments, which take precedence.
+        known: the fields that variables may set, by their names without `PLANTCLEF_`.
 
     Raises:
-        SettingsError: a variable is unknown, a value impossible or a path unreadable; one sentence a finding.
+        SettingsError: a variable is unknown, a value impossible or a path unreadable; one sentence for each.
     """
     refuse_unknown_variables(os.environ, known)
     try:
@@ -94,7 +95,15 @@ def read_settings(kind: type[AnySettings], values: dict[str, Any], known: Mappin
         raise SettingsError("\n".join(sentence_of(finding, known) for finding in error.errors())) from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{PREFIX}PROFILE: the file is no TOML: {error}.") from error
-    except PydanticSettingsError as error:  # a variable that should hold JSON
-        field = re.search('field "(\\w+)"', str(error))
-        variable = PREFIX + (field[1].upper() if field else "PROFILE")
-        raise SettingsError(f"{variable}: its value is no JSON, which this setting needs.") from error
+    except PydanticSettingsError as error:
+        variable = _variable_without_json(error)
+        raise SettingsError(f"{variable}: its value is no JSON, and this setting needs JSON.") from error
+
+
+def _variable_without_json(error: PydanticSettingsError) -> str:
+    """Return the variable whose value could not be parsed as JSON; pydantic names only the outermost field."""
+    field = re.search('field "(\\w+)"', str(error))
+    variable = PREFIX + (field[1].upper() if field else "PROFILE")
+    text = getattr(error.__cause__, "doc", None)
+    names = (name for name, value in os.environ.items() if value == text)
+    return next((name.upper() for name in names if name.upper().startswith(f"{variable}__")), variable)

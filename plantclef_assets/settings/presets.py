@@ -1,21 +1,21 @@
-"""Presets: rules of published systems as runs, added by name.
+"""Presets: the rules of published systems as runs, added by name.
 
-What belongs here: which rule each is, and over which feature set. Where a team's own number is not known, it is a
-choice; docs/runs.md says which.
+What belongs here: the rule of each system, and its feature set. Numbers that a team did not publish are chosen here;
+docs/runs.md lists them.
 """
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from plantclef_assets.settings.tables import RunSettings
+from plantclef_assets.settings.runs import RunSettings
 
 _BEST_FIRST = ("finetuned_head", "finetuned_cls", "base_cls")
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A run without its feature set, and the feature sets that it may be of, the preferred one first."""
+    """A run without its feature set, and the feature sets that it can use, the preferred one first."""
 
     run: dict[str, Any]
     feature_sets: tuple[str, ...] = _BEST_FIRST
@@ -39,24 +39,24 @@ PRESETS = {
 
 
 def check_presets(names: Iterable[str]) -> None:
-    """Check that there are presets of these names.
+    """Check that presets of these names exist.
 
     Raises:
-        ValueError: there is none of some name.
+        ValueError: one does not.
     """
     unknown = [name for name in names if name not in PRESETS]
     if unknown:
-        raise ValueError(f"there is no preset '{unknown[0]}'; say some of {', '.join(PRESETS)}")
+        raise ValueError(f"there is no preset '{unknown[0]}'; use some of {', '.join(PRESETS)}")
 
 
 def preset_runs(names: Iterable[str], feature_sets: Collection[str]) -> dict[str, RunSettings]:
-    """Give the runs of presets over the best feature set that exists, as `<feature set>_<preset>`.
+    """Return the runs of presets over the best feature set that exists, as `<feature set>_<preset>`.
 
-    A preset of which no feature set exists gives no run.
+    A preset without an existing feature set has no run.
     """
     runs = {}
     for name in names:
-        of = next((one for one in PRESETS[name].feature_sets if one in feature_sets), None)
-        if of is not None:
-            runs[f"{of}_{name}"] = RunSettings(feature_set=of, **PRESETS[name].run)  # type: ignore[arg-type]
+        best = next((one for one in PRESETS[name].feature_sets if one in feature_sets), None)
+        if best is not None:
+            runs[f"{best}_{name}"] = RunSettings(feature_set=best, **PRESETS[name].run)
     return runs

@@ -1,13 +1,13 @@
-"""All settings together: what follows from them, and which of them contradict each other."""
+"""All settings together: properties that follow from them, and checks of settings that depend on each other."""
 
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import model_validator
-from pydantic_settings import SettingsConfigDict
 
 from plantclef_assets.ingest.checkpoints import CheckpointError, has_classifier
+from plantclef_assets.ingest.downloads import Limits
 from plantclef_assets.ingest.locations import (
     HUB,
     TRAIN,
@@ -18,23 +18,24 @@ from plantclef_assets.ingest.locations import (
 )
 from plantclef_assets.lake.filesystems import local_folder
 from plantclef_assets.lake.keys import CHECKPOINT_HEAD, TRAINED_FEATURE_SETS
+from plantclef_assets.settings.computing import Computing
 from plantclef_assets.settings.errors import PREFIX
-from plantclef_assets.settings.fields import SettingsTable
 from plantclef_assets.settings.loading import FromProfile, read_settings
+from plantclef_assets.settings.plots import Plots
 from plantclef_assets.settings.presets import preset_runs
-from plantclef_assets.settings.tables import (
-    ClassifierSettings,
-    DownloadSettings,
-    PublishedSettings,
-    RunSettings,
-)
+from plantclef_assets.settings.runs import RunSettings
+from plantclef_assets.settings.sources import PublishedSettings, Sources
+from plantclef_assets.settings.training import ClassifierSettings, Training
 
 
-class Settings(SettingsTable):
-    """All settings of the platform, and what follows from them."""
+class Settings(Plots, Computing, Training, Sources):
+    """All settings of the platform, and properties that follow from them.
+
+    The fields of the last base class come first: the runs of plots are checked against the classifiers.
+    """
 
     @model_validator(mode="after")
-    def _check_sides(self) -> Self:
+    def _check_sources(self) -> Self:
         self._refuse_demo_among_own()
         without_training = not self.training_metadata and not self.training_images
         if self.trains_backbone and without_training:
@@ -46,13 +47,17 @@ class Settings(SettingsTable):
                 " (only a fine-tuned checkpoint with its own class list needs none)"
             )
         if without_training and not self.answers_plots:
-            raise ValueError(f"{PREFIX}PLOT_IMAGES: not set; without training photographs the plots are all there is")
+            raise ValueError(f"{PREFIX}PLOT_IMAGES: not set; without training photographs plots are needed")
+        return self
+
+    @model_validator(mode="after")
+    def _check_runs_and_cover(self) -> Self:
         if self.answers_plots and not self.active_runs:
-            raise ValueError(f"{PREFIX}RUNS: no run is declared whose feature set exists; the plots need one at least")
+            raise ValueError(f"{PREFIX}RUNS: no run is declared whose feature set exists; the plots need at least one")
         for name, run in self._declared_runs.items():
             if (run.top_per_tile or 0) > self.top_k and not run.needs_all_classes:
                 raise ValueError(
-                    f"{PREFIX}TOP_K: {self.top_k} species are kept of each tile, but the run '{name}' asks for the "
+                    f"{PREFIX}TOP_K: {self.top_k} species are kept of each tile, but the run '{name}' uses the "
                     f"best {run.top_per_tile}"
                 )
         if self.answers_plots and self.cover.run and self.cover.run not in self.active_runs:
@@ -62,15 +67,19 @@ class Settings(SettingsTable):
             )
         if self.cover.max_rank > self.top_k:
             raise ValueError(
-                f"{PREFIX}COVER__MAX_RANK: {self.cover.max_rank} species of each tile are asked for, but only "
+                f"{PREFIX}COVER__MAX_RANK: {self.cover.max_rank} species of each tile are needed, but only "
                 f"{self.top_k} are kept ({PREFIX}TOP_K)"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_finetuned_model(self) -> Self:
         if self.finetuned_weights and not self.trains_backbone and not self.finetuned_model:
             raise ValueError(f"{PREFIX}FINETUNED_MODEL: not set; the weights need the timm name of their model")
         return self
 
     def _refuse_demo_among_own(self) -> None:
-        """Raise where some sources lie in the demo and others do not: the demo never mixes with a survey."""
+        """Raise an error where some sources are of the demo and others are not."""
         names = ("training_metadata", "training_images", "plot_images", "plot_truth", "inbox")
         given = {name: getattr(self, name) for name in names if getattr(self, name)}
         demo = [name for name, location in given.items() if is_demo(location)]
@@ -78,39 +87,39 @@ class Settings(SettingsTable):
         if demo and own:
             raise ValueError(
                 f"{PREFIX}{demo[0].upper()}: '{given[demo[0]]}' lies in the demo, but {PREFIX}{own[0].upper()} is your "
-                f"own ('{given[own[0]]}'), and the demo never mixes with a survey; set "
+                f"own ('{given[own[0]]}'), and the demo cannot be mixed with a survey; set "
                 f"{' and '.join(PREFIX + name.upper() for name in demo)} too, to your own or to none, or the "
                 f"{PREFIX}PROFILE of your survey"
             )
 
     @property
     def has_plots(self) -> bool:
-        """Whether there is a survey: without plot photographs the plot side of the graph does not exist."""
+        """Whether there is a survey; without plot photographs its assets do not exist."""
         return self.plot_images is not None
 
     @property
     def has_inbox(self) -> bool:
-        """Whether new surveys arrive in an inbox: without one the inbox side of the graph does not exist."""
+        """Whether new plot photographs arrive in an inbox; without one its assets do not exist."""
         return self.inbox is not None
 
     @property
     def answers_plots(self) -> bool:
-        """Whether there are plots to say species of: those of a survey, or what arrives in an inbox."""
+        """Whether there are plots to predict species for, from a survey or an inbox."""
         return self.has_plots or self.has_inbox
 
     @property
     def has_training(self) -> bool:
-        """Whether there are training photographs; without them a checkpoint's own classifier answers alone."""
+        """Whether there are training photographs; without them a checkpoint's own classifier is the only one."""
         return self.training_metadata is not None
 
     @property
     def composes_plots(self) -> bool:
-        """Whether validation plots are composed: of training photographs, for the runs of a survey."""
+        """Whether validation plots are composed, from training photographs, for the runs of a survey."""
         return self.has_training and self.has_plots and self.validation.plots > 0
 
     @property
     def sweeps(self) -> bool:
-        """Whether rules are swept: over plots whose species are known."""
+        """Whether rules are swept, over plots whose species are known."""
         return self.composes_plots or (self.has_plots and self.plot_truth is not None)
 
     @property
@@ -120,12 +129,12 @@ class Settings(SettingsTable):
 
     @cached_property
     def has_head(self) -> bool:
-        """Whether the fine-tuned backbone brings a classifier with its class list; one trained here always does."""
+        """Whether the fine-tuned backbone has a classifier with a class list; one that is trained here always has."""
         if self.finetuned_weights is None or self.finetuned_weights == HUB:
             return False
         if self.trains_backbone:
             return True
-        if is_remote(self.finetuned_weights):  # what is inside is only known later: the organisers' is a tar
+        if is_remote(self.finetuned_weights):  # not downloaded yet; the organisers' tar has a classifier
             return self.class_mapping is not None or split_checksum(self.finetuned_weights)[0].endswith(".tar")
         try:
             return has_classifier(Path(self.resolve(self.finetuned_weights)), self.class_mapping is not None)
@@ -134,24 +143,24 @@ class Settings(SettingsTable):
 
     @property
     def backbones(self) -> tuple[str, ...]:
-        """The backbones that are used: base where there is something to train on, finetuned where it has weights."""
+        """The backbones in use: base where there are training photographs, finetuned where it has weights."""
         base = ("base",) if self.has_training else ()
         return (*base, "finetuned") if self.finetuned_weights else base
 
     @property
     def compares_backbones(self) -> bool:
-        """Whether two backbones see the same training photographs, so that their features can be held side by side."""
+        """Whether two backbones embed the same training photographs, so that their features can be compared."""
         return {"base", "finetuned"} <= set(self.backbones)
 
     @property
     def feature_sets(self) -> tuple[str, ...]:
-        """The feature sets that have a classifier, by its name where there are several on one."""
+        """The feature sets that have a classifier; further classifiers on one are listed by their own names."""
         trained = (*TRAINED_FEATURE_SETS, *self.classifiers) if self.has_training else ()
         head = (CHECKPOINT_HEAD,) if self.has_head else ()
         return (*(name for name in trained if name.split("_")[0] in self.backbones), *head)
 
     def trained_by(self, feature_set: str) -> ClassifierSettings:
-        """Give the settings that a classifier is trained by: its own where it is declared, else those of all."""
+        """Return the settings of a classifier: its own table where it has one, else the common one."""
         return self.classifiers.get(feature_set, self.classifier)
 
     @property
@@ -167,42 +176,45 @@ class Settings(SettingsTable):
 
     @property
     def cover_run(self) -> RunSettings:
-        """The run that tells the cover of species: the one that is set, or the last that cuts plots, or the last."""
+        """The run of species_cover: the one that is set, else the last one that cuts plots, else the last one."""
         runs = self.active_runs
         cutting = [run for run in runs.values() if run.cuts_plots]
         return runs[self.cover.run] if self.cover.run else (cutting or [*runs.values()])[-1]
 
     def resolve(self, location: str) -> str:
-        """Give the absolute path of a source, or its address where it lies elsewhere."""
+        """Return the absolute path of a source, or its address where it is remote."""
         return resolve_location(location, local_folder(self.lake, self.cache))
 
     @property
     def uses_demo_survey(self) -> bool:
-        """Whether any source lies in the generated demo survey."""
+        """Whether any source is of the generated demo survey."""
         sources = (self.training_metadata, self.training_images, self.plot_images, self.plot_truth)
         return any(is_demo(source) for source in sources)
 
 
 class _WithoutSources(FromProfile):
-    """The tables of the settings that can be read before there are any sources."""
+    """The tables that can be loaded before any source exists."""
 
-    model_config = SettingsConfigDict(extra="ignore")
-
-    download: DownloadSettings = DownloadSettings()
+    download: Limits = Limits()
     published: PublishedSettings | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ignore_other_settings(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if name in cls.model_fields}
 
 
 def load_settings(**values: Any) -> Settings:
-    """Read the settings from arguments, variables and the profile, in this order of precedence.
+    """Load the settings from arguments, variables and the profile, in this order of precedence.
 
     Raises:
-        SettingsError: a variable is unknown, a value impossible or a path unreadable; one sentence a finding.
+        SettingsError: a variable is unknown, a value impossible or a path unreadable; one sentence for each.
     """
     return read_settings(Settings, values, Settings.model_fields)
 
 
-def load_download_settings() -> DownloadSettings:
-    """Read the table `download` alone: sources are fetched before the settings that name them can be read.
+def load_download_settings() -> Limits:
+    """Load only the table `download`, for commands that download the sources which other settings need.
 
     Raises:
         SettingsError: as for all settings.
@@ -211,7 +223,7 @@ def load_download_settings() -> DownloadSettings:
 
 
 def load_published_settings() -> PublishedSettings:
-    """Read the table `published` alone, which is empty where the profile has none.
+    """Load only the table `published`, which is empty where the profile has none.
 
     Raises:
         SettingsError: as for all settings.

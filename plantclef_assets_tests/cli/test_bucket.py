@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.lake.filesystems import open_filesystem
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.recipes import build_recipes
 from plantclef_assets.settings import Settings
 from plantclef_assets.settings.errors import PREFIX
 from plantclef_assets_tests.cli.commands import PROJECT, PYTHON, make_instance, materialize_command, run_command
@@ -90,7 +90,7 @@ def test_the_whole_chain_from_a_bucket_into_a_bucket_is_that_of_a_local_run(
     chained: Settings, tiny_lake: Settings
 ) -> None:
     near, far = Lake(tiny_lake.lake), Lake(chained.lake, chained.cache)
-    for recipe in build_recipes(tiny_lake).values():
+    for recipe in build_graph(tiny_lake).recipes.values():
         for artifact in recipe.artifacts:
             assert_same(far, near, artifact)
     answers = sorted(Path(near.root, "submission").glob("*.csv"))

@@ -153,7 +153,7 @@ def test_fine_tuning_that_is_killed_goes_on_after_its_last_epoch(
     again = run_command(command, variables)
     assert again.returncode == 0, again.stdout + again.stderr
     said = again.stdout + again.stderr
-    assert re.search(r"Going on after epoch [23] of 6", said)
+    assert re.search(r"Continuing after epoch [23] of 6", said)
     assert "Epoch 1 of 6" not in said
     assert path.read_bytes() == wanted
     assert not state.exists()

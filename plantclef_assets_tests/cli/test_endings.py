@@ -27,13 +27,14 @@ from dagster import (
 from plantclef_assets import definitions
 from plantclef_assets.cli import run as whole_chain
 from plantclef_assets.cli.ending import lost_interrupts_raised, run_command
+from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.lake.provenance import Lineage
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.orchestration import materialization
-from plantclef_assets.orchestration.automation import refuse_command
+from plantclef_assets.orchestration.declaration import Job
+from plantclef_assets.orchestration.jobs import chain
+from plantclef_assets.orchestration.launching import refuse_command
 from plantclef_assets.orchestration.messages import describe_checks, end_with_failures, explain_run, note_failure
-from plantclef_assets.orchestration.partitions import build_families
-from plantclef_assets.recipes import build_recipes
 from plantclef_assets.settings import Settings, load_settings
 from plantclef_assets.settings.errors import PREFIX, SettingsError
 from plantclef_assets_tests.cli.commands import PYTHON, make_instance, materialize_command
@@ -197,20 +198,20 @@ class Unreachable(Exception):
 
 
 def test_an_unreachable_hub_names_the_variable(end: Ended, monkeypatch: pytest.MonkeyPatch) -> None:
-    from plantclef_assets.models import timm_models
+    from plantclef_assets.models import backbones
 
-    create = timm_models.timm.create_model
+    create = backbones.timm.create_model
 
     def without_network(name: str, **arguments: Any) -> Any:
         if arguments.get("pretrained"):
             raise Unreachable("no route\nto the hub")
         return create(name, **arguments)
 
-    monkeypatch.setattr(timm_models.timm, "create_model", without_network)
+    monkeypatch.setattr(backbones.timm, "create_model", without_network)
     status, _, err = end(BASE_WEIGHTS="hub")
     assert status == 1
     said = ending(err)
-    assert "could not be fetched from the hub (no route); give a file of weights instead" in said
+    assert "could not be fetched from the hub (no route); use a file of weights instead" in said
     assert "PLANTCLEF_BASE_WEIGHTS=hub" in said
 
 
@@ -317,10 +318,10 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The jobs that a chain has launched, each of which ends well; the same check fails in two of them."""
     launched: list[str] = []
 
-    def launch(defs: object, instance: object, step: whole_chain.Step) -> object:
-        launched.append(step.job)
-        print_lines(f"ran {step.job}")
-        checks = [WARNING, PASSED] if step.job in {"plot_sources", "training_side"} else []
+    def launch(defs: object, instance: object, job: Job, keys: object) -> object:
+        launched.append(job.name)
+        print_lines(f"ran {job.name}")
+        checks = [WARNING, PASSED] if job.name in {"plot_sources", "training_side"} else []
         return SimpleNamespace(success=True, all_events=[], get_asset_check_evaluations=lambda: checks)
 
     monkeypatch.setattr(whole_chain, "_materialize", launch)
@@ -358,9 +359,9 @@ def test_with_truth_it_ends_with_scores_answers_checks_time_and_the_next_step(
 
 def test_optional_runs_are_the_last_ones(tiny_survey: Path, tmp_path: Path) -> None:
     settings = tiny_settings(tiny_survey, tmp_path / "lake", plot_truth=None)
-    steps = whole_chain.chain(settings, build_families(settings))
-    assert [step.job for step in steps if step.optional] == ["validation_side", "rule_sweep"]
-    assert all(step.optional for step in steps[-2:])
+    steps = chain(build_graph(settings))
+    assert [step.job.name for step in steps if step.job.optional] == ["validation_side", "rule_sweep"]
+    assert all(step.job.optional for step in steps[-2:])
 
 
 def command(**parameters: str | None) -> click.Context:
@@ -389,7 +390,7 @@ def test_a_launch_that_would_do_nothing_or_break_is_refused(
 ) -> None:
     settings = tiny_settings(tiny_survey, tmp_path / "lake")
     with command(**parameters), pytest.raises(click.ClickException) as refused:
-        refuse_command(settings, build_recipes(settings))
+        refuse_command(settings, build_graph(settings))
     assert said in refused.value.message
 
 
@@ -406,7 +407,7 @@ def test_a_launch_that_would_do_nothing_or_break_is_refused(
 def test_other_launches_are_left_to_dagster(parameters: dict[str, str], tiny_survey: Path, tmp_path: Path) -> None:
     settings = tiny_settings(tiny_survey, tmp_path / "lake")
     with command(**parameters):
-        refused = refuse_command(settings, build_recipes(settings))  # it raises where it refuses
+        refused = refuse_command(settings, build_graph(settings))  # it raises where it refuses
     assert refused is None
 
 

@@ -27,7 +27,12 @@ def new_home(tmp_path: Path) -> Path:
     if shutil.which("make") is None:
         pytest.skip("make is not installed: apt-get install make")
     home, environment_folder = tmp_path / "home", Path(sys.prefix)
-    variables = [f"VENV={environment_folder}", f"DAGSTER_HOME={home}", "-o", str(environment_folder / ".installed")]
+    variables = [
+        f"VENV={environment_folder}",
+        f"DAGSTER_HOME={home}",
+        "-o",
+        str(environment_folder / ".installed-to-run"),
+    ]
     subprocess.run(["make", "-C", PROJECT, *variables, home / ".migrated"], check=True, capture_output=True)
     return home
 

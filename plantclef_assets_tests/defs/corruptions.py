@@ -1,237 +1,207 @@
-"""The damages: for every check of every asset one that this check finds. `test_damages` inflicts them."""
+"""Ways to corruption a lake, each as some check has to find it; `corruptions.py` says which."""
 
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-from plantclef_assets.lake.schemas import TABLES
-from plantclef_assets_tests.defs.chain_runs import FIRST, PROBE
-from plantclef_assets_tests.defs.corrupting import (
-    COVERED,
-    PREDICTED,
-    Inflict,
-    all_as_likely,
-    as_it_was,
-    changed_backbone,
-    changed_classifier,
-    changed_field,
-    changed_rows,
-    column_of_another_type,
-    first_plot_lost,
-    first_row_twice,
-    first_two_swapped,
-    foreign_label,
-    heavy_shard,
-    official_list,
-    older,
-    one_observation_on_both_sides,
-    photograph_without_file,
-    plot_missing_in_csv,
-    plot_twice,
-    published_otherwise,
-    row_lost,
-    species_never_embedded,
-    with_nan,
-    without_column,
-    zero_vector,
-)
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from plantclef_assets.lake.sidecars import SIDECARS, publish_sidecars
+from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.settings import Settings
+from plantclef_assets_tests.defs.chain_runs import FIRST
 from plantclef_assets_tests.defs.lake_corruption import (
-    with_first_key_twice,
+    Change,
+    OwnLake,
+    record_of,
+    restamp_classifier,
+    rewrite,
+    rewrite_backbone,
+    with_column,
+    with_demo_survey,
     with_value,
     without_last_row,
 )
-from plantclef_assets_tests.tiny import SPECIES
+from plantclef_assets_tests.tiny import COLUMNS, SPECIES, materialize, metadata_row, write_metadata
+
+PREDICTED = ("tile_predictions", "inbox_predictions")
+COVERED = ("species_cover", "inbox_cover")
+
+Corrupt = Callable[[OwnLake, Path], Settings]
+"""Damages a lake (given also the folder of its survey) and gives the settings to go on with."""
 
 
-@dataclass(frozen=True)
-class Damage:
-    """A damage, and how its check is to take it."""
+def changed_rows(asset: str, change: Change, partition: str | None = None, **figures: Any) -> Corrupt:
+    """Change the rows or figures of an asset in the partition that is materialized again, or in another."""
+    artifact = Artifact(asset, partition or FIRST.get(asset))
 
-    inflict: Inflict
-    blocking: bool = False
-    checks_alone: bool = False
-    """Whether only the checks are evaluated: materializing the asset again would mend it."""
-    downstream: str | None = None
-    names: str = ""
-    """What the description has to name, where that is not the shard."""
+    def corrupt(own_lake: OwnLake, survey: Path) -> Settings:
+        settings = with_demo_survey(own_lake, survey) if asset == "demo_survey" else own_lake()
+        rewrite(settings, artifact, change, figures=figures)
+        return settings
+
+    return corrupt
 
 
-_SCHEMA_DAMAGES = {
-    "demo_survey": without_column("bytes"),
-    "training_metadata": without_column("url"),
-    "class_map": without_column("genus"),
-    "training_manifest": without_column("organ"),
-    "plot_manifest": without_column("bytes"),
-    "raw_images": without_column("organ"),
-    "resized_images": without_column("organ"),
-    "plot_images": without_column("width"),
-    "base_embeddings": without_column("obs_id"),
-    "finetuned_embeddings": without_column("obs_id"),
-    "base_tile_embeddings": without_column("height"),
-    "finetuned_tile_embeddings": without_column("height"),
-    "validation_plots": without_column("width"),
-    "base_validation_tile_embeddings": without_column("height"),
-    "finetuned_validation_tile_embeddings": without_column("height"),
-    "inbox_delivery": without_column("bytes"),
-    "inbox_plots": without_column("width"),
-    "base_inbox_tile_embeddings": without_column("height"),
-    "finetuned_inbox_tile_embeddings": without_column("height"),
-    "inbox_predictions": column_of_another_type("height"),
-    "inbox_cover": without_column("genus"),
-    "tile_predictions": column_of_another_type("height"),
-    "species_cover": without_column("genus"),
-    "submission": without_column("run"),
-    "leaderboard": without_column("tiling"),
-    "run_agreement": without_column("plots"),
-    "sweep": without_column("plots"),
-    "embedding_map": without_column("held_out"),
-}
-_LABELLED = (
-    "training_manifest",
-    "raw_images",
-    "resized_images",
-    "base_embeddings",
-    "finetuned_embeddings",
-    *PREDICTED,
-    *COVERED,
-    "embedding_map",
-)
-WITH_FINETUNED = (
-    "finetuned_backbone",
-    "finetuned_embeddings",
-    "finetuned_tile_embeddings",
-    "finetuned_validation_tile_embeddings",
-    "embedding_map",
-)
-"""The assets that exist only with a fine-tuned backbone; their damages are done to a lake that has one."""
-WITH_INBOX = (
-    "inbox_delivery",
-    "inbox_plots",
-    "base_inbox_tile_embeddings",
-    "finetuned_inbox_tile_embeddings",
-    "inbox_predictions",
-    "inbox_cover",
-)
-"""The assets that exist only with an inbox; likewise."""
+def as_it_was(table: pa.Table) -> pa.Table:
+    return table
 
-DAMAGES: dict[tuple[str, str], Damage] = {}
-"""(asset, check) → the damage."""
 
-for _asset, _schema_damage in _SCHEMA_DAMAGES.items():
-    DAMAGES[_asset, "rows_accounted"] = Damage(row_lost(_asset), blocking=True)
-    DAMAGES[_asset, "schema"] = Damage(changed_rows(_asset, _schema_damage), blocking=True)
-    DAMAGES[_asset, "unique_keys"] = Damage(
-        changed_rows(_asset, with_first_key_twice(TABLES[_asset].key)), blocking=True
+def row_lost(asset: str) -> Corrupt:
+    artifact = Artifact(asset, FIRST.get(asset))
+
+    def corrupt(own_lake: OwnLake, survey: Path) -> Settings:
+        settings = own_lake()
+        rewrite(settings, artifact, figures={"rows_in": record_of(settings, artifact).statistics["rows_in"] + 1})
+        return settings
+
+    # These do not count rows but photographs or plots, whose number only the figures know.
+    counted = asset in ("class_map", *PREDICTED, *COVERED) or asset.endswith("_tile_embeddings")
+    return corrupt if counted else changed_rows(asset, without_last_row)
+
+
+def older(asset: str) -> Corrupt:
+    """Let an artifact look as if older code had made it; of several partitions one that the run leaves alone."""
+    others = {"00": "01", "base_cls": "base_dct", "base_cls_full": "base_cls_2x2"}
+    partition = others[FIRST[asset]] if asset in FIRST else None
+
+    def corrupt(own_lake: OwnLake, survey: Path) -> Settings:
+        settings = with_demo_survey(own_lake, survey) if asset == "demo_survey" else own_lake()
+        if asset == "classifier":
+            restamp_classifier(settings, partition or "", code_version="0")
+        elif asset.endswith("_backbone"):
+            rewrite_backbone(settings, asset, code_version="0")
+        else:
+            rewrite(settings, Artifact(asset, partition), provenance={"code_version": "0"})
+        return settings
+
+    return corrupt
+
+
+def changed_classifier(**figures: Any) -> Corrupt:
+    def corrupt(own_lake: OwnLake, survey: Path) -> Settings:
+        settings = own_lake()
+        restamp_classifier(settings, FIRST["classifier"], figures=figures)
+        return settings
+
+    return corrupt
+
+
+def changed_backbone(asset: str, change: Callable[[dict[str, Any]], None], **figures: Any) -> Corrupt:
+    def corrupt(own_lake: OwnLake, survey: Path) -> Settings:
+        settings = own_lake()
+        rewrite_backbone(settings, asset, change, figures=figures)
+        return settings
+
+    return corrupt
+
+
+def with_nan(tensors: dict[str, Any]) -> None:
+    tensors["norm.weight"][0] = float("nan")
+
+
+def changed_field(column: str, text: str, own_lake: OwnLake, survey: Path) -> Settings:
+    lines = (survey / "metadata.csv").read_text().splitlines()
+    fields = lines[1].split(";")
+    fields[COLUMNS.index(column)] = f'"{text}"'
+    settings = own_lake()
+    file = Path(settings.lake).parent / "metadata.csv"
+    file.write_text("\n".join([lines[0], ";".join(fields), *lines[2:]]) + "\n")
+    return own_lake(training_metadata=str(file))
+
+
+def official_list(species: list[int], own_lake: OwnLake, survey: Path) -> Settings:
+    file = Path(own_lake().lake).parent / "class_mapping.txt"
+    file.write_text("".join(f"{one}\n" for one in species))
+    return own_lake(class_mapping=str(file))
+
+
+def published_otherwise(numbers: dict[str, int], own_lake: OwnLake, survey: Path) -> Settings:
+    return own_lake(published=numbers)
+
+
+def one_observation_on_both_sides(table: pa.Table) -> pa.Table:
+    tags = table.column("learn_tag").to_pylist()
+    shared = table.column("obs_id")[tags.index("train")].as_py()
+    return with_value(table, "obs_id", tags.index("val"), shared)
+
+
+def photograph_without_file(own_lake: OwnLake, survey: Path) -> Settings:
+    file = Path(own_lake().lake).parent / "metadata.csv"
+    file.write_bytes((survey / "metadata.csv").read_bytes())
+    write_metadata(absent := file.with_name("absent.csv"), [metadata_row("absent.jpg", 1000001, "train", "1")])
+    file.write_text(file.read_text() + absent.read_text().splitlines()[1] + "\n")
+    settings = own_lake(training_metadata=str(file))
+    assert materialize(settings, "training_metadata,class_map").success
+    return settings
+
+
+def heavy_shard(table: pa.Table) -> pa.Table:
+    heavy = pc.equal(table.column("shard"), "01")
+    size = table.column("bytes")
+    return with_column(table, "bytes", pc.if_else(heavy, pc.multiply(size, 10), size).combine_chunks())
+
+
+def species_never_embedded(asset: str, own_lake: OwnLake, survey: Path) -> Settings:
+    def change(table: pa.Table) -> pa.Table:
+        species = table.column("species_id")
+        others = pc.if_else(pc.equal(species, 1000003), 1000001, species)
+        return with_column(table, "species_id", others.combine_chunks())
+
+    settings = own_lake()
+    for shard in ("00", "01", "02"):
+        rewrite(settings, Artifact(asset, shard), change)
+    return settings
+
+
+def zero_vector(table: pa.Table) -> pa.Table:
+    return with_value(table, "cls", 0, [0.0] * table.schema.field("cls").type.list_size)
+
+
+def first_two_swapped(table: pa.Table) -> pa.Table:
+    first, second = table.column("probability").to_pylist()[:2]
+    return with_value(with_value(table, "probability", 0, second), "probability", 1, first)
+
+
+def all_as_likely(table: pa.Table) -> pa.Table:
+    return with_column(table, "probability", pa.array([1 / len(SPECIES)] * table.num_rows, pa.float32()))
+
+
+def plot_missing_in_csv(own_lake: OwnLake, survey: Path) -> Settings:
+    """Let a file be invalid, and be vouched for by its table: one that is changed behind its back would be mended."""
+    settings, artifact = own_lake(), Artifact("submission", FIRST["submission"])
+    file = Path(settings.lake) / "submission" / f"{artifact.partition}.2024.csv"
+    shorter = "".join(file.read_text().splitlines(keepends=True)[:-1]).encode()
+    known = record_of(settings, artifact).statistics[SIDECARS]
+    rewrite(
+        settings, artifact, figures={SIDECARS: known | publish_sidecars(Lake(settings.lake), {file: shorter})[SIDECARS]}
     )
-for _asset in (*_SCHEMA_DAMAGES, "base_backbone", "finetuned_backbone", "classifier"):
-    # A leaderboard is not made from a submission that is out of date.
-    _after = PROBE if _asset == "submission" else None
-    DAMAGES[_asset, "up_to_date"] = Damage(older(_asset), checks_alone=_asset not in FIRST, downstream=_after)
-for _asset in _LABELLED:
-    DAMAGES[_asset, "labels_in_class_map"] = Damage(changed_rows(_asset, foreign_label), blocking=True)
-for _asset in ("raw_images", "resized_images", "plot_images"):
-    DAMAGES[_asset, "little_quarantined"] = Damage(
-        changed_rows(_asset, as_it_was, rows_in=1000, rows_out=980, quarantined=20)
-    )
-for _backbone_name in ("base", "finetuned"):
-    _asset = f"{_backbone_name}_backbone"
-    _other_model = changed_backbone(_asset, lambda tensors: None, model="vit_base_patch14_dinov2")
-    DAMAGES[_asset, "model_as_set"] = Damage(_other_model, blocking=True)
-    DAMAGES[_asset, "weights_finite"] = Damage(changed_backbone(_asset, with_nan), blocking=True)
-    _asset = f"{_backbone_name}_embeddings"
-    DAMAGES[_asset, "vectors_usable"] = Damage(changed_rows(_asset, zero_vector), blocking=True)
-    DAMAGES[_asset, "classes_covered"] = Damage(partial(species_never_embedded, _asset), names="1000003")
-    for _plots in ("", "validation_", "inbox_"):
-        _asset = f"{_backbone_name}_{_plots}tile_embeddings"
-        DAMAGES[_asset, "vectors_usable"] = Damage(changed_rows(_asset, zero_vector), blocking=True)
-        DAMAGES[_asset, "every_tile"] = Damage(changed_rows(_asset, without_last_row), blocking=True)
+    return settings
 
-for _asset in PREDICTED:
-    DAMAGES[_asset, "probabilities_valid"] = Damage(
-        changed_rows(_asset, lambda table: with_value(table, "probability", 0, 1.5)), blocking=True
-    )
-    DAMAGES[_asset, "probabilities_sorted"] = Damage(changed_rows(_asset, first_two_swapped), blocking=True)
-    DAMAGES[_asset, "confident_somewhere"] = Damage(changed_rows(_asset, all_as_likely))
-for _asset in COVERED:
-    DAMAGES[_asset, "unique_keys"] = Damage(changed_rows(_asset, first_row_twice), blocking=True)
-    DAMAGES[_asset, "every_plot"] = Damage(changed_rows(_asset, first_plot_lost), blocking=True)
-    DAMAGES[_asset, "cover_valid"] = Damage(
-        changed_rows(_asset, lambda table: with_value(table, "coverage", 0, 1.5)), blocking=True
-    )
 
-DAMAGES |= {
-    ("inbox_delivery", "delivered_once"): Damage(
-        changed_rows("inbox_delivery", with_first_key_twice(("digest",))), blocking=True
-    ),
-    ("inbox_plots", "little_quarantined"): Damage(
-        changed_rows("inbox_plots", as_it_was, rows_in=2, rows_out=0, quarantined=2)
-    ),
-    ("inbox_plots", "whole_delivery"): Damage(
-        changed_rows("inbox_plots", as_it_was, rows_in=3, rows_out=2, quarantined=1), blocking=True
-    ),
-    ("plot_images", "unique_keys"): Damage(partial(plot_twice, "plot_images"), blocking=True),
-    ("validation_plots", "unique_keys"): Damage(partial(plot_twice, "validation_plots"), blocking=True),
-    ("validation_plots", "labels_in_class_map"): Damage(
-        changed_rows("validation_plots", as_it_was, species=[999]), blocking=True
-    ),
-    ("validation_plots", "truth_as_pasted"): Damage(
-        changed_rows("validation_plots", lambda table: with_value(table, "species_ids", 0, [1000001])), blocking=True
-    ),
-    ("validation_plots", "held_out_photographs"): Damage(
-        changed_rows("validation_plots", as_it_was, not_held_out=1, first_not_held_out=["a.jpg"]), blocking=True
-    ),
-    ("validation_plots", "species_covered"): Damage(
-        changed_rows("validation_plots", as_it_was, held_out_species=[*SPECIES, 1000004]), names="1000004"
-    ),
-    ("training_metadata", "readable_numbers"): Damage(partial(changed_field, "altitude", "high")),
-    ("training_metadata", "rows_usable"): Damage(partial(changed_field, "species_id", "Taxus")),
-    ("class_map", "contiguous_classes"): Damage(
-        changed_rows("class_map", lambda table: with_value(table, "class_index", 2, 7)), blocking=True
-    ),
-    ("class_map", "classes_have_images"): Damage(partial(official_list, [*SPECIES, 1000004])),
-    ("class_map", "species_listed"): Damage(partial(official_list, [*SPECIES][:2])),
-    ("training_manifest", "no_shared_observation"): Damage(
-        changed_rows("training_manifest", one_observation_on_both_sides), blocking=True
-    ),
-    ("training_manifest", "photographs_found"): Damage(photograph_without_file),
-    **{
-        (asset, "files_used"): Damage(
-            changed_rows(asset, as_it_was, unused=[{"ending": ".heic", "reason": "unsupported", "files": 2}])
-        )
-        for asset in ("training_manifest", "plot_manifest")
-    },
-    ("training_manifest", "balanced_shards"): Damage(changed_rows("training_manifest", heavy_shard)),
-    ("training_metadata", "complete"): Damage(partial(published_otherwise, {"training_rows": 49})),
-    ("training_manifest", "complete"): Damage(partial(published_otherwise, {"training_rows": 49})),
-    ("plot_manifest", "complete"): Damage(partial(published_otherwise, {"plots": 5})),
-    ("classifier", "better_than_majority"): Damage(changed_classifier(accuracy=0.2, majority_rate=0.33), blocking=True),
-    ("classifier", "no_shared_observation"): Damage(
-        changed_classifier(shared_observations=2, first_shared=["17", "18"]), blocking=True
-    ),
-    ("classifier", "stopped_early"): Damage(changed_classifier(best_epoch=15)),
-    ("classifier", "calibrated"): Damage(changed_classifier(ece_uncalibrated=0.1, ece=0.13)),
-    ("classifier", "every_species_a_class"): Damage(
-        changed_classifier(species_without_class=2, first_without_class=[5, 6])
-    ),
-    ("classifier", "head_covers_classes"): Damage(changed_classifier(uncovered=2, first_uncovered=[5, 6])),
-    ("classifier", "labels_in_class_map"): Damage(changed_classifier(species=[*SPECIES, 999]), blocking=True),
-    ("submission", "valid_submission"): Damage(plot_missing_in_csv, blocking=True, names="base_cls_full.2024.csv"),
-    ("submission", "every_plot_written"): Damage(changed_rows("submission", as_it_was, left_out={"2024": ["a;b"]})),
-    ("submission", "species_per_plot"): Damage(changed_rows("submission", as_it_was, species_per_plot=0.25)),
-    ("submission", "prior_has_effect"): Damage(changed_rows("submission", as_it_was, plots_changed=0, pairs_kept=1.0)),
-    ("run_agreement", "agreement_valid"): Damage(
-        changed_rows("run_agreement", lambda table: with_value(table, "jaccard", 0, 1.5)), blocking=True
-    ),
-    ("sweep", "scores_valid"): Damage(
-        changed_rows("sweep", lambda table: with_value(table, "f1_plot", 0, 1.5)), blocking=True
-    ),
-    ("sweep", "choice_holds"): Damage(changed_rows("sweep", as_it_was, chosen_f1_choose=0.9, chosen_f1_report=0.3)),
-    ("leaderboard", "scores_valid"): Damage(
-        changed_rows("leaderboard", lambda table: with_value(table, "f1_plot", 0, 1.5)), blocking=True
-    ),
-    ("finetuned_backbone", "finetuning_helped"): Damage(
-        changed_backbone("finetuned_backbone", lambda tensors: None, best_epoch=0), checks_alone=True
-    ),
-    ("embedding_map", "finetuned_separates_better"): Damage(
-        changed_rows("embedding_map", as_it_was, separation_base=0.4, separation_finetuned=0.1)
-    ),
-}
+def without_column(column: str) -> Change:
+    return lambda table: table.drop_columns([column])
+
+
+def column_of_another_type(column: str) -> Change:
+    return lambda table: with_column(table, column, table.column(column).cast(pa.int64()))
+
+
+def plot_twice(asset: str, own_lake: OwnLake, survey: Path) -> Settings:
+    settings, artifact = own_lake(), Artifact(asset, FIRST[asset])
+    rows = record_of(settings, artifact).statistics["rows_in"] + 1
+    rewrite(settings, artifact, first_row_twice, figures={"rows_in": rows})
+    return settings
+
+
+def first_row_twice(table: pa.Table) -> pa.Table:
+    return pa.concat_tables([table, table.slice(0, 1)])
+
+
+def first_plot_lost(table: pa.Table) -> pa.Table:
+    return table.filter(pc.not_equal(table.column("plot_id"), table.column("plot_id")[0]))
+
+
+def foreign_label(table: pa.Table) -> pa.Table:
+    return with_value(table, "species_id", 0, 999)

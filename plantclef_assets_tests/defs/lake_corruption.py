@@ -9,13 +9,13 @@ import pyarrow as pa
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.lake.provenance import Lineage
 from plantclef_assets.lake.schemas import DEMO_SURVEY, TABLES
 from plantclef_assets.lake.store import Artifact, Lake, Record, record_metadata
 from plantclef_assets.lake.table_specs import VECTOR, TableSpec
 from plantclef_assets.lake.tables import write_table
 from plantclef_assets.models.classifier_files import read_classifier, write_classifier
-from plantclef_assets.recipes import build_recipes
 from plantclef_assets.settings import Settings
 from plantclef_assets_tests.tiny import DEMO_SOURCES
 
@@ -131,7 +131,7 @@ def with_demo_survey(own_lake: OwnLake, survey: Path) -> Settings:
     folder.mkdir()
     (folder / "metadata.csv").write_bytes((survey / "metadata.csv").read_bytes())
     lake, artifact = Lake(settings.lake), Artifact("demo_survey")
-    provenance = Lineage(lake, build_recipes(settings)).expected(artifact, with_sources=True)
+    provenance = Lineage(lake, build_graph(settings).recipes).expected(artifact, with_sources=True)
     with write_table(lake, artifact, DEMO_SURVEY, provenance) as table:
         table.write_rows(source=["images/train/1/a.jpg", "images/val/1/b.jpg", "plots/c.jpg"], bytes=[10, 20, 30])
         table.statistics = {"rows_in": 3, "quarantined": 0}

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.recipes import build_recipes
 from plantclef_assets.settings import Settings
 from plantclef_assets_tests.ingest.tars import write_tar
 from plantclef_assets_tests.tiny import materialize, tiny_settings
@@ -51,7 +51,7 @@ def test_photographs_and_plots_in_archives_give_what_folders_give(
 
 def test_licences_that_are_not_set_are_no_part_of_a_provenance(tiny_survey: Path, tmp_path: Path) -> None:
     def config(**changes: object) -> dict:
-        recipes = build_recipes(tiny_settings(tiny_survey, tmp_path / "lake", **changes))
+        recipes = build_graph(tiny_settings(tiny_survey, tmp_path / "lake", **changes)).recipes
         return dict(recipes["training_manifest"].config(None))
 
     assert config() == {"shards": 3}

@@ -6,18 +6,18 @@ from pathlib import Path
 import pytest
 
 from plantclef_assets.definitions import build_defs
+from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.lake.filesystems import open_filesystem
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.models import separation as maps
 from plantclef_assets.orchestration.resources import LakeResource
-from plantclef_assets.recipes import build_recipes
 from plantclef_assets.settings import Settings
 from plantclef_assets_tests.defs.test_inbox import run_requested
 from plantclef_assets_tests.gcs_server import make_bucket, put_folder
 from plantclef_assets_tests.inboxes import SETTLED_AT_ONCE, Sensor, put_photograph
 from plantclef_assets_tests.tiny import (
-    FINETUNED_CHAIN,
     failed_checks,
+    launches,
     materialize,
     materialize_chain,
     materialized,
@@ -42,7 +42,7 @@ def in_bucket(tiny_survey: Path, gcs: str, tmp_path_factory: pytest.TempPathFact
     settings = with_finetuned(tiny_survey, lake, cache=str(folder / "cache"), workers=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(maps, "LEAST_ROWS_FOR_UMAP", 1000)
-        materialize_chain(settings, FINETUNED_CHAIN)
+        materialize_chain(settings)
     return settings
 
 
@@ -55,7 +55,7 @@ def generations(settings: Settings) -> dict[str, str]:
 
 def test_every_artifact_is_the_one_of_a_local_run(in_bucket: Settings, finetuned_lake: Settings) -> None:
     far, near = Lake(in_bucket.lake, in_bucket.cache), Lake(finetuned_lake.lake)
-    for recipe in build_recipes(in_bucket).values():
+    for recipe in build_graph(in_bucket).recipes.values():
         for artifact in recipe.artifacts:
             record = far.record(artifact)
             assert record is not None, artifact
@@ -70,7 +70,7 @@ def test_every_artifact_is_the_one_of_a_local_run(in_bucket: Settings, finetuned
 
 def test_asking_again_changes_nothing_and_every_check_passes(in_bucket: Settings) -> None:
     before, judged = generations(in_bucket), set()
-    for selection, first, last in FINETUNED_CHAIN:
+    for selection, first, last in launches(in_bucket):
         result = materialize(in_bucket, selection, first=first, last=last)
         assert result.success
         assert failed_checks(result) <= LEARNED_FOR_A_MOMENT

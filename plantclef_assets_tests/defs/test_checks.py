@@ -188,9 +188,9 @@ def test_a_missing_column_is_named_even_if_others_need_it(
 
 def build_checks_of(asset: str) -> set[str]:
     """Give the names of the checks that an asset has."""
-    from plantclef_assets_tests.defs.corruptions import DAMAGES
+    from plantclef_assets_tests.defs.corruption_cases import CORRUPTIONS
 
-    return {check for name, check in DAMAGES if name == asset}
+    return {check for name, check in CORRUPTIONS if name == asset}
 
 
 def test_a_source_that_changed_is_named_by_up_to_date(own_lake: OwnLake, tiny_survey: Path) -> None:

@@ -1,6 +1,7 @@
 """The classifiers as assets: what they say of themselves, several side by side, and runs that use them."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,8 @@ def test_several_classifiers_are_made_from_one_feature_set(own_lake: OwnLake) ->
     for name in VARIANTS:
         assert read_classifier(classifier_file(settings, name)).species_ids.tolist() == sorted(SPECIES)
         assert {"accuracy", "macro_f1", "ece", "majority_rate"} <= set(shown[name])
-    assert shown["base_cls_centroid"]["learning_curves"] == "Nothing was trained: the closed form 'centroids' answers."
+    curves = "Nothing was trained: the closed form 'centroids' is the classifier."
+    assert shown["base_cls_centroid"]["learning_curves"] == curves
     assert "data:image/png;base64," in shown["base_cls_two_layers"]["learning_curves"]
     assert shown["base_cls_two_layers"]["learning_rate"] in (0.002, 0.01)
     assert shown["base_cls_centroid"]["temperature"] > 0
@@ -66,7 +68,7 @@ def test_a_run_names_one_of_several_classifiers(own_lake: OwnLake) -> None:
 
 def test_classifiers_and_fine_tuning_set_the_same_photographs_aside(finetuned_lake: Settings) -> None:
     lake, shards = Lake(finetuned_lake.lake), shard_keys(finetuned_lake.training_shards)
-    config = FinetuningConfig(**finetuned_lake.finetuning.model_dump(), seed=finetuned_lake.seed)
+    config = FinetuningConfig(**asdict(finetuned_lake.finetuning), seed=finetuned_lake.seed)
     with open_photographs(lake, [Artifact("resized_images", shard) for shard in shards]) as photographs:
         train, _ = split_rows(photographs.learn_tag, photographs.obs_id, seed=config.seed)
         _, held = split_holdout(photographs, train, config)

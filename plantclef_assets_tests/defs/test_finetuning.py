@@ -7,7 +7,7 @@ from dagster import DagsterInstance
 
 from plantclef_assets.definitions import build_defs
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.models.backbones import open_backbone, read_saved_head
+from plantclef_assets.models.backbone_files import open_backbone, read_saved_head
 from plantclef_assets.settings import Settings
 from plantclef_assets_tests.defs.test_materialization import materialization_metadata
 from plantclef_assets_tests.tiny import SPECIES, materialize

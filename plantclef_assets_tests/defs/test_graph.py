@@ -9,8 +9,8 @@ import pytest
 from dagster import AssetKey, Definitions
 
 from plantclef_assets.definitions import build_defs
+from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.lake.keys import shard_keys
-from plantclef_assets.recipes import build_recipes
 from plantclef_assets.settings import load_settings
 from plantclef_assets_tests.tiny import tiny_settings, with_finetuned
 
@@ -47,7 +47,7 @@ def test_loading_the_definitions_imports_no_heavy_library() -> None:
     heavy = {"torch", "torchvision", "timm", "pyspark", "dagster_pyspark", "dagster_gcp", "gcsfs", "pandas"}
     heavy |= {"scipy", "sklearn", "umap", "numba", "google.cloud.storage"}
     assert heavy & set(loaded) == set()
-    assert "plantclef_assets.checks.submissions" in loaded
+    assert "plantclef_assets.defs.submissions" in loaded
 
 
 def test_the_command_line_validates_the_definitions() -> None:
@@ -63,7 +63,7 @@ def test_recipes_and_dependencies_name_the_same_edges(
     make = with_finetuned if finetuned else tiny_settings
     settings = make(tiny_survey, tmp_path, inbox=str(tmp_path) if inbox else None)
     graph = build_defs(settings).resolve_asset_graph()
-    recipes = build_recipes(settings)
+    recipes = build_graph(settings).recipes
     assert {key.to_user_string() for key in graph.get_all_asset_keys()} == set(recipes)
     for name, recipe in recipes.items():
         inputs = {one.asset for artifact in recipe.artifacts for one in recipe.inputs(artifact.partition)}

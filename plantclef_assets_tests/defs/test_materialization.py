@@ -9,7 +9,7 @@ from dagster import AssetKey, DagsterInstance
 
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.settings import Settings
-from plantclef_assets_tests.tiny import CHAIN, failed_checks, materialize, materialized
+from plantclef_assets_tests.tiny import failed_checks, launches, materialize, materialized
 
 OwnLake = Callable[..., Settings]
 
@@ -34,7 +34,7 @@ def materialization_metadata(instance: DagsterInstance, asset: str) -> dict[str 
 def test_a_second_materialization_writes_nothing(own_lake: OwnLake) -> None:
     settings = own_lake()
     before = stamps(settings)
-    for selection, first, last in CHAIN:
+    for selection, first, last in launches(settings):
         assert materialize(settings, selection, first=first, last=last).success
     assert stamps(settings) == before
 

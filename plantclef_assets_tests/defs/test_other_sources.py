@@ -9,9 +9,9 @@ from dagster import Failure
 
 from plantclef_assets.cli import lake as lake_command
 from plantclef_assets.definitions import build_defs
+from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.lake.provenance import Lineage, OtherSourcesError
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.recipes import build_recipes
 from plantclef_assets.settings import Settings
 from plantclef_assets_tests.cli.commands import PYTHON, run_command
 from plantclef_assets_tests.defs.lake_corruption import rewrite
@@ -57,12 +57,12 @@ def contents(settings: Settings) -> dict[Path, bytes]:
 
 def refusal(settings: Settings) -> str:
     with pytest.raises(OtherSourcesError) as caught:
-        Lineage(Lake(settings.lake), build_recipes(settings)).require_same_sources()
+        Lineage(Lake(settings.lake), build_graph(settings).recipes).require_same_sources()
     return str(caught.value)
 
 
 def is_free(settings: Settings) -> bool:
-    Lineage(Lake(settings.lake), build_recipes(settings)).require_same_sources()
+    Lineage(Lake(settings.lake), build_graph(settings).recipes).require_same_sources()
     return True
 
 
@@ -132,7 +132,8 @@ def test_photographs_do_not_give_way_to_a_checkpoints_class_list_by_mistake(ask:
         "finetuned_model": "vit_mini_patch14_reg4_dinov2",
         "class_mapping": str(tiny_survey / "truth.csv"),
     }
-    settings = ask(**checkpoint).model_copy(update={"training_metadata": None, "training_images": None})
+    without = dict.fromkeys(("training_metadata", "training_images", "plot_images", "plot_truth"))
+    settings = ask(**checkpoint).model_copy(update=without)
     assert not settings.has_training
     assert refusal(settings).startswith("PLANTCLEF_TRAINING_METADATA is not set, but class_map in the lake")
 

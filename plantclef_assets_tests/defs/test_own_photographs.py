@@ -4,7 +4,7 @@ from pathlib import Path
 
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.scoring.submissions import read_submission
-from plantclef_assets_tests.tiny import CHAIN, materialize, tiny_settings
+from plantclef_assets_tests.tiny import launches, materialize, tiny_settings
 
 
 def test_names_and_species_are_enough_for_a_submission(tiny_survey: Path, tmp_path: Path) -> None:
@@ -14,7 +14,7 @@ def test_names_and_species_are_enough_for_a_submission(tiny_survey: Path, tmp_pa
     settings = tiny_settings(
         tiny_survey, tmp_path / "lake", training_metadata=str(tmp_path / "photographs.csv"), plot_truth=None
     )
-    for selection, first, last in CHAIN:
+    for selection, first, last in launches(settings):
         assert materialize(settings, selection, first=first, last=last).success, selection
     lake = Lake(settings.lake)
     classifier = lake.record(Artifact("classifier", "base_cls", "safetensors"))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from plantclef_assets.recipes import build_recipes
+from plantclef_assets.defs.graph import build_graph
 from plantclef_assets_tests.tiny import tiny_settings
 
 
@@ -15,7 +15,7 @@ def test_embeddings_record_precision_and_compiling(
     weights = str(tiny_survey / "weights.safetensors")
     finetuned = {"finetuned_model": "vit_mini_patch14_reg4_dinov2", "finetuned_weights": weights}
     settings = tiny_settings(tiny_survey, tmp_path / "lake", device="cpu", compile=compile, **finetuned)
-    recipes = build_recipes(settings)
+    recipes = build_graph(settings).recipes
     embeddings = [recipe for asset, recipe in recipes.items() if asset.endswith("_embeddings")]
     assert len(embeddings) == 6
     for recipe in embeddings:

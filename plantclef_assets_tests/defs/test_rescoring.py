@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.lake.provenance import Lineage
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.recipes import build_recipes
 from plantclef_assets.settings import Settings
 from plantclef_assets_tests.tiny import materialize, materialized
 
@@ -24,7 +24,7 @@ def files_of(settings: Settings) -> dict[str, tuple[int, bytes]]:
 
 def stale(settings: Settings) -> list[str]:
     """Say what is not as the settings, the sources and its inputs ask for."""
-    recipes = build_recipes(settings)
+    recipes = build_graph(settings).recipes
     lineage = Lineage(Lake(settings.lake), recipes)
     artifacts = (artifact for recipe in recipes.values() for artifact in recipe.artifacts)
     return [reason for artifact in artifacts if (reason := lineage.stale(artifact, with_sources=True))]

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.lake.catalog import open_catalog
 from plantclef_assets.lake.provenance import Lineage
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.recipes import build_recipes
 from plantclef_assets.settings import Settings
 from plantclef_assets_tests.tiny import SPECIES, materialize
 
@@ -20,7 +20,7 @@ BACKBONE = Artifact("base_backbone", suffix="safetensors")
 
 def stale(settings: Settings) -> set[str]:
     """Name the assets of which something is not as the settings, the sources and its inputs ask for."""
-    recipes = build_recipes(settings)
+    recipes = build_graph(settings).recipes
     lineage = Lineage(Lake(settings.lake), recipes)
     return {
         recipe.asset

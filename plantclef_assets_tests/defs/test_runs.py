@@ -10,12 +10,12 @@ import pytest
 from dagster import AssetKey, DagsterInstance
 
 from plantclef_assets.definitions import build_defs
+from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.lake.provenance import Lineage
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake, record_metadata
 from plantclef_assets.models.classifier_files import fingerprint_classifier, read_classifier, write_classifier
 from plantclef_assets.models.linear import LinearClassifier
-from plantclef_assets.recipes import build_recipes
 from plantclef_assets.scoring import priors
 from plantclef_assets.scoring.aggregation import aggregate
 from plantclef_assets.scoring.artifacts import RunAgreement
@@ -86,7 +86,7 @@ def test_a_mean_over_all_classes_is_another_than_over_the_best_of_each_tile(own_
 
 def test_a_run_reads_only_what_it_needs(own_lake: OwnLake) -> None:
     settings = with_runs(own_lake, {"mean": MEAN, "prior": MEAN | {"feature_set": "base_dct", "prior": "frequency"}})
-    recipe = build_recipes(settings)["submission"]
+    recipe = build_graph(settings).recipes["submission"]
     assert {str(one) for one in recipe.inputs("base_cls_2x2")} == {
         "tile_predictions/00",
         "tile_predictions/01",
@@ -101,21 +101,21 @@ def test_a_run_reads_only_what_it_needs(own_lake: OwnLake) -> None:
         "class_map",
     }
     defs = build_defs(settings)
-    for run, features, classifier in (
-        ("base_cls_2x2", set(), set()),
-        ("mean", {"00", "01"}, {"base_cls"}),
-        ("prior", {"00", "01"}, {"base_dct"}),
+    for run, features, classifier, predictions in (
+        ("base_cls_2x2", set(), set(), {"00", "01"}),
+        ("mean", {"00", "01"}, {"base_cls"}, set()),
+        ("prior", {"00", "01"}, {"base_dct"}, set()),
     ):
         assert upstream_keys(defs, "submission", run, "base_tile_embeddings") == features
         assert upstream_keys(defs, "submission", run, "classifier") == classifier
-        assert upstream_keys(defs, "submission", run, "tile_predictions") == {"00", "01"}
+        assert upstream_keys(defs, "submission", run, "tile_predictions") == predictions
     parents = {parent.to_user_string() for parent in defs.resolve_asset_graph().get(AssetKey("submission")).parent_keys}
     assert parents == {"tile_predictions", "base_tile_embeddings", "classifier", "plot_manifest", "class_map"}
 
 
 def test_other_runs_leave_a_submission_as_it_is(own_lake: OwnLake) -> None:
     settings = with_runs(own_lake, {"mean": MEAN | {"feature_set": "base_dct"}})
-    lake, recipes = Lake(settings.lake), build_recipes(settings)
+    lake, recipes = Lake(settings.lake), build_graph(settings).recipes
     assert Lineage(lake, recipes).stale(Artifact("submission", "base_dct_2x2_max2")) is None
 
 
@@ -131,7 +131,7 @@ def test_a_prior_has_its_effect_and_says_so(own_lake: OwnLake) -> None:
     figures = record_of(settings, Artifact("submission", "region")).statistics
     assert (figures["plots_changed"], figures["pairs_kept"]) == (4, 0.5)
     assert [*answers(settings, "region").values()] == [[SECOND_SPECIES]] * 4
-    recipe = build_recipes(settings)["submission"]
+    recipe = build_graph(settings).recipes["submission"]
     assert recipe.config("region")["region_patterns"] == []
     assert "region_patterns" not in recipe.config("base_cls_2x2")
 
@@ -159,9 +159,9 @@ def test_a_list_of_species_limits_the_answers(own_lake: OwnLake) -> None:
     figures = record_of(settings, Artifact("submission", "listed")).statistics
     assert (figures["species_listed"], figures["species_matched"]) == (3, 2)
     assert (figures["plots_changed"], figures["pairs_kept"]) == (4, 0.5)
-    assert Lineage(Lake(settings.lake), build_recipes(settings)).stale(Artifact("submission", "listed")) is None
+    assert Lineage(Lake(settings.lake), build_graph(settings).recipes).stale(Artifact("submission", "listed")) is None
     file.write_text(f"{SECOND_SPECIES}\n")
-    reason = Lineage(Lake(settings.lake), build_recipes(settings)).stale(Artifact("submission", "listed"))
+    reason = Lineage(Lake(settings.lake), build_graph(settings).recipes).stale(Artifact("submission", "listed"))
     assert reason is not None
     assert "species_list" in reason
     with pytest.raises(SettingsError, match=r"RUNS__LISTED__SPECIES_LIST: there is no file '/nowhere\.csv'"):

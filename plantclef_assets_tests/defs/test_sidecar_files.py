@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.lake.sidecars import SIDECARS
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.recipes import build_recipes
 from plantclef_assets.settings import Settings
 from plantclef_assets_tests.defs.chain_runs import evaluate_checks, evaluations
 from plantclef_assets_tests.defs.lake_corruption import record_of
@@ -15,7 +15,7 @@ from plantclef_assets_tests.tiny import materialize
 
 def test_a_table_knows_every_file_beside_it(finetuned_lake: Settings) -> None:
     lake, known = Lake(finetuned_lake.lake), set()
-    for recipe in build_recipes(finetuned_lake).values():
+    for recipe in build_graph(finetuned_lake).recipes.values():
         for artifact in recipe.artifacts:
             names = {path.name for path in recipe.beside(lake, artifact)}
             assert set(record_of(finetuned_lake, artifact).statistics.get(SIDECARS, {})) == names, artifact

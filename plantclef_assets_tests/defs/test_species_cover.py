@@ -210,7 +210,7 @@ def test_the_last_run_that_cuts_plots_tells_the_cover(tiny_survey: Path, tmp_pat
     [
         ({"cover": {"run": "base_cls_9x9"}}, "PLANTCLEF_COVER__RUN: there is no run 'base_cls_9x9'"),
         ({"cover": {"run": "finetuned_cls_full"}}, "whose feature set exists; use one of base_cls_full, base_cls_2x2"),
-        ({"cover": {"max_rank": 4}, "top_k": 3}, "PLANTCLEF_COVER__MAX_RANK: 4 species of each tile are asked for"),
+        ({"cover": {"max_rank": 4}, "top_k": 3}, "PLANTCLEF_COVER__MAX_RANK: 4 species of each tile are needed"),
         ({"cover": {"min_score": 1.5}}, "PLANTCLEF_COVER__MIN_SCORE: "),
     ],
 )

@@ -94,7 +94,7 @@ def test_a_lost_tile_is_noticed_where_the_size_of_the_plot_decides(
 
 
 def test_progress_counts_each_picture_once(own: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    from plantclef_assets.assets import embeddings
+    from plantclef_assets.defs import embeddings
 
     totals = []
     progress = embeddings.Progress

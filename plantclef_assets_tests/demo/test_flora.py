@@ -9,7 +9,7 @@ from plantclef_assets.demo.flora import FLOWER_KINDS, HABITS, LEAF_KINDS, genus_
 from plantclef_assets.demo.names import name_of
 from plantclef_assets.demo.painting import grow_individual
 from plantclef_assets.demo.photographs import ORGANS, View, photograph, photograph_species
-from plantclef_assets.demo.traits import TRAIT_CLASSES, trait_classes, trait_measures
+from tools.pretrain_demo_backbone import TRAIT_CLASSES, trait_classes, trait_measures
 
 
 def test_a_species_depends_on_its_seed_and_number_only() -> None:

@@ -17,7 +17,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from plantclef_assets import demo
-from plantclef_assets.demo.pretraining import Recipe, augment, draw_pool, pretrain
 from plantclef_assets.demo.survey import write_survey
 from plantclef_assets.models.small_vit import (
     IMAGENET_DEFAULT_MEAN,
@@ -25,6 +24,7 @@ from plantclef_assets.models.small_vit import (
     SMALL_VIT,
     vit_mini_patch14_reg4_dinov2,
 )
+from tools.pretrain_demo_backbone import Recipe, augment, draw_pool, pretrain
 
 WEIGHTS = Path(demo.__file__).with_name("vit_mini.safetensors")
 

@@ -12,7 +12,7 @@ import yaml
 from dagster._core.instance.config import dagster_instance_config
 from dagster._core.workspace.config_schema import process_workspace_config
 
-from plantclef_assets.assets.common import ACCELERATOR_POOL
+from plantclef_assets.orchestration.assets import ACCELERATOR_POOL
 from plantclef_assets.settings import load_settings
 from plantclef_assets_tests.cli.commands import PROJECT
 

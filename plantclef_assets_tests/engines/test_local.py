@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from plantclef_assets.engines.local import run_shards
-from plantclef_assets.images.resized_images import ResizedImages
+from plantclef_assets.images.resizing import ResizedImages
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.settings import Settings
 from plantclef_assets_tests.engines.makers import FailingAt, TellProcess, shards_of

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from plantclef_assets.engines.spark import run_shards_on_spark
-from plantclef_assets.images.resized_images import ResizedImages
+from plantclef_assets.images.resizing import ResizedImages
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.orchestration.resources import SparkEngine
 from plantclef_assets.settings import Settings, load_settings

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from plantclef_assets.images.backdrops import cast_light, paint_ground
+from plantclef_assets.images.backdrops import LIGHT, cast_light, noise, paint_ground
 from plantclef_assets_tests.images.pictures import picture
 
 
@@ -45,8 +45,15 @@ def test_ground_needs_a_photograph():
 
 
 def test_light_alters_a_plot_without_hiding_it():
-    pixels = np.asarray(picture(80, 80), np.float32)
-    lit = cast_light(pixels, np.random.default_rng(5))
+    pixels = np.asarray(picture(80, 60), np.float32)
+    lit = np.asarray(cast_light(pixels, LIGHT, np.random.default_rng(5)), np.float32)
     assert lit.shape == pixels.shape
     assert 0.6 < lit.mean() / pixels.mean() < 1.5
     assert np.corrcoef(lit.ravel(), pixels.ravel())[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("size", [(120, 120), (120, 90), (90, 120)])
+def test_noise_has_the_size_asked_for_and_a_standard_deviation_of_about_one(size):
+    field = noise(size, 30, np.random.default_rng(4))
+    assert field.shape == size[::-1]
+    assert 0.5 < field.std() < 1.5

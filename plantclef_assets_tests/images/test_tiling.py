@@ -1,7 +1,11 @@
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
-from plantclef_assets.images.tiling import Grid, Tile, Tiling, Windows, distinct_boxes, parse_tiling, tile_boxes
+from plantclef_assets.images import tiling as tilings
+from plantclef_assets.images.tiling import Box, Grid, Tile, Tiling, Windows, distinct_boxes, parse_tiling, tile_boxes
 
 ALL_SCALES = "6x6+5x5+4x4+3x3+2x2+1x1"
 
@@ -155,9 +159,9 @@ def test_a_plot_smaller_than_the_window_is_one_window():
     [
         ("full+1x1", "the same tiles twice"),
         ("3x3+2x2+3x3", "the same tiles twice"),
-        ("w518s519", "they must meet"),
+        ("w518s519", "windows must meet"),
         ("w518s51", "at most 10 strides long"),
-        ("4x4-b46", "at most 45 %"),
+        ("4x4-b46", "the maximum is 45 %"),
     ],
 )
 def test_a_tiling_that_makes_no_sense_is_refused(name, said):
@@ -165,7 +169,7 @@ def test_a_tiling_that_makes_no_sense_is_refused(name, said):
         parse_tiling(name)
 
 
-def test_windows_are_told_by_side_and_stride():
+def test_windows_have_a_side_and_a_stride():
     assert parse_tiling("full+w518s259-b5") == Tiling((Grid(1, 1), Windows(518, 259)), 5)
 
 
@@ -174,3 +178,23 @@ def test_boxes_that_several_tilings_share_are_counted_once():
     assert len(boxes) == 91
     assert list(boxes.values()) == list(range(91))
     assert list(boxes)[:9] == [tile.box for tile in tile_boxes(300, 210, "3x3")]
+
+
+def test_a_scale_is_added_by_one_decorated_class(monkeypatch):
+    monkeypatch.setattr(tilings, "_SCALES", [*tilings._SCALES])
+    parse_tiling.cache_clear()
+
+    @tilings.register_scale(r"top([1-9]\d?)", "an upper strip such as 'top20'")
+    @dataclass(frozen=True)
+    class Strip:
+        percent: int
+        tiles = 1
+
+        def boxes(self, width: int, height: int) -> Iterator[tuple[Box, float]]:
+            yield (0, 0, width, height * self.percent // 100), (self.percent / 100) ** 0.5
+
+    assert [tile.box for tile in tile_boxes(100, 50, "top20+1x2")] == [(0, 0, 100, 10), (0, 0, 50, 50), (50, 0, 50, 50)]
+    assert parse_tiling("top20+1x2").tiles == 3
+    with pytest.raises(ValueError, match="'top20', or several joined"):
+        parse_tiling("bottom20")
+    parse_tiling.cache_clear()

@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import save_file
 
 from plantclef_assets.cli import lake as command
+from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.lake.cleaning import ForeignSettingsError, delete_leftover, find_leftovers
 from plantclef_assets.lake.provenance import Lineage
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.recipes import build_recipes
 from plantclef_assets.settings import Settings
 from plantclef_assets_tests.tiny import DEMO_SOURCES
 
@@ -30,7 +30,7 @@ DEAD = 2**22 + 1
 
 def leftovers(settings: Settings, *sources: str) -> dict[str, str]:
     """Return what is left over, with its reason."""
-    found = find_leftovers(Lake(settings.lake, settings.cache), build_recipes(settings), sources)
+    found = find_leftovers(Lake(settings.lake, settings.cache), build_graph(settings).recipes, sources)
     return {one.file.name: one.reason for one in found}
 
 
@@ -44,7 +44,7 @@ def test_nothing_that_the_settings_name_is_ever_left_over(tiny_lake: Settings, f
 
 def test_what_is_stale_is_no_leftover(own_lake: Callable[..., Settings]) -> None:
     settings = own_lake(image_size=64)
-    lineage = Lineage(Lake(settings.lake), build_recipes(settings))
+    lineage = Lineage(Lake(settings.lake), build_graph(settings).recipes)
     assert lineage.stale(Artifact("resized_images", "00"))
     assert leftovers(settings) == {}
 
@@ -123,7 +123,7 @@ def test_the_drawn_survey_is_one_leftover_where_no_source_lies_in_it(own_lake: C
     (survey / "images").mkdir(parents=True)
     (survey / "images" / "1.jpg").write_bytes(b"12345")
     lake = Lake(settings.lake)
-    (found,) = find_leftovers(lake, build_recipes(settings))
+    (found,) = find_leftovers(lake, build_graph(settings).recipes)
     assert (found.file.name, found.file.bytes) == ("demo_survey/", 5)
     drawn = own_lake(**DEMO_SOURCES)
     assert leftovers(drawn) == {}
@@ -187,7 +187,7 @@ def test_a_bucket_is_cleaned_like_a_folder(
         buckets.create_object(lake.storage, f"{lake.root}/{name}.parquet", source, replaces=0)
         buckets.create_object(lake.storage, f"{bucket}/lake2/{name}.parquet", source, replaces=0)
     settings = tiny_lake.model_copy(update={"lake": lake.root, "cache": lake.cache, "training_shards": 2})
-    found = find_leftovers(lake, build_recipes(settings))
+    found = find_leftovers(lake, build_graph(settings).recipes)
     assert [one.file.name for one in found] == ["quarantine/raw_images/02.parquet", "raw_images/02.parquet"]
     assert found[1].file.bytes == Path(tiny_lake.lake, "raw_images/02.parquet").stat().st_size
     address = f"{lake.root}/raw_images/02.parquet"

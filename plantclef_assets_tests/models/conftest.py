@@ -6,8 +6,8 @@ import torch
 from plantclef_assets.models.backbones import Backbone, load_backbone
 from plantclef_assets.models.small_vit import SMALL_VIT
 from plantclef_assets.models.weights import Weights
-from plantclef_assets_tests.images.pictures import random_weights
 from plantclef_assets_tests.models.photograph_fixtures import photograph_lake  # noqa: F401
+from plantclef_assets_tests.models.random_weights import random_weights
 
 
 @pytest.fixture(scope="session")

@@ -7,19 +7,19 @@ import scipy.fft
 import torch
 from safetensors.torch import save_file
 
-from plantclef_assets.images.data_config import DataConfig, data_config_of, eval_transform, normalise
-from plantclef_assets.models.backbones import (
-    BackboneInfo,
-    load_backbone,
+from plantclef_assets.models.backbone_files import (
     open_backbone,
     read_backbone_info,
     read_backbone_metadata,
     save_backbone,
 )
+from plantclef_assets.models.backbones import BackboneInfo, load_backbone
+from plantclef_assets.models.data_config import DataConfig, data_config_of, eval_transform, normalise
 from plantclef_assets.models.small_vit import SMALL_VIT
 from plantclef_assets.models.timm_import import import_timm
 from plantclef_assets.models.weights import WeightsError, weights_from_tensors
-from plantclef_assets_tests.images.pictures import picture, random_weights
+from plantclef_assets_tests.images.pictures import picture
+from plantclef_assets_tests.models.random_weights import random_weights
 
 timm = import_timm()
 
@@ -165,7 +165,7 @@ def test_what_is_no_saved_backbone_is_refused(tmp_path):
     with pytest.raises(WeightsError, match="no saved backbone"):
         read_backbone_info(tmp_path / "absent.safetensors")
     save_file({"a": torch.ones(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(WeightsError, match="does not say of which backbone"):
+    with pytest.raises(WeightsError, match="its header describes no backbone"):
         open_backbone(tmp_path / "other.safetensors")
 
 
@@ -209,8 +209,8 @@ def test_weights_of_another_model_are_refused():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("vit_enormous", {}, "knows no model 'vit_enormous'"),
-        ("resnet18", {}, "no plain vision transformer"),
+        ("vit_enormous", {}, "has no model 'vit_enormous'"),
+        ("resnet18", {}, "not a plain vision transformer"),
         (SMALL_VIT, {"input_size": 128}, "the nearest is 126"),
         (SMALL_VIT, {"device": "tpu"}, "unknown device"),
         (SMALL_VIT, {"precision": "int8"}, "unknown precision"),
@@ -226,7 +226,7 @@ def test_a_hub_that_cannot_be_reached_is_one_clear_sentence(monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", unreachable)
-    with pytest.raises(WeightsError, match=r"could not be fetched from the hub \(no route.*give a file"):
+    with pytest.raises(WeightsError, match=r"could not be fetched from the hub \(no route.*use a file"):
         load_backbone("vit_tiny_patch16_224", "hub")
 
 

@@ -29,7 +29,7 @@ def test_the_temperature_that_was_applied_is_found(temperature):
 def test_a_handful_of_right_answers_is_no_reason_for_certainty():
     logits = np.eye(3, dtype=np.float32)
     assert 0.3 < fit_temperature(identity(), logits, SPECIES) < 1
-    with pytest.raises(ValueError, match="species that the classifier knows"):
+    with pytest.raises(ValueError, match="species of the classifier"):
         fit_temperature(identity(), logits, SPECIES + 1)
 
 

@@ -5,8 +5,8 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge
 
 from plantclef_assets.models import scaling as standardised
-from plantclef_assets.models.closed_form import STARTS, class_statistics
-from plantclef_assets.models.scaling import StandardisedRows
+from plantclef_assets.models.closed_form import STARTS
+from plantclef_assets.models.scaling import StandardisedRows, class_statistics
 from plantclef_assets.models.training_config import TrainingConfig
 from plantclef_assets_tests.models.blobs import SPECIES, blobs
 

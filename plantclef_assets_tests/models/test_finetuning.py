@@ -143,7 +143,7 @@ def test_a_species_is_never_only_set_aside(photographs: Photographs) -> None:
 def test_too_few_photographs_are_said_so(photographs: Photographs, backbone: Backbone) -> None:
     only = np.zeros(48, bool)
     only[0] = True
-    with pytest.raises(ValueError, match="of 1 training photographs none can be set aside"):
+    with pytest.raises(ValueError, match="of 1 training photographs none can be held out"):
         Finetuning(backbone, photographs, only, QUICK)
 
 

@@ -139,7 +139,7 @@ def test_the_features_given_are_left_alone():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda f, s, t, v: (f[:-1], s, t, v), "do not describe the same rows"),
+        (lambda f, s, t, v: (f[:-1], s, t, v), "have different numbers of rows"),
         (lambda f, s, t, v: (f, s, t, t), "20 rows are on more than one side"),
         (lambda f, s, t, v: (f, s, t & False, v), "0 training and 10 validation"),
         (lambda f, s, t, v: (f, s, t, v & False), "20 training and 0 validation"),
@@ -282,7 +282,7 @@ def test_species_with_too_few_images_are_no_class():
     metrics = classifier.metrics
     assert (metrics["species_without_class"], metrics["first_without_class"]) == (1, [SPECIES[1]])
     assert metrics["validation_rows_without_class"] == (species[whole.validation] == SPECIES[1]).sum()
-    with pytest.raises(ValueError, match="no species has 500 training rows, the commonest has"):
+    with pytest.raises(ValueError, match="no species has 500 training rows, the maximum is"):
         fit_classifier(features, species, whole, config=TrainingConfig(min_images=500, epochs=2))
 
 

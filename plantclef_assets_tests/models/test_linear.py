@@ -89,5 +89,5 @@ def test_wrong_features_are_refused():
     classifier = some_classifier(features)
     with pytest.raises(ValueError, match="trained on width 12"):
         classifier.probabilities(features[:, :5])
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ValueError, match="at least 1"):
         classifier.top_k(features, 0)

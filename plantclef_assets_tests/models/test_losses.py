@@ -3,14 +3,15 @@ import pytest
 import torch
 from scipy.special import log_softmax
 
-from plantclef_assets.models.losses import asymmetric, negative_log_likelihood
+from plantclef_assets.models import losses
+from plantclef_assets.models.losses import asymmetric, nll
 
 LOGITS = np.random.default_rng(1).normal(scale=3, size=(6, 5)).astype(np.float32)
 LABELS = np.array([0, 4, 2, 2, 1, 3])
 
 
-def test_the_negative_log_likelihood_is_of_the_label():
-    found = negative_log_likelihood(torch.tensor(LOGITS), torch.tensor(LABELS)).numpy()
+def test_the_nll_is_of_the_label():
+    found = nll(torch.tensor(LOGITS), torch.tensor(LABELS)).numpy()
     assert found == pytest.approx(-log_softmax(LOGITS, axis=1)[np.arange(6), LABELS], rel=1e-5)
 
 
@@ -31,3 +32,13 @@ def test_the_asymmetric_loss_can_be_learned_by():
     asymmetric(logits, torch.tensor(LABELS)).sum().backward()
     assert logits.grad is not None
     assert (logits.grad[torch.arange(6), torch.tensor(LABELS)] < 0).all()
+
+
+def test_a_loss_is_added_by_one_decorated_function(monkeypatch):
+    monkeypatch.setattr(losses, "LOSSES", {**losses.LOSSES})
+
+    @losses.register_loss
+    def hinge(logits, labels):
+        return (1 - logits.gather(1, labels[:, None]).squeeze(1)).clamp(min=0)
+
+    assert losses.LOSSES["hinge"](torch.tensor(LOGITS), torch.tensor(LABELS)).shape == (6,)

@@ -106,7 +106,7 @@ def test_a_missing_file_and_an_unknown_kind(tmp_path):
 @pytest.mark.parametrize("stored", [{"epoch": 3}, [1, 2], {}, {"state_dict": {"a": 1}}])
 def test_a_checkpoint_without_tensors_is_refused(tmp_path, stored):
     torch.save(stored, tmp_path / "w.pth")
-    with pytest.raises(WeightsError, match="holds no state dict"):
+    with pytest.raises(WeightsError, match="contains no state dict"):
         read_weights(tmp_path / "w.pth")
 
 

@@ -19,8 +19,8 @@ from dagster import (
 )
 
 from plantclef_assets.definitions import build_defs
-from plantclef_assets.orchestration.automation import refuse_command
-from plantclef_assets.recipes import build_recipes
+from plantclef_assets.defs.graph import build_graph
+from plantclef_assets.orchestration.launching import refuse_command
 from plantclef_assets.settings import Settings
 from plantclef_assets_tests.tiny import materialize, tiny_settings, with_finetuned
 
@@ -176,15 +176,15 @@ def test_the_sensor_runs_where_a_schedule_is_set_and_else_waits_to_be_switched_o
 
 def test_a_range_on_the_command_line_is_refused_where_backfills_are_cut_up(tiny_survey: Path, tmp_path: Path) -> None:
     settings = tiny_settings(tiny_survey, tmp_path, shards_per_run=2)
-    recipes = build_recipes(settings)
+    graph = build_graph(settings)
     command = click.Command("materialize")
     with click.Context(command) as context:
         context.params = {"partition_range": None, "partition": "00"}
-        refuse_command(settings, recipes)
+        refuse_command(settings, graph)
         context.params = {"partition_range": "00...01", "partition": None}
-        refuse_command(tiny_settings(tiny_survey, tmp_path), recipes)
+        refuse_command(tiny_settings(tiny_survey, tmp_path), graph)
         with pytest.raises(click.ClickException, match="PLANTCLEF_SHARDS_PER_RUN: 2 cuts backfills") as refused:
-            refuse_command(settings, recipes)
+            refuse_command(settings, graph)
     assert "\n" not in refused.value.message
 
 

@@ -1,4 +1,4 @@
-"""Files that settings can name, and settings read from variables."""
+"""Files that settings can point to, and settings loaded from variables."""
 
 import tarfile
 from pathlib import Path
@@ -12,7 +12,7 @@ from plantclef_assets_tests.tiny import PROFILE
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a file and a folder of each kind that settings can name; the lake goes there too."""
+    """A folder with a file or folder for each kind of source; the lake is in it, too."""
     for name in ("metadata.csv", "truth.csv", "classes.txt", "names.txt", "weights.safetensors"):
         (tmp_path / name).write_text("x")
     for name, mode in (("images.tar", "w"), ("images.tar.gz", "w:gz")):
@@ -27,7 +27,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def with_variables(files: Path, monkeypatch: pytest.MonkeyPatch) -> Set:
-    """Load the settings from variables, given without their prefix."""
+    """Return a function that loads the settings from variables, whose prefix is left out."""
 
     def load(**variables: object) -> Settings:
         for name, value in variables.items():

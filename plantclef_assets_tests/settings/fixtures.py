@@ -1,4 +1,4 @@
-"""What the tests of settings share: how values are given, and how a refusal is read."""
+"""Helpers of the tests of settings: loading with sources, and the sentences of errors."""
 
 import re
 from collections.abc import Callable
@@ -13,7 +13,7 @@ Set = Callable[..., Settings]
 
 
 def refusal(load: Callable[[], object]) -> list[str]:
-    """Give the sentences with which settings are refused; each is of one line and begins with its variable."""
+    """Return the sentences of a SettingsError; each has one line and begins with its variable."""
     with pytest.raises(SettingsError) as caught:
         load()
     sentences = str(caught.value).splitlines()
@@ -23,7 +23,7 @@ def refusal(load: Callable[[], object]) -> list[str]:
 
 
 def with_sources(with_variables: Set, files: Path, **more: object) -> Settings:
-    """Load settings whose sources are one's own; the truth is not known."""
+    """Load settings with sources other than the demo's, and without truth."""
     sources = {
         "TRAINING_METADATA": files / "metadata.csv",
         "TRAINING_IMAGES": files / "images",

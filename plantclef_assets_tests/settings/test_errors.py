@@ -1,4 +1,4 @@
-"""Refusals: one clear sentence for each value, variable or profile that cannot be used."""
+"""Errors: one sentence for each value, variable or profile that cannot be used."""
 
 import os
 from pathlib import Path
@@ -21,7 +21,7 @@ from plantclef_assets_tests.settings.fixtures import Set, refusal, with_sources
         ("BASE_WEIGHTS", "train", "'train' is for PLANTCLEF_FINETUNED_WEIGHTS"),
     ],
 )
-def test_what_is_not_available_yet_is_said_in_one_sentence(
+def test_an_unusable_location_is_one_sentence(
     variable: str, value: str, said: str, with_variables: Set, files: Path
 ) -> None:
     (sentence,) = refusal(lambda: with_variables(**{variable: value.format(here=files)}))
@@ -40,14 +40,14 @@ def test_what_is_not_available_yet_is_said_in_one_sentence(
         (
             "TRAINING_IMAGES",
             "{here}/metadata.csv",
-            "is a file, but not a tar archive; set a tar archive, or the folder",
+            "is a file, but not a tar archive; set a tar archive, or",
         ),
         ("TRAINING_IMAGES", "https://example.org/images/", "does not end with the name of a file"),
         ("TRAINING_IMAGES", "https://example.org/images", "does not end with the name of a tar archive"),
         ("TRAINING_IMAGES", "https://example.org/images.tar#sha256=12", "'12' is not a sha256"),
         ("TRAINING_IMAGES", "s3://bucket/images", "is an address of a kind that is not supported; use a path, gs://"),
         ("TRAINING_IMAGES", "gs://", "does not name a bucket"),
-        ("TRAINING_IMAGES", "published", "'published' is of no use here, since the profile knows no published"),
+        ("TRAINING_IMAGES", "published", "'published' cannot be used here, since the profile has no published"),
         ("TRAINING_METADATA", "https://example.org", "does not end with the name of a file"),
         ("TRAINING_METADATA", "gs://bucket/", "does not name an object; the form is gs://bucket/name"),
         ("PLOT_IMAGES", "{here}/absent", "there is no folder or archive '"),
@@ -81,11 +81,11 @@ def test_what_is_not_available_yet_is_said_in_one_sentence(
         ("DIALECT", "2023", "'2024' or '2025', not '2023'"),
         ("RUNS", "everything", ""),
         ("CLASSIFIER__EPOCHS", "-1", "greater than or equal to 0, not '-1'"),
-        ("CLASSIFIER__EPOCHS", "0", "the start alone answers, and zeros know nothing"),
-        ("CLASSIFIER__START", "ones", "say one of zeros, centroids, lda, ridge"),
-        ("CLASSIFIER__PRESET", "papers", "there is no preset 'papers'; say one of paper"),
-        ("CLASSIFIER", '{{"learning_rate": 0.1, "learning_rates": [0.2]}}', "are both set; say one of them"),
-        ("CLASSIFIER", '{{"preset": "paper", "calibrate": true}}', "stop_on = 'val' sets none aside"),
+        ("CLASSIFIER__EPOCHS", "0", "the start is the classifier, and zeros cannot be one"),
+        ("CLASSIFIER__START", "ones", "use one of zeros, centroids, lda, ridge"),
+        ("CLASSIFIER__PRESET", "papers", "there is no preset 'papers'; use one of paper"),
+        ("CLASSIFIER", '{{"learning_rate": 0.1, "learning_rates": [0.2]}}', "are both set; set one of them"),
+        ("CLASSIFIER", '{{"preset": "paper", "calibrate": true}}', "stop_on = 'val' holds none out"),
         ("CLASSIFIERS", '{{"centroid": {{}}}}', "named by its feature set (base_dct, base_cls, finetuned_cls)"),
         ("CLASSIFIERS", '{{"base_cls_B": {{}}}}', "lower-case letters"),
         ("CLASSIFIERS", '{{"finetuned_head_x": {{}}}}', "named by its feature set"),
@@ -98,6 +98,18 @@ def test_what_is_not_available_yet_is_said_in_one_sentence(
         ("VALIDATION__SIDE", "20", "greater than or equal to 64"),
         ("VALIDATION__SPECIES", "[5, 3]", "species is [5, 3], but the first is the least number"),
         ("VALIDATION__SPECIES", "[0, 3]", "greater than 0"),
+        ("VALIDATION__SPECIES", "many", "its value is no JSON"),
+        ("FINETUNING__EPOCHS", "0", "greater than 0, not '0'"),
+        ("FINETUNING__AVERAGE", "1", "less than 1"),
+        ("FINETUNING__EPOCS", "3", "did you mean PLANTCLEF_FINETUNING__EPOCHS?"),
+        ("FINETUNING__SEED", "3", "there is no such setting"),
+        ("FINETUNING", "[]", "a dictionary or an instance of FinetuningSettings"),
+        ("DOWNLOAD__CONNECTIONS", "33", "less than or equal to 32"),
+        ("DOWNLOAD__CHUNK_BYTES", "20K", "greater than or equal to 65536"),
+        ("DOWNLOAD__MAX_BYTES", "many", "could not parse value and unit"),
+        ("DOWNLOAD__CONECTIONS", "3", "did you mean PLANTCLEF_DOWNLOAD__CONNECTIONS?"),
+        ("CLASSIFIER__LEARNING_RATES", "fast", "its value is no JSON"),
+        ("CLASSIFIER__SEED", "3", "there is no such setting"),
         ("TRANSECT_PATTERNS", '["(["]', "is no regular expression"),
         ("TRANSECT_PATTERNS", '["CBN-.*"]', "needs a group"),
         (
@@ -147,7 +159,7 @@ def test_an_impossible_value_is_one_sentence(
 @pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything: run as another user"
 )
-def test_a_file_that_may_not_be_read_is_told(with_variables: Set, files: Path) -> None:
+def test_a_file_without_permission_is_an_error(with_variables: Set, files: Path) -> None:
     (files / "metadata.csv").chmod(0)
     (sentence,) = refusal(lambda: with_variables(TRAINING_METADATA=files / "metadata.csv"))
     assert "no permission to read" in sentence
@@ -159,14 +171,16 @@ def test_a_file_that_may_not_be_read_is_told(with_variables: Set, files: Path) -
         ("PLANTCLEF_TRAINING_SHARD", "did you mean PLANTCLEF_TRAINING_SHARDS?"),
         ("PLANTCLEF_LAK", "did you mean PLANTCLEF_LAKE?"),
         ("PLANTCLEF_PLOTS_IMAGES", "did you mean PLANTCLEF_PLOT_IMAGES?"),
-        ("PLANTCLEF_COFFEE", "the README lists the variables"),
+        ("PLANTCLEF_COFFEE", "docs/settings.md lists the variables"),
         ("PLANTCLEF_TRANING_IMAGES", "did you mean PLANTCLEF_TRAINING_IMAGES?"),
         ("plantclef_traning_images", "did you mean PLANTCLEF_TRAINING_IMAGES?"),
         ("PLANTCLEF_CLASSIFIER_EPOCHS", "did you mean PLANTCLEF_CLASSIFIER__EPOCHS?"),
+        ("PLANTCLEF_FINETUNING_EPOCHS", "did you mean PLANTCLEF_FINETUNING__EPOCHS?"),
+        ("PLANTCLEF_DOWNLOAD_MAX_BYTES", "did you mean PLANTCLEF_DOWNLOAD__MAX_BYTES?"),
         ("PLANTCLEF_VALIDATION_PLOTS", "did you mean PLANTCLEF_VALIDATION__PLOTS?"),
     ],
 )
-def test_an_unknown_variable_is_refused_with_the_one_that_was_meant(
+def test_an_unknown_variable_is_refused_with_the_nearest_setting(
     variable: str, hint: str, files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, "1")
@@ -186,18 +200,22 @@ def test_a_misspelt_prefix_is_refused(variable: str, files: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("variable", ["PLANTNET_LAKE", "LAKE", "TRAINING_IMAGES", "CLEF_TRAINING", "DAGSTER_HOME"])
-def test_a_variable_of_something_else_is_left_alone(
-    variable: str, files: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_variables_are_ignored(variable: str, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, "1")
     assert load_settings().profile == "demo"
 
 
-def test_the_variable_of_the_tests_is_no_setting_and_no_mistake(with_variables: Set, files: Path) -> None:
+def test_the_variable_of_the_tests_is_ignored(with_variables: Set, files: Path) -> None:
     assert with_variables(TEST_DATA=files).profile == "demo"
 
 
-def test_every_finding_has_its_own_sentence(with_variables: Set) -> None:
+@pytest.mark.parametrize("variable", ["VALIDATION__SPECIES", "CLASSIFIER__LEARNING_RATES", "PRESETS"])
+def test_a_value_that_is_no_json_is_an_error_of_its_own_variable(variable: str, with_variables: Set) -> None:
+    (sentence,) = refusal(lambda: with_variables(**{variable: "many"}))
+    assert sentence == f"PLANTCLEF_{variable}: its value is no JSON, and this setting needs JSON."
+
+
+def test_every_error_has_its_own_sentence(with_variables: Set) -> None:
     sentences = refusal(lambda: with_variables(TRAINING_SHARDS="0", DEVICE="gpu", PLOT_TRUTH="/nowhere/truth.csv"))
     assert sorted(sentence.split(":")[0] for sentence in sentences) == [
         "PLANTCLEF_DEVICE",
@@ -225,6 +243,8 @@ def test_finetuned_weights_need_the_name_of_their_model(with_variables: Set, fil
     [
         ("training_shard = 3\n", "PLANTCLEF_TRAINING_SHARD"),
         ("[classifier]\nepoch = 3\n", "PLANTCLEF_CLASSIFIER__EPOCH"),
+        ("[finetuning]\nepoch = 3\n", "PLANTCLEF_FINETUNING__EPOCH"),
+        ("[download]\nrate = '20M'\n", "PLANTCLEF_DOWNLOAD__RATE"),
         ("training_shards = 0\n", "PLANTCLEF_TRAINING_SHARDS"),
         ("training_shards = \n", "PLANTCLEF_PROFILE"),
         (
@@ -239,11 +259,11 @@ def test_a_mistake_in_a_profile_is_one_sentence(text: str, said: str, with_varia
     assert sentence.startswith(f"{said}: ")
 
 
-def test_what_is_published_in_another_form_cannot_be_fetched(with_variables: Set, files: Path) -> None:
+def test_a_published_file_needs_address_and_size(with_variables: Set, files: Path) -> None:
     (files / "own.toml").write_text("[published]\ntraining_images = 'https://example.org/a.tar'\n")
     given = {"TRAINING_METADATA": files / "metadata.csv", "TRAINING_IMAGES": "published"}
     (sentence,) = refusal(lambda: with_variables(PROFILE="own.toml", **given))
-    assert sentence.startswith("PLANTCLEF_TRAINING_IMAGES: 'published' is of no use here")
+    assert sentence.startswith("PLANTCLEF_TRAINING_IMAGES: 'published' cannot be used here")
 
 
 @pytest.mark.parametrize(
@@ -267,22 +287,22 @@ def test_what_is_published_in_another_form_cannot_be_fetched(with_variables: Set
         ),
     ],
 )
-def test_the_demo_never_mixes_with_sources_of_ones_own(
+def test_the_demo_cannot_be_mixed_with_other_sources(
     given: dict[str, str], demo: str, own: str, with_variables: Set, files: Path
 ) -> None:
     (sentence,) = refusal(lambda: with_variables(**given))
     assert sentence.startswith(f"PLANTCLEF_{demo}: 'demo:")
     assert f"lies in the demo, but PLANTCLEF_{own} is your own" in sentence
     for name in {"TRAINING_METADATA", "TRAINING_IMAGES", "PLOT_IMAGES", "PLOT_TRUTH"} - set(given):
-        assert f"PLANTCLEF_{name}" in sentence, "all that have to be set are named"
+        assert f"PLANTCLEF_{name}" in sentence, "the sentence names every variable that has to be set"
 
 
-def test_a_profile_of_ones_own_does_not_mix_with_the_demo_either(with_variables: Set, files: Path) -> None:
+def test_a_profile_cannot_be_mixed_with_the_demo_either(with_variables: Set, files: Path) -> None:
     (sentence,) = refusal(lambda: with_sources(with_variables, files, PROFILE="own.toml", PLOT_TRUTH="demo:truth.csv"))
     assert sentence.startswith("PLANTCLEF_PLOT_TRUTH: 'demo:truth.csv' lies in the demo")
 
 
-def test_the_demos_profile_serves_a_survey_that_replaces_all_its_sources(with_variables: Set, files: Path) -> None:
+def test_the_demo_profile_can_be_used_with_all_sources_replaced(with_variables: Set, files: Path) -> None:
     settings = with_sources(with_variables, files, PROFILE="demo", FINETUNED_WEIGHTS="none", INBOX="plots")
     assert not settings.uses_demo_survey
 

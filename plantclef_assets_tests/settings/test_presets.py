@@ -1,21 +1,21 @@
-"""Presets, and the settings of priors: what they add to a profile."""
+"""Presets of runs, and the settings of priors and sweeps."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from plantclef_assets.recipes import tilings_of
+from plantclef_assets.defs.naming import backbones
 from plantclef_assets.scoring.plot_names import region_of
 from plantclef_assets.settings import Settings, load_settings
 from plantclef_assets.settings.errors import SettingsError
 from plantclef_assets.settings.presets import PRESETS, preset_runs
-from plantclef_assets.settings.tables import RunSettings, SweepSettings
+from plantclef_assets.settings.runs import RunSettings, SweepSettings
 
 
 @pytest.fixture
 def demo(tmp_path: Path) -> Any:
-    """Load the demo's settings with some of one's own."""
+    """Return a function that loads the demo's settings with changes."""
 
     def load(**values: Any) -> Settings:
         return load_settings(lake=str(tmp_path / "lake"), **values)
@@ -37,7 +37,7 @@ def test_presets_add_runs_of_the_best_feature_set(demo: Any) -> None:
     ]
     base = demo(presets=tuple(PRESETS), finetuned_weights=None)
     assert list(base.active_runs)[-len(PRESETS) :] == [f"base_cls_{name}" for name in PRESETS]
-    assert set(tilings_of("base", base)) == {"full", "3x3", "4x4", "6x6+5x5+4x4+3x3+2x2+1x1", "4x4+5x5-b10"}
+    assert set(backbones(base)[0].tilings) == {"full", "3x3", "4x4", "6x6+5x5+4x4+3x3+2x2+1x1", "4x4+5x5-b10"}
 
 
 def test_a_declared_run_comes_before_a_preset_of_its_name(demo: Any) -> None:
@@ -46,7 +46,7 @@ def test_a_declared_run_comes_before_a_preset_of_its_name(demo: Any) -> None:
     assert settings.active_runs["base_cls_paper"].tiling == "5x5"
 
 
-def test_a_preset_of_which_no_feature_set_exists_gives_no_run() -> None:
+def test_a_preset_without_an_existing_feature_set_has_no_run() -> None:
     assert list(preset_runs(["paper", "neuon"], ["finetuned_head"])) == ["finetuned_head_neuon"]
 
 
@@ -54,7 +54,7 @@ def test_unknown_presets_are_refused(demo: Any) -> None:
     known = "paper, espitalier, dsgt2025, hamburg, neuon"
     with pytest.raises(SettingsError) as refusal:
         demo(presets=("paper", "atlantic"))
-    assert str(refusal.value) == f"PLANTCLEF_PRESETS: there is no preset 'atlantic'; say some of {known}."
+    assert str(refusal.value) == f"PLANTCLEF_PRESETS: there is no preset 'atlantic'; use some of {known}."
 
 
 def test_the_packaged_profiles_agree_on_what_a_region_is(demo: Any, tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_the_packaged_profiles_agree_on_what_a_region_is(demo: Any, tmp_path: Pa
         demo(region_patterns=("^CBN",))
 
 
-def test_a_prior_can_be_said_to_be_none() -> None:
+def test_a_prior_can_be_none() -> None:
     assert RunSettings.model_validate({"feature_set": "base_cls", "prior": "none"}) == RunSettings(
         feature_set="base_cls"
     )

@@ -1,13 +1,13 @@
-"""Settings: every variable of the contract, and what follows from several together."""
+"""Settings: every variable of the contract, and properties that follow from several settings."""
 
 from pathlib import Path
 
 import pytest
 
+from plantclef_assets.defs.naming import backbones
 from plantclef_assets.ingest.locations import PACKAGE_FOLDER
-from plantclef_assets.recipes import backbone_settings, tile_size
 from plantclef_assets.settings import load_settings
-from plantclef_assets.settings.tables import RunSettings
+from plantclef_assets.settings.runs import RunSettings
 from plantclef_assets_tests.settings.fixtures import Set, refusal, with_sources
 
 
@@ -23,7 +23,7 @@ def test_nothing_needs_to_be_set_for_the_demo(files: Path, monkeypatch: pytest.M
     assert settings.has_plots
     checkout = PACKAGE_FOLDER.parent
     beside = checkout if (checkout / "pyproject.toml").exists() else Path.cwd()
-    assert Path(settings.lake) == beside / "lake", "beside pyproject.toml; of an installed wheel, in the working folder"
+    assert Path(settings.lake) == beside / "lake", "in the working folder for an installed wheel"
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_nothing_needs_to_be_set_for_the_demo(files: Path, monkeypatch: pytest.M
         ("LICENSES", '["cc-by", "cc0"]', ("cc-by", "cc0")),
     ],
 )
-def test_every_variable_of_the_contract_is_taken(
+def test_every_variable_of_the_contract_is_read(
     variable: str, value: str, expected: object, with_variables: Set, files: Path
 ) -> None:
     given = {variable: value.replace("{here}", str(files))}
@@ -80,7 +80,7 @@ def test_every_variable_of_the_contract_is_taken(
     assert getattr(settings, variable.lower()) == expected
 
 
-def test_finetuned_weights_bring_their_side_of_the_graph(with_variables: Set, files: Path) -> None:
+def test_finetuned_weights_add_a_backbone(with_variables: Set, files: Path) -> None:
     settings = with_variables(
         FINETUNED_MODEL="vit_base_patch14_reg4_dinov2", FINETUNED_WEIGHTS=files / "weights.safetensors"
     )
@@ -88,7 +88,7 @@ def test_finetuned_weights_bring_their_side_of_the_graph(with_variables: Set, fi
     assert settings.feature_sets == ("base_dct", "base_cls", "finetuned_cls")
 
 
-def test_paths_may_be_relative_and_of_ones_home(
+def test_paths_may_be_relative_or_in_the_home_folder(
     with_variables: Set, files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(files))
@@ -102,11 +102,11 @@ def test_paths_may_be_relative_and_of_ones_home(
 
 def test_a_lake_may_be_in_a_bucket_and_its_local_files_are_in_the_cache(with_variables: Set, files: Path) -> None:
     settings = with_variables(LAKE="gs://my-bucket/some/lake/", CACHE=str(files / "cache"))
-    assert settings.lake == "gs://my-bucket/some/lake", "nobody asks whether there is one before it is used"
+    assert settings.lake == "gs://my-bucket/some/lake", "whether the bucket exists is not checked before it is used"
     assert settings.resolve("demo:plots") == str(files / "cache/buckets/my-bucket/some/lake/demo_survey/plots")
 
 
-def test_an_empty_variable_is_as_good_as_none(with_variables: Set) -> None:
+def test_an_empty_variable_is_ignored(with_variables: Set) -> None:
     assert with_variables(PLOT_TRUTH="", TRAINING_SHARDS="").training_shards == 4
 
 
@@ -123,7 +123,7 @@ def test_a_run_takes_the_parameters_of_its_aggregation(with_variables: Set, file
     assert (runs["a"].revisits, runs["b"].revisits) == (None, "vote")
 
 
-def test_what_a_run_does_not_set_is_no_part_of_its_provenance() -> None:
+def test_unset_parameters_of_a_run_are_not_in_its_provenance() -> None:
     plain = RunSettings(feature_set="base_cls")
     names = ("feature_set", "tiling", "aggregation", "species_per_plot")
     assert plain.model_dump() == dict(zip(names, ("base_cls", "full", "argmax_union", None), strict=True))
@@ -131,26 +131,28 @@ def test_what_a_run_does_not_set_is_no_part_of_its_provenance() -> None:
     assert voted.model_dump() == plain.model_dump() | {"aggregation": "vote", "min_votes": 2}
 
 
-def test_no_run_may_ask_for_more_of_a_tile_than_is_kept(with_variables: Set, files: Path) -> None:
+def test_a_run_cannot_use_more_species_of_a_tile_than_are_kept(with_variables: Set, files: Path) -> None:
     run = '{"a": {"feature_set": "base_cls", "aggregation": "topk_union", "top_per_tile": 6}}'
     assert with_variables(RUNS=run, TOP_K=6).runs["a"].top_per_tile == 6
     over_all = run.replace('"top_per_tile"', '"prior": "frequency", "top_per_tile"')
     assert with_variables(RUNS=over_all, TOP_K=5).runs["a"].needs_all_classes
     (sentence,) = refusal(lambda: with_variables(RUNS=run, TOP_K=5))
-    assert sentence == "PLANTCLEF_TOP_K: 5 species are kept of each tile, but the run 'a' asks for the best 6."
+    assert sentence == "PLANTCLEF_TOP_K: 5 species are kept of each tile, but the run 'a' uses the best 6."
 
 
-def test_single_values_of_a_group_can_be_set(with_variables: Set) -> None:
+def test_single_values_of_a_table_can_be_set(with_variables: Set) -> None:
     settings = with_variables(CLASSIFIER__EPOCHS=3, VALIDATION__PLOTS=0)
     assert (settings.classifier.epochs, settings.classifier.batch_size) == (3, 32)
     assert not settings.composes_plots
 
 
-def test_training_a_backbone_needs_photographs_and_no_name_of_a_model(with_variables: Set, files: Path) -> None:
+def test_fine_tuning_needs_photographs_but_no_model_name(with_variables: Set, files: Path) -> None:
     settings = with_variables(FINETUNED_WEIGHTS="train", FINETUNING__EPOCHS=3)
     assert settings.feature_sets == ("base_dct", "base_cls", "finetuned_cls", "finetuned_head")
-    assert backbone_settings("finetuned", settings) == backbone_settings("base", settings)
-    assert tile_size("finetuned", settings) == settings.image_size
+    base, finetuned = backbones(settings)
+    of_both = [(one.model, one.weights, one.input_size) for one in (base, finetuned)]
+    assert of_both[0] == of_both[1]
+    assert finetuned.tile_size == settings.image_size
     assert settings.finetuning.epochs == 3
     (sentence,) = refusal(
         lambda: with_variables(PROFILE="plantclef2024", FINETUNED_WEIGHTS="train", PLOT_IMAGES=files / "plots")
@@ -158,7 +160,7 @@ def test_training_a_backbone_needs_photographs_and_no_name_of_a_model(with_varia
     assert sentence == "PLANTCLEF_FINETUNED_WEIGHTS: 'train' needs training photographs, and none are set."
 
 
-def test_a_survey_is_not_needed(with_variables: Set, files: Path) -> None:
+def test_a_survey_is_optional(with_variables: Set, files: Path) -> None:
     settings = with_variables(
         PROFILE="plantclef2024", TRAINING_METADATA=files / "metadata.csv", TRAINING_IMAGES=files / "images"
     )

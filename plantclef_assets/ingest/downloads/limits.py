@@ -11,26 +11,34 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from plantclef_assets.configuration import ByteCount, setting
 from plantclef_assets.ingest.downloads.errors import DownloadError
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What all downloads of one command may take together.
+    """Limits of all downloads of one command together."""
 
-    Attributes:
-        connections: requests that are open at a time.
-        bytes_per_second: over all connections; None: as fast as it goes.
-        chunk_bytes: what is asked for at once, and what a killed download may fetch again on each connection.
-        max_bytes: of all files together; None: as many as the disk has free.
-        timeout_seconds: without a byte, after which a connection counts as broken.
-    """
-
-    connections: int = 4
-    bytes_per_second: int | None = None
-    chunk_bytes: int = 2**24
-    max_bytes: int | None = None
-    timeout_seconds: float = 60.0
+    connections: int = setting(4, "Maximum number of open requests.", ge=1, le=32)
+    bytes_per_second: ByteCount | None = setting(
+        None, "Maximum rate over all connections; not set: no limit.", unit="bytes/s", ge=1
+    )
+    chunk_bytes: ByteCount = setting(
+        2**24,
+        "Size of one request, which is also the most that a connection downloads again after a killed command.",
+        unit="bytes",
+        ge=2**16,
+    )
+    max_bytes: ByteCount | None = setting(
+        None, "Maximum size of all files together; not set: the free disk space.", unit="bytes", ge=1
+    )
+    timeout_seconds: float = setting(
+        60.0,
+        "A connection counts as broken after this time without a byte.",
+        unit="s",
+        gt=0,
+        allow_inf_nan=False,
+    )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,58 @@
+"""`plantclef`: one command over the entry points that `python -m` has, too.
+
+What belongs here: the names of the subcommands. What does not: what they do (the other modules of this package).
+"""
+
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand: the module whose `main` runs it, the arguments in front of the user's, and a line of help."""
+
+    module: str
+    help: str
+    arguments: tuple[str, ...] = ()
+
+
+COMMANDS = {
+    "run": Command("run", "materialize the whole chain; finished work is kept"),
+    "doctor": Command("doctor", "show device, sources, what is up to date, and what a run would do"),
+    "lake": Command("lake", "answer a question in SQL over the lake's tables; without one, list them"),
+    "verify": Command("lake", "read artifacts whole and name those that are damaged", ("verify",)),
+    "clean": Command("lake", "list what the settings no longer name; --delete deletes it", ("clean",)),
+    "submit": Command("scoring", "turn a table of scores into a submission", ("submit",)),
+    "score": Command("scoring", "score a submission against ground truth", ("score",)),
+    "download": Command("ingest", "download published files in parallel, resumable and checksummed", ("download",)),
+    "published": Command("ingest", "list the files that the organisers publish", ("published",)),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a subcommand and return its exit status; 2 where there is no such subcommand."""
+    given = sys.argv[1:] if arguments is None else arguments
+    name = given[0] if given else "--help"
+    if name in ("-h", "--help"):
+        print(_usage())
+        return 0
+    if name not in COMMANDS:
+        print(f"plantclef: there is no command '{name}'.\n\n{_usage()}", file=sys.stderr)
+        return 2
+    command = COMMANDS[name]
+    return import_module(f"plantclef_assets.cli.{command.module}").main([*command.arguments, *given[1:]])
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {command.help}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: plantclef COMMAND …",
+            "",
+            *lines,
+            "",
+            "`plantclef COMMAND --help` describes its options. Settings are PLANTCLEF_… variables and the profile.",
+        ]
+    )

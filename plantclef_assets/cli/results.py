@@ -1,0 +1,57 @@
+"""The lines at the end of a run: the leaderboard, the files to look at, the checks that did not pass, the next step."""
+
+from plantclef_assets.defs.graph import build_graph
+from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.settings import Settings
+
+
+def closing_lines(settings: Settings, checks: list[str]) -> list[str]:
+    """Return the lines of a chain that has ended well: the leaderboard, the answers and the failed checks."""
+    scores = [_leaderboard(settings), ""] if settings.has_plots and settings.plot_truth else []
+    return [*scores, *answers(settings), *failed_checks(checks)]
+
+
+def answers(settings: Settings) -> list[str]:
+    """Return lines with the files that people look at first."""
+    lake, graph = Lake(settings.lake, settings.cache), build_graph(settings)
+    lines = []
+    for asset, what in (
+        ("species_cover", "the species of each plot and their cover, for a spreadsheet"),
+        ("inbox_cover", "the same for deliveries of the inbox"),
+        ("submission", "one list of species for each plot, in the format of the challenge, by run"),
+    ):
+        keys = graph.recipes[asset].partitions or () if asset in graph.recipes else ()
+        paths = [path for key in keys if (path := lake.path(Artifact(asset, key, "csv"))).is_file()]
+        if paths:
+            more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+            lines.append(f"  {paths[0]}{more}: {what}")
+    return ["Answers:", *lines] if lines else [f"The lake is {settings.lake}. There are no plots to answer."]
+
+
+def failed_checks(checks: list[str]) -> list[str]:
+    """Return the lines of the checks that did not pass."""
+    return [f"Checks that did not pass ({len(checks)}):", *(f"  {line}" for line in checks)] if checks else []
+
+
+def next_step(settings: Settings, checks: list[str]) -> str:
+    """Return what to do after a run: a command or a setting."""
+    if any("quarantine" in line for line in checks):
+        question = "select asset, reason, count(*) from quarantine group by all"
+    elif not settings.answers_plots:
+        return "set PLANTCLEF_PLOT_IMAGES to a folder of plot photographs, and run the same command again"
+    else:
+        question = "select * from " + ("leaderboard" if settings.plot_truth else "species_cover")
+    return f'python -m plantclef_assets.lake "{question}"'
+
+
+def _leaderboard(settings: Settings) -> str:
+    rows = Lake(settings.lake, settings.cache).read(Artifact("leaderboard")).to_pylist()
+    columns = ("run", "aggregation", "f1_plot", "f1_transect", "f1_species", "species_per_plot", "plots")
+    cells = [columns, *([_cell(row[name]) for name in columns] for row in rows)]
+    widths = [max(len(line[place]) for line in cells) for place in range(len(columns))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+    return "\n".join([lines[0], "  ".join("─" * width for width in widths), *lines[1:]])
+
+
+def _cell(value: object) -> str:
+    return "–" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,188 @@
+"""Classifiers: one for each feature set, or several.
+
+What belongs here: assets that learn from embeddings, with their checks and learning curves.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dagster import AssetExecutionContext
+
+from plantclef_assets.defs.families import Families
+from plantclef_assets.defs.jobs import CLASSIFIERS
+from plantclef_assets.defs.naming import backbones
+from plantclef_assets.lake.keys import is_checkpoint_head, shard_keys
+from plantclef_assets.lake.shards import Shard
+from plantclef_assets.lake.store import Artifact, Lake, Record
+from plantclef_assets.models.features import split_feature_set
+from plantclef_assets.orchestration.checks import Check, CheckContext, Problem, count_is_zero
+from plantclef_assets.orchestration.declaration import Asset, Input, platform_asset, some
+from plantclef_assets.orchestration.materialization import MakeShards, in_this_process
+from plantclef_assets.orchestration.pictures import picture
+from plantclef_assets.orchestration.resources import AcceleratorResource, LakeResource
+from plantclef_assets.orchestration.table_checks import labels_in_class_map
+from plantclef_assets.report.curves import Curves, draw_curves
+from plantclef_assets.settings import Settings
+
+_WORSE_CALIBRATED = 0.02
+"""By how much the temperature may raise the expected calibration error: it is fitted on other, fewer photographs."""
+
+
+def classifier_assets(settings: Settings, families: Families) -> list[Asset]:
+    """Declare the classifiers."""
+
+    def config(name: str | None) -> Mapping[str, Any]:
+        if is_checkpoint_head(name):
+            return {}
+        training = settings.trained_by(name or "").training_config(settings.seed)
+        shares = {"validation_share": settings.classifier.validation_share}
+        if training.stop_on == "holdout":
+            shares["holdout_share"] = settings.finetuning.holdout_share
+        return {**training.changes(), **shares, "seed": settings.seed}
+
+    @platform_asset(
+        group="classifiers",
+        jobs=[CLASSIFIERS],
+        kinds={"torch", "safetensors"},
+        partitions=families.feature_sets,
+        suffix="safetensors",
+        accelerated=True,
+        code_version="2",
+        inputs=_inputs(settings, families),
+        config=config,
+        describe=_learning_curves,
+        checks=_checks(),
+    )
+    def classifier(context: AssetExecutionContext, lake: LakeResource, accelerator: AcceleratorResource) -> MakeShards:
+        """One classifier for each feature set, or several: the paper's linear layer and its variants, trained on
+        standardised features, the best epoch kept and calibrated; or the one inside a fine-tuned checkpoint, as it is.
+        Each has its own class list.
+        """
+        from plantclef_assets.models.classifiers import CheckpointClassifier, TrainedClassifier
+
+        shards = shard_keys(settings.training_shards) if settings.has_training else []
+        trained = TrainedClassifier(
+            lake.lake,
+            shards,
+            {name: settings.trained_by(name).training_config(settings.seed) for name in settings.feature_sets},
+            settings.classifier.validation_share,
+            settings.finetuning.holdout_share,
+            accelerator.device,
+            context.log.debug,
+        )
+        of_checkpoint = CheckpointClassifier(lake.lake, shards)
+
+        def make(shard: Shard) -> None:
+            (of_checkpoint if is_checkpoint_head(shard.artifact.partition) else trained)(shard)
+
+        return in_this_process(make)
+
+    return [classifier]
+
+
+def _inputs(settings: Settings, families: Families) -> list[str | Input]:
+    """Return what classifiers learn from: the embeddings of their backbone; a checkpoint's is in its weights."""
+    inputs: list[str | Input] = []
+    for backbone in backbones(settings):
+
+        def keys(feature_set: str | None, name: str = backbone.name) -> tuple[str, ...]:
+            return families.training.keys if split_feature_set(feature_set or "")[0] == name else ()
+
+        if settings.has_training:
+            inputs.append(some(backbone.embeddings, keys))
+        if backbone.brings_head:
+            inputs.append(some(backbone.asset, lambda name: [None] if is_checkpoint_head(name) else []))
+    return [*inputs, "class_map"]
+
+
+def _learning_curves(lake: Lake, artifact: Artifact, record: Record) -> Mapping[str, Any]:
+    """Return the learning curves of a classifier; one that came with a checkpoint has none."""
+    found = record.statistics
+    if "epochs" not in found:
+        return {}
+    if not found["epochs"]:
+        return {"learning_curves": f"Nothing was trained: the closed form '{found['start']}' is the classifier."}
+    deciding = {"holdout": "set aside", "val": "val"}[found["decided_by"]]
+    losses = {"learned from": found["train_losses"], deciding: found["stopping_losses"]}
+    lines = {name: dict(enumerate(line, start=1)) for name, line in losses.items()}
+    if "start_loss" in found:
+        lines[deciding] = {0: found["start_loss"], **lines[deciding]}
+    drawn = draw_curves([Curves("loss", lines)], best_epoch=found["best_epoch"])
+    return {"learning_curves": picture(drawn, "learning curves", "png")}
+
+
+def _checks() -> list[Check]:
+    return [
+        Check(
+            "better_than_majority",
+            "It does better on the validation photographs than always saying the commonest species.",
+            _better_than_majority,
+            blocking=True,
+        ),
+        Check(
+            "no_shared_observation",
+            "No obs_id is on two sides of the split: learned from, set aside to decide by, and validated on.",
+            count_is_zero(
+                "shared_observations",
+                "{artifact}: {count} observations are on both sides of its split ({named})",
+                "first_shared",
+            ),
+            blocking=True,
+        ),
+        Check("stopped_early", "Training ended because the loss that decides stopped falling.", _stopped_early),
+        Check(
+            "calibrated",
+            "The temperature has not put its probabilities further from how often they are right.",
+            _calibrated,
+        ),
+        Check(
+            "every_species_a_class",
+            "It can name every species that has training photographs.",
+            count_is_zero(
+                "species_without_class",
+                "{artifact} can never name {count} species that have training photographs ({named})",
+                "first_without_class",
+            ),
+        ),
+        Check(
+            "head_covers_classes",
+            "A checkpoint's classifier knows every class of the class map.",
+            count_is_zero(
+                "uncovered",
+                "{artifact} does not know {count} classes, so they are never predicted ({named})",
+                "first_uncovered",
+            ),
+        ),
+        labels_in_class_map(),
+    ]
+
+
+def _better_than_majority(context: CheckContext) -> Iterable[Problem]:
+    for artifact, record in context.records.items():
+        if "accuracy" not in record.statistics and is_checkpoint_head(artifact.partition):
+            continue  # without photographs whose species are known a checkpoint's classifier cannot be judged
+        accuracy, majority = record.statistics.get("accuracy", 0.0), record.statistics.get("majority_rate", 1.0)
+        if accuracy <= majority:
+            yield Problem(artifact, f"{artifact}: accuracy {accuracy:.3f}, the commonest species alone {majority:.3f}")
+
+
+def _stopped_early(context: CheckContext) -> Iterable[Problem]:
+    for artifact, record in context.records.items():
+        most = record.statistics.get("epochs_at_most")
+        if most and record.statistics.get("best_epoch") == most:
+            yield Problem(artifact, f"{artifact}: the last of {most} epochs is the best; more may help")
+
+
+def _calibrated(context: CheckContext) -> Iterable[Problem]:
+    for artifact, record in context.records.items():
+        figures = record.statistics
+        if figures.get("calibration") == "impossible":
+            yield Problem(
+                artifact, f"{artifact}: no photograph could be set aside, so its probabilities are as they came"
+            )
+        before, after = figures.get("ece_uncalibrated"), figures.get("ece")
+        if before is not None and after is not None and after > before + _WORSE_CALIBRATED:
+            yield Problem(
+                artifact,
+                f"{artifact}: expected calibration error {after:.3f} with its temperature, {before:.3f} without",
+            )

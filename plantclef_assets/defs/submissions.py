@@ -1,0 +1,245 @@
+"""Submissions: one list of species for each plot, and how good the lists are.
+
+What belongs here: assets that aggregate tile predictions to species lists, and that score and compare the results.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from dagster import AssetExecutionContext, MetadataValue
+
+from plantclef_assets.defs.families import Families
+from plantclef_assets.defs.jobs import RESULTS
+from plantclef_assets.defs.naming import plot_sources
+from plantclef_assets.defs.source_files import demo_survey_of, file_digest, source_file
+from plantclef_assets.ingest.fetching import Log
+from plantclef_assets.lake.keys import shard_keys
+from plantclef_assets.lake.store import Artifact, Lake, Record
+from plantclef_assets.models.features import split_feature_set
+from plantclef_assets.orchestration.checks import Check, CheckContext, Problem
+from plantclef_assets.orchestration.declaration import Asset, Input, every, platform_asset, some
+from plantclef_assets.orchestration.materialization import Describe, MakeShards, in_this_process
+from plantclef_assets.orchestration.pictures import markdown_table, picture
+from plantclef_assets.orchestration.resources import LakeResource
+from plantclef_assets.report.agreement import draw_agreement
+from plantclef_assets.scoring.artifacts import Leaderboard, RunAgreement, Submissions, submission_files
+from plantclef_assets.scoring.rules import Run
+from plantclef_assets.scoring.submissions import can_hold, read_submission, validate_submission
+from plantclef_assets.settings import Settings
+from plantclef_assets.settings.runs import RunSettings
+
+_USUAL_SPECIES_PER_PLOT = (1.0, 15.0)
+"""Published vegetation plots hold two to ten species; far fewer or more is rarely what was meant."""
+_PREVIEW_ROWS = 10
+
+
+def submission_assets(settings: Settings, families: Families) -> list[Asset]:
+    """Declare the submissions, the leaderboard and the agreement of runs; none without plots."""
+    if not settings.has_plots:
+        return []
+    runs = settings.active_runs
+
+    def run_config(name: str | None) -> Mapping[str, Any]:
+        """Return what matters of a run; a list of species is identified by its sha256, wherever it lies."""
+        run = runs[name or ""]
+        config = {"dialect": settings.dialect, **run.model_dump()}
+        if run.prior == "region":
+            config["region_patterns"] = list(settings.region_patterns)
+        if run.species_list is not None:
+            config["species_list"] = file_digest(settings, run.species_list)
+        return config
+
+    @platform_asset(
+        group="submissions",
+        jobs=[RESULTS],
+        kinds={"csv", "parquet"},
+        partitions=families.runs,
+        code_version="1",
+        inputs=[*_seen_in_tiles(settings), "plot_manifest", "class_map"],
+        config=run_config,
+        sidecars=lambda lake, artifact: tuple(submission_files(lake, artifact, settings.dialect).values()),
+        describe=_preview(settings.dialect),
+        checks=[
+            Check(
+                "valid_submission",
+                "In both dialects: every plot once, known species, no species twice in a plot.",
+                partial(_valid_submission, settings.dialect),
+                blocking=True,
+            ),
+            Check("every_plot_written", "Each dialect can hold the name of every plot.", _every_plot_written),
+            Check("species_per_plot", "A plot has 1 to 15 species in the mean.", _species_per_plot),
+            Check(
+                "prior_has_effect",
+                "A prior or a list of species changes some species lists, and leaves some.",
+                _prior_has_effect,
+            ),
+        ],
+    )
+    def submission(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
+        """The species of every plot by one run, in the format of the challenge, in both dialects."""
+        shards = shard_keys(settings.plot_shards)
+        return in_this_process(
+            Submissions(
+                lake.lake, scored_runs(settings, context.log.info), shards, settings.dialect, settings.region_patterns
+            )
+        )
+
+    @platform_asset(
+        group="submissions",
+        jobs=[RESULTS],
+        kinds={"parquet"},
+        code_version="1",
+        inputs=[every("submission"), *demo_survey_of(settings.plot_truth)],
+        config={"transect_patterns": list(settings.transect_patterns)},
+        sources=lambda: {"plot_truth": file_digest(settings, settings.plot_truth)},
+        advice=["plot_truth"],
+        describe=_leaderboard_table,
+        checks=[Check("scores_valid", "Every score lies in [0, 1].", _scores_valid, blocking=True)],
+    )
+    def leaderboard(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
+        """Every run scored over the plots whose species are known."""
+        truth = source_file(settings, settings.plot_truth, context.log.info)
+        return in_this_process(
+            Leaderboard(lake.lake, scored_runs(settings, context.log.info), truth, settings.transect_patterns)
+        )
+
+    @platform_asset(
+        group="submissions",
+        jobs=[RESULTS],
+        kinds={"parquet"},
+        code_version="1",
+        inputs=[every("submission")],
+        describe=_agreement(list(runs)),
+        checks=[Check("agreement_valid", "Every Jaccard index lies in [0, 1].", _agreement_valid, blocking=True)],
+    )
+    def run_agreement(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
+        """The agreement of every two runs: the mean Jaccard index of their species lists, and the lists' lengths."""
+        return in_this_process(RunAgreement(lake.lake, list(runs)))
+
+    return [submission, leaderboard, run_agreement]
+
+
+def scored_runs(settings: Settings, log: Log) -> dict[str, Run]:
+    """Return the runs of the settings as the scoring takes them, with their lists of species as local files."""
+    return {
+        name: Run(run.feature_set, run.tiling, run.rule, source_file(settings, run.species_list, log))
+        for name, run in settings.active_runs.items()
+    }
+
+
+def _seen_in_tiles(settings: Settings) -> list[Input]:
+    """Return what runs read: tile predictions, or features and the classifier of those that need all classes."""
+    runs, shards = settings.active_runs, shard_keys(settings.plot_shards)
+    (survey,) = (source for source in plot_sources(settings) if source.plots == "plot_images")
+    whole = [run for run in runs.values() if run.needs_all_classes]
+
+    def reads(run: RunSettings, backbone: str) -> bool:
+        return run.needs_all_classes and split_feature_set(run.feature_set)[0] == backbone
+
+    inputs = []
+    if len(whole) < len(runs):
+        inputs.append(some(survey.predictions or "", lambda name: [] if runs[name or ""].needs_all_classes else shards))
+    for backbone in dict.fromkeys(split_feature_set(run.feature_set)[0] for run in whole):
+        inputs.append(
+            some(
+                survey.tile_embeddings(backbone),
+                lambda name, backbone=backbone: shards if reads(runs[name or ""], backbone) else [],
+            )
+        )
+    if whole:
+        inputs.append(
+            some(
+                "classifier",
+                lambda name: [runs[name or ""].feature_set] if runs[name or ""].needs_all_classes else [],
+            )
+        )
+    return inputs
+
+
+def _preview(dialect: str) -> Describe:
+    def describe(lake: Lake, artifact: Artifact, record: Record) -> Mapping[str, Any]:
+        rows = lake.open(artifact).read().slice(0, _PREVIEW_ROWS).to_pylist()
+        lines = [f"| {row['plot_id']} | {', '.join(map(str, row['species_ids'])) or '–'} |" for row in rows]
+        return {
+            "preview": MetadataValue.md("\n".join(["| plot | species_ids |", "|---|---|", *lines])),
+            "dialect": dialect,
+        }
+
+    return describe
+
+
+def _leaderboard_table(lake: Lake, artifact: Artifact, record: Record) -> Mapping[str, Any]:
+    return {"leaderboard": MetadataValue.md(markdown_table(lake.read(artifact)))}
+
+
+def _agreement(runs: Sequence[str]) -> Describe:
+    def describe(lake: Lake, artifact: Artifact, record: Record) -> Mapping[str, Any]:
+        rows = lake.read(artifact, ["run_a", "run_b", "jaccard"]).to_pylist()
+        alike = {frozenset((row["run_a"], row["run_b"])): row["jaccard"] for row in rows}
+        drawn = draw_agreement(runs, [[alike.get(frozenset((one, other)), 1.0) for other in runs] for one in runs])
+        return {"agreement": picture(drawn, "agreement of runs", "png")}
+
+    return describe
+
+
+def _valid_submission(dialect: str, context: CheckContext) -> Iterable[Problem]:
+    plots = _values(context, Artifact("plot_manifest"), "plot_id")
+    species = _values(context, Artifact("class_map"), "species_id")
+    for artifact in context.records:
+        for written, path in submission_files(context.lake, artifact, dialect).items():
+            held = [plot for plot in plots if can_hold(written, plot)]
+            try:
+                problems = validate_submission(read_submission(context.lake.local(path)), held, species)
+            except (OSError, ValueError) as error:
+                problems = [str(error)]
+            for problem in problems:
+                yield Problem(artifact, f"{path.name}: {problem}")
+
+
+def _values(context: CheckContext, artifact: Artifact, column: str) -> Sequence:
+    return context.lake.read(artifact, [column]).column(column).to_pylist()
+
+
+def _every_plot_written(context: CheckContext) -> Iterable[Problem]:
+    for artifact, record in context.records.items():
+        for dialect, plots in record.statistics.get("left_out", {}).items():
+            if plots:
+                named = ", ".join(map(repr, plots[:5]))
+                yield Problem(
+                    artifact,
+                    f"{artifact}: the file of dialect {dialect} lacks {len(plots)} plots, whose names it cannot hold "
+                    f"({named}); rename their photographs, or use the other dialect",
+                )
+
+
+def _species_per_plot(context: CheckContext) -> Iterable[Problem]:
+    least, most = _USUAL_SPECIES_PER_PLOT
+    for artifact, record in context.records.items():
+        mean = record.statistics.get("species_per_plot", 0.0)
+        if not least <= mean <= most:
+            yield Problem(artifact, f"{artifact}: {mean:.2f} species a plot in the mean")
+
+
+def _prior_has_effect(context: CheckContext) -> Iterable[Problem]:
+    for artifact, record in context.records.items():
+        changed, kept = record.statistics.get("plots_changed"), record.statistics.get("pairs_kept")
+        if changed == 0:
+            yield Problem(artifact, f"{artifact}: its prior or list of species changes the answer of no plot")
+        elif kept == 0:
+            yield Problem(artifact, f"{artifact}: its prior or list of species leaves nothing of what was answered")
+
+
+def _agreement_valid(context: CheckContext) -> Iterable[Problem]:
+    for artifact in context.records:
+        for row in context.lake.read(artifact).to_pylist():
+            if not 0 <= row["jaccard"] <= 1:
+                yield Problem(artifact, f"{artifact}: that of {row['run_a']} and {row['run_b']} is {row['jaccard']}")
+
+
+def _scores_valid(context: CheckContext) -> Iterable[Problem]:
+    for artifact in context.records:
+        for row in context.lake.read(artifact).to_pylist():
+            for name in ("f1_plot", "f1_transect", "f1_species", "f1_micro"):
+                if row[name] is not None and not 0 <= row[name] <= 1:
+                    yield Problem(artifact, f"{artifact}: {name} of {row['run']} is {row[name]}")

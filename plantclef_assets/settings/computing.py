@@ -1,0 +1,78 @@
+"""Settings of computing: devices, batches, worker processes, Spark, and schedules."""
+
+import os
+from typing import Literal
+
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator
+
+from plantclef_assets.engines.spark_session import check_spark_address
+from plantclef_assets.settings.cron import check_cron, check_time_zone
+from plantclef_assets.settings.loading import FromProfile
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Computing(FromProfile):
+    """Computing and scheduling."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        default="auto", description="Device of the models; `auto`: CUDA, else Apple's MPS, else the CPU."
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto", description="Precision of the forward passes; `auto`: bf16 on CUDA, else fp32."
+    )
+    compile: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Whether torch.compile compiles the forward passes; `auto`: on CUDA, where Triton and a C compiler "
+        "are installed.",
+    )
+    batch_size: PositiveInt = Field(
+        default=32,
+        description="Pictures per forward pass; halved when the device runs out of memory.",
+        json_schema_extra={"unit": "pictures"},
+    )
+    engine: Literal["local", "spark"] = Field(
+        default="local",
+        description="`local`: worker processes of this machine; `spark`: tasks of Spark (see [Spark](spark.md)).",
+    )
+    workers: PositiveInt = Field(
+        default_factory=_usable_cores,
+        description="Worker processes, and threads for decoding.",
+        json_schema_extra={"default_in_words": "all cores"},
+    )
+    spark_master: str = Field(
+        default="local[*]",
+        description="Address of the Spark master: `local[*]`, `spark://host:port`, `yarn`, `k8s://…`.",
+    )
+    spark_remote: str | None = Field(
+        default=None,
+        description="Address of a Spark Connect server, `sc://host:port`; where it is set, `spark_master` is not used.",
+    )
+    spark_config: dict[str, str] = Field(default={}, description="Spark's own settings, by name.")
+    shards_per_run: PositiveInt | None = Field(
+        default=None,
+        description="Shards per run of a backfill, so that several machines share it; not set: a range is one run.",
+        json_schema_extra={"unit": "shards"},
+    )
+    schedule: str | None = Field(
+        default=None,
+        description="Cron expression: when missing artifacts are materialized automatically; not set: never.",
+    )
+    schedule_timezone: str = Field(default="UTC", description="Time zone of the schedule, such as `Europe/Paris`.")
+
+    @field_validator("spark_master", "spark_remote")
+    @classmethod
+    def _check_spark_address(cls, value: str | None, field: ValidationInfo) -> str | None:
+        return check_spark_address(value, connect=field.field_name == "spark_remote")
+
+    @field_validator("schedule")
+    @classmethod
+    def _check_schedule(cls, value: str | None) -> str | None:
+        return check_cron(value)
+
+    @field_validator("schedule_timezone")
+    @classmethod
+    def _check_schedule_timezone(cls, value: str) -> str:
+        return check_time_zone(value)

@@ -1,0 +1,28 @@
+"""Runs of a profile, as the documentation shows them."""
+
+from pathlib import Path
+
+import pytest
+
+from plantclef_assets.images.tiling import parse_tiling
+from plantclef_assets.scoring.aggregation import AGGREGATIONS
+from plantclef_assets.settings.presets import PRESETS
+from plantclef_assets.settings.runs import RunSettings
+from plantclef_assets_tests.cli.commands import PROJECT
+from plantclef_assets_tests.settings.documentation import first_cells, toml_blocks
+
+
+def test_the_runs_in_the_documentation_can_be_declared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flora_of_the_region.csv").write_text("1363875\n")
+    text = (PROJECT / "docs" / "runs.md").read_text()
+    blocks = toml_blocks(text)
+    runs = {name: RunSettings(**run) for block in blocks for name, run in block.get("runs", {}).items()}
+    assert len(runs) == 2
+    assert [block["presets"] for block in blocks if "presets" in block] == [list(PRESETS)]
+    assert first_cells(text, "| preset |") == list(PRESETS)
+    tilings = first_cells(text, "| tiling |")
+    assert len(tilings) == 6
+    for tiling in tilings:
+        parse_tiling(tiling)
+    assert sorted(first_cells(text, "| aggregation |")) == sorted(AGGREGATIONS)
