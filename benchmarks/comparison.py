@@ -23,8 +23,9 @@ from plantclef_assets.models.classifier_files import read_classifier
 from plantclef_assets.models.feature_sets import feature_set
 from plantclef_assets.models.features import read_features
 from plantclef_assets.scoring.comparison import paired_difference
-from plantclef_assets.scoring.metrics import f1_score, transect_of
-from plantclef_assets.scoring.submissions import read_submission
+from plantclef_assets.scoring.metrics import f1_score
+from plantclef_assets.scoring.plot_names import transect_of
+from plantclef_assets.scoring.submission_format import read_submission
 from plantclef_assets.settings import Settings, load_settings
 
 Scores = dict[str, np.ndarray]

@@ -16,7 +16,7 @@ from plantclef_assets.models.classifier_files import read_classifier
 from plantclef_assets.models.fitting import fit_classifier
 from plantclef_assets.models.training_config import TrainingConfig
 from plantclef_assets.scoring.cover_files import box_of
-from plantclef_assets.scoring.submissions import read_answers
+from plantclef_assets.scoring.submission_format import read_species_of_plots
 from plantclef_assets.settings import Settings
 from plantclef_assets_tests.defs.lake_corruption import record_of, rewrite
 from plantclef_assets_tests.tiny import SPECIES, materialize
@@ -128,7 +128,7 @@ def test_a_plot_without_predictions_is_answered_all_the_same(own_lake: OwnLake) 
     assert materialize(settings, "species_cover", first="00", last="01").success
     for run in settings.active_runs:
         for suffix in ("csv", "2024.csv"):
-            answers = read_answers(Path(settings.lake, "submission", f"{run}.{suffix}"))
+            answers = read_species_of_plots(Path(settings.lake, "submission", f"{run}.{suffix}"))
             assert [plot for plot, species in answers.items() if not species] == [lost]
             assert list(answers) == PLOTS
     assert {row["plot_id"] for row in rows_of(settings, "species_cover")} == set(PLOTS)
@@ -164,7 +164,7 @@ def test_a_confident_tile_does_not_take_the_answers_of_the_others(own_lake: OwnL
         rewrite(settings, Artifact("tile_predictions", shard), change)
     assert materialize(settings, "submission", first="argmax_union", last="vote").success
     for rule in rules:
-        answers = read_answers(Path(settings.lake, "submission", f"{rule}.csv"))
+        answers = read_species_of_plots(Path(settings.lake, "submission", f"{rule}.csv"))
         assert [sorted(species) for species in answers.values()] == [[first, third]] * len(PLOTS), rule
 
 

@@ -31,7 +31,7 @@ from plantclef_assets.lake.store import Lake
 from plantclef_assets.orchestration.declaration import Job
 from plantclef_assets.orchestration.jobs import Step, chain
 from plantclef_assets.orchestration.messages import describe_checks, explain_run, was_interrupted
-from plantclef_assets.scoring.artifacts import read_plot_truth
+from plantclef_assets.scoring.leaderboard import read_plot_truth
 from plantclef_assets.settings import Settings, load_settings
 
 _RANGE = "dagster/asset_partition_range_"

@@ -1,6 +1,6 @@
 """Turn a table of scores into a submission, and score submissions: `python -m plantclef_assets.scoring submit|score`.
 
-Neither needs a lake, a setting or a model: only the files that are named.
+Neither needs a lake, settings or a model, only the named files.
 """
 
 import argparse
@@ -15,13 +15,13 @@ from plantclef_assets.images.file_names import match_plots
 from plantclef_assets.ingest.locations import PACKAGE_FOLDER
 from plantclef_assets.scoring.metrics import pair_plots, score_submission
 from plantclef_assets.scoring.score_tables import submission_from_scores
-from plantclef_assets.scoring.submissions import DIALECTS, SubmissionRow, read_answers, write_submission
+from plantclef_assets.scoring.submission_format import DIALECTS, SubmissionRow, read_species_of_plots, write_submission
 
 _PROFILE = PACKAGE_FOLDER / "profiles" / "plantclef2025.toml"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Do what one command line says; gives 1, after one sentence on stderr, where it cannot be done."""
+    """Run one command line; return 1, after one sentence on stderr, if it fails."""
     parser = argparse.ArgumentParser(prog="python -m plantclef_assets.scoring", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="submit|score")
     _describe_submit(commands.add_parser("submit", help="a table of scores → a submission", description=_SUBMIT))
@@ -36,8 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 _SUBMIT = """Read a CSV separated by semicolons, `image_name;<species_id>;…`, one row a plot. Every species whose score
-is at least --min-score is answered, by score, descending; equal scores keep the order of the columns. Plots keep the
-order of the table, and lose the extension of their image's name. The output is written whole or not at all."""
+is at least --min-score is listed, by score, descending; equal scores keep the order of the columns. Plots keep the
+order of the table, and lose the extension of their image's name. The output file is complete or absent."""
 
 
 def _describe_submit(parser: argparse.ArgumentParser) -> None:
@@ -45,14 +45,14 @@ def _describe_submit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scores", type=Path, required=True, metavar="S.csv", help="the table of scores")
     parser.add_argument("--softmax", action="store_true", help="the scores are logits: apply softmax to each row first")
     parser.add_argument(
-        "--min-score", type=_number, required=True, metavar="X", help="the least score, itself included"
+        "--min-score", type=_number, required=True, metavar="X", help="the lowest score, itself included"
     )
     parser.add_argument(
         "--min-species",
         type=_count,
         default=0,
         metavar="N",
-        help="answer at least the best N species of a plot (default 0: a plot where nothing passes gets an empty list)",
+        help="list at least the best N species of a plot (default 0: a plot may have an empty list)",
     )
     parser.add_argument("--dialect", choices=DIALECTS, default="2025", help="default 2025, which is that of 2026 too")
     parser.add_argument("--output", type=Path, required=True, metavar="OUT.csv", help="the submission to write")
@@ -60,7 +60,7 @@ def _describe_submit(parser: argparse.ArgumentParser) -> None:
 
 def _submit(options: argparse.Namespace) -> None:
     if options.output.resolve() == options.scores.resolve():
-        raise ValueError(f"{options.output} is the table of scores itself; say another --output")
+        raise ValueError(f"{options.output} is the table of scores itself; choose another --output")
     rows = submission_from_scores(
         options.scores, min_score=options.min_score, min_species=options.min_species, apply_softmax=options.softmax
     )
@@ -89,20 +89,20 @@ species_per_plot and plots. Either file may be in either dialect. A plot that on
 def _describe_score(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_score)
     parser.add_argument(
-        "--submission", type=Path, required=True, metavar="SUB.csv", help="the species answered per plot"
+        "--submission", type=Path, required=True, metavar="SUB.csv", help="the predicted species per plot"
     )
     parser.add_argument("--truth", type=Path, required=True, metavar="TRUTH.csv", help="the true species per plot")
     parser.add_argument(
         "--allow-missing",
         action="store_true",
-        help="a plot of the truth that is not answered counts as an empty answer; one without a truth is left out",
+        help="a plot of the truth without a prediction counts as an empty list; one without a truth is ignored",
     )
     parser.add_argument(
         "--transect-pattern",
         action="append",
         metavar="REGEX",
-        help="a regular expression whose first group is the transect of a plot; the first that matches counts, and a "
-        "plot that none matches belongs to its name without the last -… part; can be repeated (default: those of the "
+        help="a regular expression whose first group is the transect of a plot; the first that matches counts, and if "
+        "none does, the transect is the name without the last -… part; can be repeated (default: those of the "
         "profile plantclef2025)",
     )
 
@@ -110,11 +110,11 @@ def _describe_score(parser: argparse.ArgumentParser) -> None:
 def _score(options: argparse.Namespace) -> None:
     patterns = options.transect_pattern or tomllib.loads(_PROFILE.read_text("utf-8"))["transect_patterns"]
     try:
-        said, truth = read_answers(options.submission), read_answers(options.truth)
+        predicted, truth = read_species_of_plots(options.submission), read_species_of_plots(options.truth)
     except OSError as error:
         raise ValueError(f"{error.filename} cannot be read: {error.strerror}") from error
     try:
-        paired = pair_plots(match_plots(said, truth), truth, allow_missing=options.allow_missing)
+        paired = pair_plots(match_plots(predicted, truth), truth, allow_missing=options.allow_missing)
         scores = score_submission(paired, truth, transects=patterns)
     except ValueError as error:
         raise ValueError(f"{options.submission} cannot be scored by {options.truth}: {error}") from error
@@ -127,11 +127,11 @@ def _number(text: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is no finite number")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
     return value
 
 
 def _count(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
     return int(text)

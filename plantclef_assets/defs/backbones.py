@@ -23,7 +23,7 @@ from plantclef_assets.orchestration.declaration import Asset, every, platform_as
 from plantclef_assets.orchestration.materialization import MakeShards, in_this_process
 from plantclef_assets.orchestration.pictures import picture
 from plantclef_assets.orchestration.resources import AcceleratorResource, LakeResource
-from plantclef_assets.report.curves import Curves, draw_curves
+from plantclef_assets.report.charts import Curves, draw_curves
 from plantclef_assets.settings import Settings
 
 

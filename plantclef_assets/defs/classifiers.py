@@ -11,17 +11,17 @@ from dagster import AssetExecutionContext
 from plantclef_assets.defs.families import Families
 from plantclef_assets.defs.jobs import CLASSIFIERS
 from plantclef_assets.defs.naming import backbones
-from plantclef_assets.lake.keys import is_checkpoint_head, shard_keys
+from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake, Record
-from plantclef_assets.models.features import split_feature_set
+from plantclef_assets.models.feature_sets import feature_set
 from plantclef_assets.orchestration.checks import Check, CheckContext, Problem, count_is_zero
 from plantclef_assets.orchestration.declaration import Asset, Input, platform_asset, some
 from plantclef_assets.orchestration.materialization import MakeShards, in_this_process
 from plantclef_assets.orchestration.pictures import picture
 from plantclef_assets.orchestration.resources import AcceleratorResource, LakeResource
 from plantclef_assets.orchestration.table_checks import labels_in_class_map
-from plantclef_assets.report.curves import Curves, draw_curves
+from plantclef_assets.report.charts import Curves, draw_curves
 from plantclef_assets.settings import Settings
 
 _WORSE_CALIBRATED = 0.02
@@ -32,7 +32,7 @@ def classifier_assets(settings: Settings, families: Families) -> list[Asset]:
     """Declare the classifiers."""
 
     def config(name: str | None) -> Mapping[str, Any]:
-        if is_checkpoint_head(name):
+        if feature_set(name or "").from_checkpoint:
             return {}
         training = settings.trained_by(name or "").training_config(settings.seed)
         shares = {"validation_share": settings.classifier.validation_share}
@@ -73,7 +73,8 @@ def classifier_assets(settings: Settings, families: Families) -> list[Asset]:
         of_checkpoint = CheckpointClassifier(lake.lake, shards)
 
         def make(shard: Shard) -> None:
-            (of_checkpoint if is_checkpoint_head(shard.artifact.partition) else trained)(shard)
+            from_checkpoint = feature_set(shard.artifact.partition or "").from_checkpoint
+            (of_checkpoint if from_checkpoint else trained)(shard)
 
         return in_this_process(make)
 
@@ -85,13 +86,13 @@ def _inputs(settings: Settings, families: Families) -> list[str | Input]:
     inputs: list[str | Input] = []
     for backbone in backbones(settings):
 
-        def keys(feature_set: str | None, name: str = backbone.name) -> tuple[str, ...]:
-            return families.training.keys if split_feature_set(feature_set or "")[0] == name else ()
+        def keys(name: str | None, backbone: str = backbone.name) -> tuple[str, ...]:
+            return families.training.keys if feature_set(name or "").backbone == backbone else ()
 
         if settings.has_training:
             inputs.append(some(backbone.embeddings, keys))
         if backbone.brings_head:
-            inputs.append(some(backbone.asset, lambda name: [None] if is_checkpoint_head(name) else []))
+            inputs.append(some(backbone.asset, lambda name: [None] if feature_set(name or "").from_checkpoint else []))
     return [*inputs, "class_map"]
 
 
@@ -159,7 +160,7 @@ def _checks() -> list[Check]:
 
 def _better_than_majority(context: CheckContext) -> Iterable[Problem]:
     for artifact, record in context.records.items():
-        if "accuracy" not in record.statistics and is_checkpoint_head(artifact.partition):
+        if "accuracy" not in record.statistics and feature_set(artifact.partition or "").from_checkpoint:
             continue  # without photographs whose species are known a checkpoint's classifier cannot be judged
         accuracy, majority = record.statistics.get("accuracy", 0.0), record.statistics.get("majority_rate", 1.0)
         if accuracy <= majority:

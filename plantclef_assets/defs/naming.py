@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from plantclef_assets.defs.families import build_families
 from plantclef_assets.defs.jobs import INBOX_SIDE, PLOT_SIDE, VALIDATION_SIDE
-from plantclef_assets.models.features import split_feature_set
+from plantclef_assets.models.feature_sets import feature_set
 from plantclef_assets.orchestration.declaration import Family, Job
 from plantclef_assets.settings import Settings
 
@@ -73,7 +73,7 @@ def _backbone(name: str, settings: Settings) -> Backbone:
         trained,
         brings_head,
         tile_size=full_size if brings_head and not trained else settings.image_size,
-        tilings=tuple(dict.fromkeys(run.tiling for run in runs if split_feature_set(run.feature_set)[0] == name)),
+        tilings=tuple(dict.fromkeys(run.tiling for run in runs if feature_set(run.feature_set).backbone == name)),
     )
 
 

@@ -19,8 +19,8 @@ from plantclef_assets.orchestration.declaration import Asset, platform_asset, so
 from plantclef_assets.orchestration.materialization import Describe, MakeShards, in_this_process
 from plantclef_assets.orchestration.pictures import markdown_table, picture
 from plantclef_assets.orchestration.resources import LakeResource
-from plantclef_assets.report import figures
-from plantclef_assets.report.cover import Shown, draw_cover
+from plantclef_assets.report import photographs
+from plantclef_assets.report.photographs import Shown, draw_cover
 from plantclef_assets.scoring.cover import union_area
 from plantclef_assets.scoring.cover_files import SpeciesCover, box_of, cover_files
 from plantclef_assets.settings import Settings
@@ -125,7 +125,7 @@ def _tiled_plot(plots: str, pairs: Sequence[tuple[str, str]]) -> Describe:
         from plantclef_assets.images.tiling import Tile
 
         tiles = [Tile(row["tile_index"], row["x"], row["y"], row["width"], row["height"], 1.0) for row in rows]
-        drawn = figures.tiled_plot(image.column("data")[0].as_py(), tiles, labels)
+        drawn = photographs.tiled_plot(image.column("data")[0].as_py(), tiles, labels)
         return {"tiled_plot": picture(drawn, f"{plot}, {feature_set}, {tiling}")}
 
     return describe

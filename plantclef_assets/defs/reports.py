@@ -18,7 +18,7 @@ from plantclef_assets.orchestration.declaration import Asset, Extra, every, plat
 from plantclef_assets.orchestration.materialization import MakeShards, in_this_process
 from plantclef_assets.orchestration.pictures import picture
 from plantclef_assets.orchestration.resources import LakeResource
-from plantclef_assets.report.artifacts import EmbeddingMap, map_picture
+from plantclef_assets.report.embedding_map import EmbeddingMap, map_picture
 from plantclef_assets.settings import Settings
 
 

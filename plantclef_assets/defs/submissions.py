@@ -16,16 +16,18 @@ from plantclef_assets.defs.source_files import demo_survey_of, file_digest, sour
 from plantclef_assets.ingest.fetching import Log
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.store import Artifact, Lake, Record
-from plantclef_assets.models.features import split_feature_set
+from plantclef_assets.models.feature_sets import feature_set
 from plantclef_assets.orchestration.checks import Check, CheckContext, Problem
 from plantclef_assets.orchestration.declaration import Asset, Input, every, platform_asset, some
 from plantclef_assets.orchestration.materialization import Describe, MakeShards, in_this_process
 from plantclef_assets.orchestration.pictures import markdown_table, picture
 from plantclef_assets.orchestration.resources import LakeResource
-from plantclef_assets.report.agreement import draw_agreement
-from plantclef_assets.scoring.artifacts import Leaderboard, RunAgreement, Submissions, submission_files
+from plantclef_assets.report.charts import draw_agreement
+from plantclef_assets.scoring.agreement import RunAgreement
+from plantclef_assets.scoring.leaderboard import Leaderboard
 from plantclef_assets.scoring.rules import Run
-from plantclef_assets.scoring.submissions import can_hold, read_submission, validate_submission
+from plantclef_assets.scoring.submission_format import can_hold, read_submission, validate_submission
+from plantclef_assets.scoring.submissions import Submissions, submission_files
 from plantclef_assets.settings import Settings
 from plantclef_assets.settings.runs import RunSettings
 
@@ -135,12 +137,12 @@ def _seen_in_tiles(settings: Settings) -> list[Input]:
     whole = [run for run in runs.values() if run.needs_all_classes]
 
     def reads(run: RunSettings, backbone: str) -> bool:
-        return run.needs_all_classes and split_feature_set(run.feature_set)[0] == backbone
+        return run.needs_all_classes and feature_set(run.feature_set).backbone == backbone
 
     inputs = []
     if len(whole) < len(runs):
         inputs.append(some(survey.predictions or "", lambda name: [] if runs[name or ""].needs_all_classes else shards))
-    for backbone in dict.fromkeys(split_feature_set(run.feature_set)[0] for run in whole):
+    for backbone in dict.fromkeys(feature_set(run.feature_set).backbone for run in whole):
         inputs.append(
             some(
                 survey.tile_embeddings(backbone),

@@ -19,15 +19,15 @@ from plantclef_assets.ingest.fetching import Log
 from plantclef_assets.ingest.validation_plots import ValidationPlots, read_truth, species_seen
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.store import Artifact, Lake, Record
-from plantclef_assets.models.features import split_feature_set
+from plantclef_assets.models.feature_sets import feature_set
 from plantclef_assets.orchestration.checks import Check, CheckContext, Problem, count_is_zero
 from plantclef_assets.orchestration.declaration import Asset, every, platform_asset, some
 from plantclef_assets.orchestration.materialization import MakeShards, in_parallel, in_this_process
 from plantclef_assets.orchestration.pictures import contact_sheet, markdown_table
 from plantclef_assets.orchestration.resources import EngineResource, LakeResource
 from plantclef_assets.orchestration.table_checks import labels_in_class_map
-from plantclef_assets.scoring.artifacts import read_plot_truth
-from plantclef_assets.scoring.sweep_table import CHOOSE, REPORT, LabelledPlots, Sweep, best_settings
+from plantclef_assets.scoring.leaderboard import read_plot_truth
+from plantclef_assets.scoring.sweep import CHOOSE, REPORT, LabelledPlots, Sweep, best_settings
 from plantclef_assets.settings import Settings
 
 _NAMED = 5
@@ -101,8 +101,8 @@ def _validation_plots(settings: Settings, families: Families) -> Asset:
 
 def _sweep(settings: Settings) -> Asset:
     sources, pairs = _swept_sources(settings), runs_by_feature_set_and_tiling(settings)
-    backbones = sorted({split_feature_set(feature_set)[0] for feature_set, _ in pairs})
-    used = {feature_set for feature_set, _ in pairs}
+    backbones = sorted({feature_set(name).backbone for name, _ in pairs})
+    used = {name for name, _ in pairs}
 
     @platform_asset(
         group="sweeps",

@@ -31,6 +31,8 @@ FEATURE_SETS = (
     FeatureSet("finetuned_head", "finetuned", "cls", from_checkpoint=True),
 )
 """The declared feature sets."""
+TRAINED = tuple(declared.name for declared in FEATURE_SETS if not declared.from_checkpoint)
+"""The names of those that classifiers are trained on here."""
 
 
 def feature_set(name: str) -> FeatureSet:

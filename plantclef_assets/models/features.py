@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.models.feature_sets import feature_set
 
 
 @dataclass(frozen=True)
@@ -24,12 +23,6 @@ class FeatureMatrix:
     species_id: np.ndarray
     obs_id: list[str | None]
     learn_tag: list[str | None]
-
-
-def split_feature_set(name: str) -> tuple[str, str]:
-    """Return backbone and column of a feature set; new code calls `feature_sets.feature_set`."""
-    features = feature_set(name)
-    return features.backbone, features.column
 
 
 def read_features(lake: Lake, artifacts: Sequence[Artifact], column: str) -> FeatureMatrix:

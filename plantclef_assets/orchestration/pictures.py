@@ -12,7 +12,7 @@ import pyarrow as pa
 from dagster import MetadataValue
 
 from plantclef_assets.lake.store import Artifact, Lake, Record
-from plantclef_assets.report import figures
+from plantclef_assets.report import photographs
 
 _SHEET_PICTURES = 16
 
@@ -24,7 +24,7 @@ def contact_sheet(lake: Lake, artifact: Artifact, record: Record) -> Mapping[str
     data = lake.open(artifact).read_row_group(0, columns=["data"]).column("data")
     step = max(1, len(data) // _SHEET_PICTURES)
     pictures = [data[index].as_py() for index in range(0, len(data), step)][:_SHEET_PICTURES]
-    return {"contact_sheet": picture(figures.contact_sheet(pictures), "contact sheet")}
+    return {"contact_sheet": picture(photographs.contact_sheet(pictures), "contact sheet")}
 
 
 def picture(data: bytes, caption: str, kind: str = "jpeg") -> MetadataValue:

@@ -1,38 +1,41 @@
-"""How alike two runs answer the same plots."""
+"""The pairwise agreement between runs as an artifact of the lake."""
 
-from collections.abc import Iterable, Mapping
-from statistics import fmean
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
 
-Lists = Mapping[str, Iterable[int]]
-"""plot_id → species_ids."""
-
-
-def jaccard(one: Iterable[int], other: Iterable[int]) -> float:
-    """Compute |A∩B| / |A∪B| of two sets of species; 1 where both are empty."""
-    first, second = set(one), set(other)
-    return len(first & second) / len(first | second) if first | second else 1.0
-
-
-def mean_jaccard(one: Lists, other: Lists) -> float:
-    """Compute the mean of `jaccard` over the plots of two runs.
-
-    Raises:
-        ValueError: they do not answer the same plots, or none.
-    """
-    if one.keys() != other.keys() or not one:
-        raise ValueError("the runs do not answer the same plots, or none at all; materialize their submissions again")
-    return fmean(jaccard(one[plot], other[plot]) for plot in one)
+from plantclef_assets.lake.schemas import RUN_AGREEMENT
+from plantclef_assets.lake.shards import Shard
+from plantclef_assets.lake.store import Lake
+from plantclef_assets.lake.tables import write_table
+from plantclef_assets.scoring.comparison import mean_jaccard
+from plantclef_assets.scoring.submissions import read_predictions
 
 
-def effect_of_change(before: Lists, after: Lists) -> dict[str, float]:
-    """Say what a change, such as a prior, did to the lists of a run.
+@dataclass(frozen=True)
+class RunAgreement:
+    """Writer of the table of the pairwise agreement between runs."""
 
-    Returns:
-        `plots_changed`: how many plots have other species; `pairs_kept`: the share of the (plot, species) pairs before
-        it that are still answered, 1 where there were none.
-    """
-    pairs = kept = changed = 0
-    for plot, species in before.items():
-        was, now = set(species), set(after[plot])
-        pairs, kept, changed = pairs + len(was), kept + len(was & now), changed + (was != now)
-    return {"plots_changed": changed, "pairs_kept": kept / pairs if pairs else 1.0}
+    lake: Lake
+    runs: Sequence[str]
+
+    def __call__(self, shard: Shard) -> None:
+        """Write one row per pair of runs, in the order of their declaration.
+
+        Raises:
+            ValueError: two runs do not have the same plots.
+        """
+        predictions = {name: read_predictions(self.lake, name) for name in self.runs}
+        lengths = {name: sum(map(len, lists.values())) / max(len(lists), 1) for name, lists in predictions.items()}
+        pairs = list(combinations(self.runs, 2))
+        with write_table(self.lake, shard.artifact, RUN_AGREEMENT, shard.provenance) as table:
+            if pairs:
+                table.write_rows(
+                    run_a=[one for one, _ in pairs],
+                    run_b=[other for _, other in pairs],
+                    jaccard=[mean_jaccard(predictions[one], predictions[other]) for one, other in pairs],
+                    species_per_plot_a=[lengths[one] for one, _ in pairs],
+                    species_per_plot_b=[lengths[other] for _, other in pairs],
+                    plots=[len(predictions[one]) for one, _ in pairs],
+                )
+            table.statistics = {"rows_in": len(pairs), "quarantined": 0, "runs": len(self.runs)}

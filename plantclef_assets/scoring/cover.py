@@ -1,4 +1,4 @@
-"""Cover: which species show in which tiles of a plot, and what share of the plot these tiles take up.
+"""Cover of one plot: which species its tiles show, and the share of the plot that these tiles cover.
 
 What belongs here: arithmetic with the tiles of one plot. What does not: names of species and files (`cover_files.py`).
 The rule and its defaults are those of Pl@ntNet's survey service: a tile shows the species that are among its best
@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Hits:
-    """What tiles of one plot say: one entry per tile and species, of equal lengths n.
+    """Predictions for the tiles of one plot: one entry per tile and species, arrays of equal length n.
 
     Attributes:
         tile_index: int (n,), number of the tile.
@@ -32,7 +32,7 @@ class Hits:
         return len(self.tile_index)
 
     def take(self, rows: np.ndarray) -> "Hits":
-        """Give some of the entries, chosen by a mask or by their numbers."""
+        """Return some of the entries, chosen by a mask or by their numbers."""
         return Hits(self.tile_index[rows], self.boxes[rows], self.species_id[rows], self.score[rows], self.rank[rows])
 
 
@@ -52,7 +52,7 @@ class CoveredSpecies:
 
     @property
     def max_score(self) -> float:
-        """The highest probability that a tile gives it."""
+        """The highest probability of the species in a tile."""
         return float(self.hits.score.max())
 
 
@@ -61,10 +61,10 @@ class PlotCover:
     """The species of one plot.
 
     Attributes:
-        tiles: how many tiles were asked.
-        matched: how many of them show a species.
+        tiles: number of classified tiles.
+        matched: number of tiles that show a species.
         uncovered: share of the plot's area that no tile with a species covers, in [0, 1].
-        species: those that show, by coverage, then highest score, descending; equal ones by species_id.
+        species: the species that show, by coverage, then highest score, descending; equal ones by species_id.
     """
 
     tiles: int
@@ -73,25 +73,25 @@ class PlotCover:
     species: tuple[CoveredSpecies, ...]
 
 
-def cover_plot(answers: Hits, width: int, height: int, *, min_score: float, max_rank: int) -> PlotCover:
-    """Find which species show in a plot, and how much of it they cover.
+def cover_plot(predictions: Hits, width: int, height: int, *, min_score: float, max_rank: int) -> PlotCover:
+    """Return the species that show in a plot, and the share of it that they cover.
 
     Args:
-        answers: what all tiles of the plot say, with their best `max_rank` species at least; tiles may overlap and be
-            of several scales. No entry at all means that no tile was asked.
+        predictions: those for all tiles of the plot, with their best `max_rank` species at least. Tiles may overlap
+            and have several scales. No entry means that no tile was classified.
         width: of the upright plot, px.
         height: of the upright plot, px.
-        min_score: the least probability of a species that shows in a tile, itself included.
-        max_rank: how many species a tile may show.
+        min_score: lowest probability of a species that shows in a tile, itself included.
+        max_rank: most species that a tile shows.
 
     Raises:
-        ValueError: a tile reaches beyond the plot, so that the answers are not of this plot.
+        ValueError: a tile reaches beyond the plot, so the predictions belong to another plot.
     """
-    left, top, across, down = answers.boxes.T
+    left, top, across, down = predictions.boxes.T
     if np.any((left < 0) | (top < 0) | (left + across > width) | (top + down > height)):
         raise ValueError(f"a tile reaches beyond the plot of {width} × {height} px; its size and its tiles do not fit")
     # Probabilities are float32: in double precision 0.7 would not reach a threshold of 0.7.
-    shown = answers.take((answers.rank <= max_rank) & (answers.score >= np.float32(min_score)))
+    shown = predictions.take((predictions.rank <= max_rank) & (predictions.score >= np.float32(min_score)))
     area = width * height
     species = []
     for species_id in np.unique(shown.species_id).tolist():
@@ -100,7 +100,7 @@ def cover_plot(answers: Hits, width: int, height: int, *, min_score: float, max_
         species.append(CoveredSpecies(species_id, union_area(hits.boxes) / area, hits))
     species.sort(key=lambda one: (-one.coverage, -one.max_score, one.species_id))
     return PlotCover(
-        tiles=len(np.unique(answers.tile_index)),
+        tiles=len(np.unique(predictions.tile_index)),
         matched=len(np.unique(shown.tile_index)),
         uncovered=(area - union_area(shown.boxes)) / area,
         species=tuple(species),
@@ -108,7 +108,7 @@ def cover_plot(answers: Hits, width: int, height: int, *, min_score: float, max_
 
 
 def union_area(boxes: np.ndarray) -> int:
-    """Give the area under the union of boxes, exactly: whole pixels, each counted once.
+    """Return the area under the union of boxes in whole pixels, each counted once.
 
     Args:
         boxes: int (n, 4), left edge, upper edge, width and height in px.

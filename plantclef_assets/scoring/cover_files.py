@@ -1,4 +1,4 @@
-"""The cover of species as an artifact of the lake: a table, a CSV for spreadsheets, and JSON as Pl@ntNet has it."""
+"""The cover of species as an artifact of the lake: a table, a CSV for spreadsheets, and JSON in Pl@ntNet's format."""
 
 import csv
 import json
@@ -20,9 +20,9 @@ from plantclef_assets.scoring.cover import CoveredSpecies, Hits, PlotCover, cove
 from plantclef_assets.scoring.scientific_names import genus_in, without_authorship
 
 _DECIMALS = 6
-"""Of shares and scores in the text files; the table has them in full."""
+"""Decimals of shares and scores in the text files; the table has full precision."""
 _BOX = ("x", "y", "width", "height")
-_ANSWERS = ("plot_id", "tile_index", *_BOX, "species_id", "probability", "rank")
+_PREDICTION_COLUMNS = ("plot_id", "tile_index", *_BOX, "species_id", "probability", "rank")
 _NAMES = ("binomial", "name", "genus", "family", "gbif_species_id")
 _NOT_IN_CSV = {"positions"}
 _NO_TILE = Hits(np.empty(0, int), np.empty((0, 4), int), np.empty(0, int), np.empty(0, np.float32), np.empty(0, int))
@@ -30,7 +30,7 @@ _NO_TILE = Hits(np.empty(0, int), np.empty((0, 4), int), np.empty(0, int), np.em
 
 @dataclass(frozen=True)
 class SpeciesCover:
-    """Makes shards of the cover of species: the table, and beside it a CSV and a JSON of the same."""
+    """Writer of the cover of species: the table, and a CSV and a JSON with the same content."""
 
     lake: Lake
     feature_set: str
@@ -38,22 +38,22 @@ class SpeciesCover:
     min_score: float
     max_rank: int
     plots: str = "plot_images"
-    """The asset that the plots are in."""
+    """The asset with the plots."""
     predictions: str = "tile_predictions"
-    """The asset that says what the tiles of these plots show."""
+    """The asset with the predictions for the tiles of these plots."""
 
     def __call__(self, shard: Shard) -> None:
-        """Write the files of one shard; the table comes last, so what it describes is there.
+        """Write the files of one shard; the table comes last, so that all files it records exist.
 
-        Every plot is in all three: one in which nothing shows, or that was too small to be cut, has a
+        Every plot is in all three files: a plot without a visible species, or too small to be cut into tiles, has one
         row without a species.
         """
         plots = self.lake.read(Artifact(self.plots, shard.artifact.partition), ["plot_id", "width", "height"])
-        answers, names = self._answers(shard.artifact.partition), self._names()
+        hits, names = self._hits(shard.artifact.partition), self._names()
         rows, described, covers = [], [], []
         for plot in plots.to_pylist():
             cover = cover_plot(
-                answers.get(plot["plot_id"], _NO_TILE),
+                hits.get(plot["plot_id"], _NO_TILE),
                 plot["width"],
                 plot["height"],
                 min_score=self.min_score,
@@ -64,17 +64,17 @@ class SpeciesCover:
             described.append(_described(plot, cover, names))
         table_file, text_file = cover_files(self.lake, shard.artifact)
         text = json.dumps(described, ensure_ascii=False, indent=1) + "\n"
-        # The mark at the beginning of the CSV tells spreadsheets that the file is UTF-8.
+        # Spreadsheets recognise UTF-8 by the byte order mark.
         contents = {table_file: _csv(rows).encode("utf-8-sig"), text_file: text.encode()}
         require_unchanged(self.lake, shard.provenance)
-        beside = publish_sidecars(self.lake, contents)
+        sidecars = publish_sidecars(self.lake, contents)
         with write_table(self.lake, shard.artifact, SPECIES_COVER, shard.provenance) as table:
             table.write(pa.RecordBatch.from_pylist(rows, schema=SPECIES_COVER.schema()))
-            table.statistics = _figures(covers) | beside
+            table.statistics = _statistics(covers) | sidecars
 
-    def _answers(self, partition: str | None) -> dict[str, Hits]:
+    def _hits(self, partition: str | None) -> dict[str, Hits]:
         filters = [("feature_set", "=", self.feature_set), ("tiling", "=", self.tiling), ("rank", "<=", self.max_rank)]
-        table = self.lake.read(Artifact(self.predictions, partition), list(_ANSWERS), filters)
+        table = self.lake.read(Artifact(self.predictions, partition), list(_PREDICTION_COLUMNS), filters)
         rows = defaultdict(list)
         for number, plot in enumerate(table.column("plot_id").to_pylist()):
             rows[plot].append(number)
@@ -102,19 +102,19 @@ class SpeciesCover:
 
 
 def cover_files(lake: Lake, artifact: Artifact) -> tuple[LakePath, LakePath]:
-    """Give the CSV and the JSON that lie beside a table."""
+    """Return the paths of the CSV and the JSON of a table."""
     place = lake.path(artifact)
     return place.with_suffix(".csv"), place.with_suffix(".json")
 
 
 def box_of(position: Mapping[str, Any]) -> tuple[int, int, int, int]:
-    """Give left edge, upper edge, width and height of a tile in px, from its entry in `positions`."""
+    """Return left edge, upper edge, width and height of a tile in px, from its entry in `positions`."""
     width, height = position["width"], position["height"]
     return round(position["centre_x"] - width / 2), round(position["centre_y"] - height / 2), width, height
 
 
 def _rows(plot: str, cover: PlotCover, names: Mapping[int, Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
-    """Give the rows of a plot, each with the plot's own figures; a single one without species where none shows."""
+    """Yield the rows of a plot, each with the values of the plot; one row without a species if none shows."""
     of_plot = {"plot_id": plot, "uncovered": cover.uncovered, "tiles": cover.tiles, "matched": cover.matched}
     if not cover.species:
         yield of_plot | {"species_id": None, "count": 0, "coverage": 0.0, "positions": []}
@@ -139,7 +139,7 @@ def _positions(hits: Hits) -> Iterable[dict[str, Any]]:
 
 
 def _described(plot: Mapping[str, Any], cover: PlotCover, names: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    """Give one plot in the terms of Pl@ntNet's survey service."""
+    """Return one plot in the format of Pl@ntNet's survey service."""
     return {
         "plot_id": plot["plot_id"],
         "image": {
@@ -166,7 +166,7 @@ def _described_species(one: CoveredSpecies, names: Mapping[str, Any]) -> dict[st
                 "center": {"x": place["centre_x"], "y": place["centre_y"]},
                 "size": {"width": place["width"], "height": place["height"]},
                 "score": round(place["score"], _DECIMALS),
-                "organ": None,  # classifiers here tell species, not organs
+                "organ": None,  # the classifiers recognise species, not organs
             }
             for place in _positions(one.hits)
         ],
@@ -174,7 +174,7 @@ def _described_species(one: CoveredSpecies, names: Mapping[str, Any]) -> dict[st
 
 
 class _Lines(list[str]):
-    """The rows of a CSV as text, one after the other, for `csv.writer`."""
+    """A file for `csv.writer` that keeps each written row as text."""
 
     def write(self, line: str, /) -> None:
         self.append(line)
@@ -183,7 +183,7 @@ class _Lines(list[str]):
 def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
     columns = [name for name in SPECIES_COVER.columns.names if name not in _NOT_IN_CSV]
     lines = _Lines()
-    writer = csv.writer(lines)  # with "\r\n" at the end of lines it quotes both characters within them
+    writer = csv.writer(lines)  # with "\r\n" as line end it quotes both characters within fields
     writer.writerow(columns)
     for row in rows:
         cells = (row.get(name) for name in columns)
@@ -191,7 +191,7 @@ def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
     return "".join(line.removesuffix("\r\n") + "\n" for line in lines)
 
 
-def _figures(covers: Sequence[PlotCover]) -> dict[str, Any]:
+def _statistics(covers: Sequence[PlotCover]) -> dict[str, Any]:
     plots = max(len(covers), 1)
     return {
         "rows_in": len(covers),

@@ -1,7 +1,7 @@
 """Scientific names: the name without its authorship, and the genus in it.
 
 The names of PlantCLEF are `Bellis perennis L.`, `Salvia × sylvestris L.` or `Taraxacum sect. Taraxacum F.H.Wigg.`; all
-7,806 of them are read. A name of another form is not guessed at.
+7,806 of them are recognised. Names of another form are left alone.
 """
 
 import re
@@ -17,7 +17,7 @@ _BELOW_SPECIES = re.compile(rf" ((?:subsp|ssp|nothosubsp|var|subvar|f)\. (?!(?:e
 
 
 def without_authorship(name: str) -> str:
-    """Give a scientific name without its authors; a name of another form is given back as it is."""
+    """Return a scientific name without its authors; a name of another form is returned unchanged."""
     found = _NAME.match(name)
     if found is None:
         return name
@@ -25,6 +25,6 @@ def without_authorship(name: str) -> str:
 
 
 def genus_in(name: str) -> str | None:
-    """Give the genus that a scientific name begins with; None where it is of another form."""
+    """Return the genus that a scientific name begins with; None for a name of another form."""
     found = _NAME.match(name)
     return found[1] if found else None

@@ -1,7 +1,7 @@
-"""Tables of per-class scores of plots, as any classifier may write them: reading, and the species that each plot gets.
+"""Tables of per-class scores of plots, from any classifier: reading, and choosing the species of each plot.
 
 A table is a CSV separated by semicolons: a header `image_name;<species_id>;<species_id>;…`, and one row per plot. It is
-read row by row, so that thousands of plots × thousands of species take no more memory than one row.
+read row by row, so memory stays that of one row with thousands of plots × thousands of species.
 """
 
 import csv
@@ -14,7 +14,7 @@ from typing import NamedTuple, TextIO
 import numpy as np
 
 from plantclef_assets.images.file_names import last_part, normal_plot_id
-from plantclef_assets.scoring.submissions import SubmissionRow
+from plantclef_assets.scoring.submission_format import SubmissionRow
 
 _NAME_COLUMN = "image_name"
 _EXTENSION = re.compile(r"(?<=.)\.(?=[0-9]*[A-Za-z])[A-Za-z0-9]+$")
@@ -36,10 +36,10 @@ class PlotScores(NamedTuple):
 
 
 def plot_id_of_image(name: str) -> str:
-    """Drop folders and the extension of an image's name, whatever its kind: `A1-20130807.HEIC` is `A1-20130807`.
+    """Return the name of an image without folders and extension: `A1-20130807.HEIC` is `A1-20130807`.
 
-    An extension is what follows the last dot, if that is letters and digits with at least one letter: `plot-1.5` and
-    `A.1-20130807` have none.
+    An extension is the part after the last dot, if it has only letters and digits with at least one letter: `plot-1.5`
+    and `A.1-20130807` have none.
     """
     return normal_plot_id(_EXTENSION.sub("", last_part(name)))
 
@@ -47,11 +47,11 @@ def plot_id_of_image(name: str) -> str:
 def read_score_table(path: Path) -> Iterator[PlotScores]:
     """Read a table of scores, one plot after the other, in the order of the file.
 
-    Quotes, a byte order mark, either end of line and blank lines are all accepted; scores are whatever `float` reads.
+    Quotes, a byte order mark, either end of line and blank lines are all accepted; scores are read by `float`.
 
     Raises:
         ValueError: the file cannot be read, it has no plot, a header is not `image_name` or a species id, a row has
-            more or fewer fields than the header, a score is no finite number, or a species or a plot occurs twice.
+            more or fewer fields than the header, a score is not a finite number, or a species or a plot occurs twice.
             The message names the file and, where there is one, the line and the column.
     """
     try:
@@ -60,9 +60,9 @@ def read_score_table(path: Path) -> Iterator[PlotScores]:
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no table of scores: it is no text in UTF-8") from error
+        raise ValueError(f"{path} is not a table of scores: it is not UTF-8 text") from error
     except ValueError as error:
-        raise ValueError(f"{path} is no table of scores: {error}") from error
+        raise ValueError(f"{path} is not a table of scores: {error}") from error
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
@@ -78,10 +78,10 @@ def choose_species(species_ids: np.ndarray, scores: np.ndarray, *, min_score: fl
         species_ids: int, (species,).
         scores: float64, (species,), all finite.
         min_score: the least score, compared as float64.
-        min_species: how many species are chosen even if fewer reach it.
+        min_species: number of species that are chosen even if fewer reach it.
 
     Returns:
-        species_ids by score, descending; equal ones in the order given. Empty if nothing passes and nothing must.
+        species_ids by score, descending; ties in their given order. Empty if none passes and `min_species` is 0.
     """
     candidates = np.flatnonzero(scores >= min_score)
     number = len(candidates)
@@ -94,9 +94,9 @@ def choose_species(species_ids: np.ndarray, scores: np.ndarray, *, min_score: fl
 def submission_from_scores(
     path: Path, *, min_score: float, min_species: int = 0, apply_softmax: bool = False
 ) -> Iterator[SubmissionRow]:
-    """Give the rows of a submission, one for each row of a table of scores, in its order.
+    """Yield the rows of a submission, one for each row of a table of scores, in its order.
 
-    A plot in which no species reaches `min_score` keeps its row, with an empty list unless `min_species` says more.
+    A plot in which no species reaches `min_score` keeps its row, with an empty list unless `min_species` fills it.
 
     Args:
         path: the table, see `read_score_table`.
@@ -135,18 +135,18 @@ def _parse(stream: TextIO) -> Iterator[PlotScores]:
 
 
 def _rows(stream: TextIO) -> Iterator[tuple[int, list[str]]]:
-    """Give the line number and the fields of every row that is not blank."""
+    """Yield the line number and the fields of every row that is not blank."""
     reader = csv.reader(stream, delimiter=";", strict=True)
     try:
         for fields in reader:
             if len(fields) > 1 or "".join(fields).strip():
                 yield reader.line_num, fields
     except csv.Error as error:
-        raise ValueError(f"line {reader.line_num} is no CSV: {error}") from error
+        raise ValueError(f"line {reader.line_num} is not a CSV: {error}") from error
 
 
 def _species(header: Sequence[str], line: int) -> np.ndarray:
-    """Check the header and give its species_ids: int64, (species,)."""
+    """Check the header and return its species_ids: int64, (species,)."""
     if header[0].strip() != _NAME_COLUMN:
         raise ValueError(
             f"line {line} begins with {_shown(header[0])}, but its first column should be {_NAME_COLUMN}, "
@@ -157,7 +157,7 @@ def _species(header: Sequence[str], line: int) -> np.ndarray:
     columns: dict[int, int] = {}
     for column, name in enumerate(header[1:], start=2):
         if not _SPECIES_ID.fullmatch(name.strip()):
-            raise ValueError(f"line {line}, column {column}: {_shown(name)} is no species id")
+            raise ValueError(f"line {line}, column {column}: {_shown(name)} is not a species id")
         species_id = int(name)
         if species_id in columns:
             raise ValueError(
@@ -178,7 +178,7 @@ def _scores(fields: Sequence[str], header: Sequence[str], line: int) -> np.ndarr
     column = next(column for column, field in enumerate(fields) if column and not _is_finite(field))
     raise ValueError(
         f"line {line}, column {column + 1} (species {header[column].strip()}): {_shown(fields[column])} "
-        "is no finite number"
+        "is not a finite number"
     )
 
 

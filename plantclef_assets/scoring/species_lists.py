@@ -1,4 +1,4 @@
-"""Lists of species, such as a regional checklist, from files that people keep."""
+"""Lists of species, such as a regional checklist, from files."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -17,7 +17,7 @@ def read_species_list(file: Path) -> list[int]:
         the species_ids in the order of the file, each once.
 
     Raises:
-        ValueError: the file names no species, or a line has something else where the id should be.
+        ValueError: the file has no species, or a line has something else instead of an id.
         OSError: the file cannot be read.
     """
     species: dict[int, None] = {}
@@ -37,17 +37,17 @@ def read_species_list(file: Path) -> list[int]:
                 raise CsvError(f"line {number} has {(text or '')[:80]!r} instead of a {_COLUMN}")
             species[species_id] = None
     except CsvError as error:
-        raise ValueError(f"{file} is no list of species: {error}") from error
+        raise ValueError(f"{file} is not a list of species: {error}") from error
     if not species:
-        raise ValueError(f"{file} is no list of species: it names none")
+        raise ValueError(f"{file} is not a list of species: it has none")
     return list(species)
 
 
 def known_species(file: Path, listed: Collection[int], known: Collection[int]) -> np.ndarray:
-    """Give the species of a list that are known, int64, ascending; others may stand in it too.
+    """Return the known species of a list, int64, ascending; unknown ones are ignored.
 
     Raises:
-        ValueError: not one of them is known, so that the list is of other ids.
+        ValueError: none is known, so the list has other ids.
     """
     matched = sorted(set(listed) & set(known))
     if not matched:

@@ -1,217 +1,119 @@
-"""Submission files of PlantCLEF in both dialects: reading, writing, and what makes one valid.
+"""The submission of a run as an artifact of the lake: its table, and the CSV files of the challenge as sidecars."""
 
-2024: separated by semicolons, nothing quoted. 2025 and 2026: separated by commas, everything quoted. Both have one
-row per plot, the species as a list such as `[1363875, 1395807]`, and end every line with a line feed. A truth is
-written in the same way.
-"""
-
-import csv
-import errno
-import io
-import re
-import uuid
-from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from functools import partial
 
-from plantclef_assets.images.file_names import normal_plot_id
+import pyarrow as pa
+
+from plantclef_assets.lake.inputs import require_unchanged
+from plantclef_assets.lake.schemas import SUBMISSION
+from plantclef_assets.lake.shards import Shard
+from plantclef_assets.lake.sidecars import publish_sidecars
+from plantclef_assets.lake.store import Artifact, Lake, LakePath
+from plantclef_assets.lake.tables import write_table
+from plantclef_assets.scoring.comparison import effect_of_change
+from plantclef_assets.scoring.plot_names import region_of
+from plantclef_assets.scoring.prediction import Predictions, predict, predict_without_and_with
+from plantclef_assets.scoring.priors import compute_priors, images_by_species
+from plantclef_assets.scoring.rules import Run
+from plantclef_assets.scoring.species_lists import known_species, read_species_list
+from plantclef_assets.scoring.submission_format import DIALECTS, can_hold, format_submission, validate_submission
+from plantclef_assets.scoring.tile_probabilities import COLUMNS, AllClasses, Survey, read_top_species
 
 
-class SubmissionRow(NamedTuple):
-    """The species of one plot, in the order of the file."""
-
-    plot_id: str
-    species_ids: list[int]
+class InvalidSubmissionError(ValueError):
+    """A submission that the challenge would refuse."""
 
 
 @dataclass(frozen=True)
-class Dialect:
-    """How a year writes its submissions.
+class Submissions:
+    """Writer of the submission of one run: the table, and a CSV in each dialect."""
 
-    Attributes:
-        header: names of the two columns.
-        separator: between them.
-        quoted: whether every field is in double quotes.
-    """
+    lake: Lake
+    runs: Mapping[str, Run]
+    plot_shards: Sequence[str]
+    dialect: str
+    region_patterns: Sequence[str] = ()
 
-    header: tuple[str, str]
-    separator: str
-    quoted: bool
+    def __call__(self, shard: Shard) -> None:
+        """Write the files of one run; the table comes last, so that all files it records exist.
 
+        Every plot of the manifest has a row; an unreadable plot has an empty list. A CSV omits the plots whose ids its
+        dialect cannot hold.
 
-DIALECTS = {
-    "2024": Dialect(("plot_id", "species_ids"), ";", quoted=False),
-    "2025": Dialect(("quadrat_id", "species_ids"), ",", quoted=True),
-}
-"""The dialects by the year that introduced them; 2026 writes as 2025."""
-
-_MOST_SPECIES_ID = 2**63 - 1
-_LIST = re.compile(r"\[\s*(?:[0-9]+\s*(?:,\s*[0-9]+\s*)*)?\]")
-
-
-def parse_submission(text: str) -> list[SubmissionRow]:
-    """Read a submission or a truth from its text, plot ids as they stand there; its header tells the dialect.
-
-    Raises:
-        ValueError: the header is of no known dialect, or a line is not a plot and a list of species ids. A plot
-            that occurs twice is no error here; `validate_submission` reports it.
-    """
-    text = text.removeprefix("\ufeff")
-    dialect = _detect(re.split(r"[\r\n]", text, maxsplit=1)[0])
-    rows: list[SubmissionRow] = []
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=dialect.separator)
-    try:
-        records = [(reader.line_num, fields) for fields in reader if fields]
-    except csv.Error as error:
-        raise ValueError(f"it is no CSV: {error}") from error
-    for number, fields in records[1:]:
-        if len(fields) != 2 or not fields[0].strip() or not _LIST.fullmatch(fields[1].strip()):
-            raise ValueError(
-                f"line {number} is not a plot and a list such as [1363875, 1395807], "
-                f"but {dialect.separator.join(fields)[:80]!r}"
+        Raises:
+            InvalidSubmissionError: the challenge would refuse it.
+            ValueError: no species of the run's list is known, or a mean number of species cannot be met.
+        """
+        name = shard.artifact.partition or ""
+        predictions, effect = self._predict(self.runs[name])
+        plots = self.lake.read(Artifact("plot_manifest"), ["plot_id"]).column("plot_id").to_pylist()
+        rows = [(plot, predictions.get(plot, [])) for plot in sorted(plots)]
+        problems = validate_submission(rows, plots, images_by_species(self.lake))
+        if problems:
+            raise InvalidSubmissionError(f"{shard.artifact} is not published: {'; '.join(problems[:5])}")
+        files = submission_files(self.lake, shard.artifact, self.dialect)
+        require_unchanged(self.lake, shard.provenance)
+        left_out = {dialect: [plot for plot, _ in rows if not can_hold(dialect, plot)] for dialect in files}
+        texts = {
+            path: format_submission((row for row in rows if row[0] not in left_out[dialect]), dialect).encode()
+            for dialect, path in files.items()
+        }
+        sidecars = publish_sidecars(self.lake, texts)
+        with write_table(self.lake, shard.artifact, SUBMISSION, shard.provenance) as table:
+            table.write_rows(
+                run=[name] * len(rows),
+                plot_id=[plot for plot, _ in rows],
+                species_ids=[species for _, species in rows],
             )
-        species_ids = [int(digits) for digits in re.findall(r"[0-9]+", fields[1])]
-        impossible = [species_id for species_id in species_ids if not 1 <= species_id <= _MOST_SPECIES_ID]
-        if impossible:
-            raise ValueError(f"line {number}: {impossible[0]} of plot {fields[0]!r} is no species id")
-        rows.append(SubmissionRow(fields[0], species_ids))
-    return rows
+            table.statistics = {
+                "rows_in": len(plots),
+                "quarantined": 0,
+                "empty": sum(not species for _, species in rows),
+                "species_per_plot": sum(len(species) for _, species in rows) / max(len(rows), 1),
+                "left_out": left_out,
+                "distinct_species": len({species_id for _, species in rows for species_id in species}),
+                **effect,
+                **sidecars,
+            }
+
+    def _predict(self, run: Run) -> tuple[Predictions, dict[str, float]]:
+        """Return the predictions of a run, and statistics of the effect of its prior or list of species."""
+        survey = self._survey(run)
+        if run.rule.prior is None and run.species_list is None:
+            return predict(survey, run.rule), {}
+        images = images_by_species(self.lake)
+        prior, species_ids, statistics = None, None, {}
+        if run.rule.prior:
+            region = partial(region_of, patterns=self.region_patterns)
+            prior = compute_priors([run.rule.prior], survey, images, region).get(run.rule.prior)
+        if run.species_list:
+            listed = read_species_list(run.species_list)
+            species_ids = known_species(run.species_list, listed, images)
+            statistics = {"species_listed": len(listed), "species_matched": len(species_ids)}
+        plain, predictions = predict_without_and_with(survey, run.rule, prior, species_ids)
+        return predictions, statistics | effect_of_change(plain, predictions)
+
+    def _survey(self, run: Run) -> Survey:
+        """Return the tile probabilities that a run reads: of all classes, or of the best species of each tile."""
+        if run.needs_all_classes:
+            return AllClasses.of(self.lake, run.feature_set, "tile_embeddings", self.plot_shards, run.tiling)
+        filters = [("feature_set", "=", run.feature_set), ("tiling", "=", run.tiling)]
+        shards = [Artifact("tile_predictions", key) for key in self.plot_shards]
+        return read_top_species(pa.concat_tables(self.lake.read(one, list(COLUMNS), filters) for one in shards))
 
 
-def read_submission(path: Path) -> list[SubmissionRow]:
-    """Read a submission or a truth from a file in either dialect.
-
-    Raises:
-        ValueError: as `parse_submission`, naming the file.
-        OSError: the file cannot be read.
-    """
-    try:
-        return parse_submission(path.read_bytes().decode())  # `read_text` would change the ends of lines in names
-    except ValueError as error:
-        raise ValueError(f"{path} is no submission: {error}") from error
+def submission_files(lake: Lake, artifact: Artifact, dialect: str) -> dict[str, LakePath]:
+    """Return the CSV of each dialect: `<run>.csv` for the profile's own, `<run>.<dialect>.csv` for the other."""
+    place = lake.path(artifact)
+    return {
+        name: place.with_name(f"{artifact.partition}.csv" if name == dialect else f"{artifact.partition}.{name}.csv")
+        for name in DIALECTS
+    }
 
 
-def read_answers(path: Path) -> dict[str, list[int]]:
-    """Read a submission or a truth from a file in either dialect: plot_id, in its normal form → species_ids.
-
-    Raises:
-        ValueError: as `read_submission`, it has no plot, or a plot occurs twice.
-        OSError: the file cannot be read.
-    """
-    answers: dict[str, list[int]] = {}
-    for name, species_ids in read_submission(path):
-        plot_id = normal_plot_id(name)
-        if plot_id in answers:
-            raise ValueError(f"{path} is no submission: plot {plot_id!r} occurs more than once")
-        answers[plot_id] = species_ids
-    if not answers:
-        raise ValueError(f"{path} is no submission: it has a header, but no plot")
-    return answers
-
-
-def can_hold(dialect: str, plot_id: str) -> bool:
-    """Whether a plot id that is written in a dialect reads back unchanged."""
-    row = SubmissionRow(plot_id, [])
-    buffer = io.StringIO(newline="")
-    try:
-        _writer(buffer, dialect).writerows([DIALECTS[dialect].header, (plot_id, "[]")])
-        return parse_submission(buffer.getvalue()) == [row]
-    except (csv.Error, ValueError):
-        return False
-
-
-def format_submission(rows: Iterable[tuple[str, Iterable[int]]], dialect: str) -> str:
-    """Write rows of (plot_id, species_ids) as the text of a submission, in the given order.
-
-    Raises:
-        ValueError: an unknown dialect, or a plot_id that this dialect cannot write.
-    """
-    buffer = io.StringIO(newline="")
-    _write(buffer, rows, dialect)
-    return buffer.getvalue()
-
-
-def write_submission(path: Path, rows: Iterable[tuple[str, Iterable[int]]], dialect: str) -> None:
-    """Write rows of (plot_id, species_ids) as a submission file, as they come, whole or not at all.
-
-    Raises:
-        ValueError: as `format_submission`.
-        OSError: the file cannot be written.
-    """
-    place = path.resolve()
-    if place.exists() and not place.is_file():
-        raise OSError(errno.EINVAL, "it is there and is no regular file", str(path))
-    temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as stream:
-            _write(stream, rows, dialect)
-        temporary.replace(place)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def validate_submission(
-    rows: Iterable[tuple[str, Iterable[int]]], plots: Collection[str], species: Collection[int]
-) -> list[str]:
-    """Find what is wrong with a submission: every plot once, known species only, none twice in a plot.
-
-    An empty list of species is allowed.
-
-    Args:
-        rows: (plot_id, species_ids).
-        plots: plot_ids that must be answered.
-        species: species_ids that may be answered.
-
-    Returns:
-        one sentence per problem; empty if the submission is valid.
-    """
-    rows = [(plot_id, list(species_ids)) for plot_id, species_ids in rows]
-    expected, known = set(plots), set(species)
-    counts = Counter(plot_id for plot_id, _ in rows)
-    problems = [f"plot {plot_id} is missing" for plot_id in sorted(expected - counts.keys())]
-    problems += [f"plot {plot_id} is not one of the plots" for plot_id in sorted(counts.keys() - expected)]
-    problems += [f"plot {plot_id} occurs {count} times" for plot_id, count in sorted(counts.items()) if count > 1]
-    for plot_id, species_ids in rows:
-        unknown = sorted(set(species_ids) - known)
-        repeated = sorted(species_id for species_id, count in Counter(species_ids).items() if count > 1)
-        if unknown:
-            problems.append(f"plot {plot_id} names unknown species: {', '.join(map(str, unknown))}")
-        if repeated:
-            problems.append(f"plot {plot_id} names species more than once: {', '.join(map(str, repeated))}")
-    return problems
-
-
-def _write(stream: TextIO, rows: Iterable[tuple[str, Iterable[int]]], dialect: str) -> None:
-    """Write a header and rows; see `format_submission`."""
-    if dialect not in DIALECTS:
-        raise ValueError(f"unknown dialect {dialect!r}: say one of {', '.join(DIALECTS)}")
-    writer = _writer(stream, dialect)
-    writer.writerow(DIALECTS[dialect].header)
-    for plot_id, species_ids in rows:
-        if not can_hold(dialect, plot_id):
-            raise ValueError(f"the plot id {plot_id!r} cannot be written in dialect {dialect}; 2025 holds more names")
-        species = ", ".join(str(int(species_id)) for species_id in species_ids)
-        writer.writerow((plot_id, f"[{species}]"))
-
-
-def _writer(stream: TextIO, dialect: str) -> Any:
-    form = DIALECTS[dialect]
-    return csv.writer(
-        stream,
-        delimiter=form.separator,
-        quoting=csv.QUOTE_ALL if form.quoted else csv.QUOTE_NONE,
-        quotechar='"' if form.quoted else None,
-        lineterminator="\n",
-    )
-
-
-def _detect(header: str) -> Dialect:
-    """Find the dialect of a header line; quotes and spaces do not matter."""
-    for dialect in DIALECTS.values():
-        names = tuple(name.strip().strip('"') for name in header.split(dialect.separator))
-        if names == dialect.header:
-            return dialect
-    known = " or ".join(dialect.separator.join(dialect.header) for dialect in DIALECTS.values())
-    raise ValueError(f"its first line is {header[:80]!r}, but should be {known}")
+def read_predictions(lake: Lake, run: str) -> Predictions:
+    """Read the species of every plot by a run."""
+    rows = lake.read(Artifact("submission", run), ["plot_id", "species_ids"]).to_pylist()
+    return {row["plot_id"]: row["species_ids"] for row in rows}

@@ -6,12 +6,14 @@ with the fields; pydantic's JSON schema of the settings has all of them.
 
 import inspect
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from pydantic import ByteSize
 
+from plantclef_assets.scoring.registry import aggregation_reference
 from plantclef_assets.settings.errors import PREFIX
 from plantclef_assets.settings.loading import PROFILES
 from plantclef_assets.settings.settings import Settings
@@ -40,13 +42,29 @@ _BYTES = "size, such as `20M` or `16MiB`"
 
 def settings_page() -> str:
     """Return the settings reference as Markdown."""
-    return "\n".join([_HEAD, *_profiles(), *(line for subject in SUBJECTS for line in _section(subject))]) + "\n"
+    return (
+        "\n".join(
+            [_HEAD, *_profiles(), *(line for subject in SUBJECTS for line in _section(subject)), *_aggregations()]
+        )
+        + "\n"
+    )
 
 
 def _profiles() -> Iterator[str]:
     for path in sorted(PROFILES.glob("*.toml")):
         keys = tomllib.loads(path.read_text(encoding="utf-8"))
         yield f"- [`{path.stem}`](../plantclef_assets/profiles/{path.name}): {', '.join(f'`{key}`' for key in keys)}"
+
+
+def _aggregations() -> Iterator[str]:
+    yield "\n## Aggregations\n"
+    yield "| `aggregation` | score of a species | needs | takes |\n|---|---|---|---|"
+    for row in aggregation_reference():
+        yield f"| `{row['aggregation']}` | {row['score']} | {_code(row['needs'])} | {_code(row['takes'])} |"
+
+
+def _code(names: str) -> str:
+    return re.sub(r"\w+_\w+", r"`\g<0>`", names)
 
 
 def _section(subject: type[Any]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Tables of runs: what answers plots, which rules a sweep tries, and when a tile shows a species."""
+"""Tables of runs: rows of the leaderboard, the grid of the sweep, and the cover of species."""
 
 import re
 from collections.abc import Collection
@@ -10,6 +10,7 @@ from pydantic import (
     Field,
     PositiveInt,
     SerializerFunctionWrapHandler,
+    create_model,
     field_validator,
     model_serializer,
     model_validator,
@@ -17,52 +18,74 @@ from pydantic import (
 
 from plantclef_assets.images.tiling import parse_tiling
 from plantclef_assets.ingest.locations import check_readable
-from plantclef_assets.lake.keys import CHECKPOINT_HEAD, TRAINED_FEATURE_SETS
-from plantclef_assets.scoring.rules import Rule, check_rule
-from plantclef_assets.scoring.sweep import expand_grid
-
-_AGGREGATION_PARAMETERS = (
-    "species_per_plot",
-    "min_species",
-    "min_score",
-    "min_z",
-    "min_votes",
-    "top_per_tile",
-    "mean_species_per_plot",
-    "scored_by",
-)
+from plantclef_assets.models.feature_sets import FEATURE_SETS, TRAINED
+from plantclef_assets.scoring.aggregations import AGGREGATIONS
+from plantclef_assets.scoring.priors import PRIORS
+from plantclef_assets.scoring.registry import Parameter, all_parameters
+from plantclef_assets.scoring.rules import Rule, check_rule, default_grid, expand_grid
 
 
-class RunSettings(BaseModel):
-    """One row of the result table: a feature set × a tiling × an aggregation.
-
-    What the parameters of an aggregation mean is said in `scoring/selection.py` and `scoring/species_scores.py`, what a
-    prior and a list of species do in `scoring/priors.py`.
-    """
+class _Aggregated(BaseModel):
+    """A feature set × a tiling × an aggregation, without the parameters of the aggregation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    feature_set: str
-    """Or one of several classifiers on it; which there are, only all settings together know."""
-    tiling: str = "full"
-    aggregation: str = "argmax_union"
-    species_per_plot: PositiveInt | None = None
-    min_species: PositiveInt | None = None
-    min_score: float | None = Field(default=None, gt=0, le=1)
-    min_z: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    min_votes: PositiveInt | None = None
-    top_per_tile: PositiveInt | None = None
-    mean_species_per_plot: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    scored_by: Literal["bayesian", "max", "mean", "vote"] | None = None
-    prior: Literal["frequency", "region"] | None = None
-    prior_power: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    species_list: str | None = None
-    """A file of the only species that may be answered: a CSV with a column species_id, or one id a line."""
-    revisits: Literal["union", "vote", "mean"] | None = None
+    feature_set: str = Field(
+        description="Feature set whose classifier predicts, or the name of one of several classifiers on it."
+    )
+    tiling: str = Field(default="full", description="How plots are cut into tiles; full is the whole plot.")
+    aggregation: str = Field(
+        default="argmax_union",
+        description=f"How the tiles of a plot become one list of species: {', '.join(sorted(AGGREGATIONS))}.",
+    )
+
+
+def _field(name: str, parameter: Parameter) -> tuple[Any, Any]:
+    """Return type and field of a parameter of aggregations."""
+    takers = sorted(one for one, entry in AGGREGATIONS.items() if name in (*entry.needs, *entry.takes))
+    field = Field(
+        default=None,
+        description=f"{parameter.meaning} ({', '.join(takers)}).",
+        ge=parameter.least,
+        gt=parameter.above,
+        le=parameter.most,
+        allow_inf_nan=False if parameter.kind is float else None,
+    )
+    return parameter.kind | None, field
+
+
+# The parameters are declared with their aggregations. Any: a type checker cannot know their names.
+_FIELDS: dict[str, Any] = {name: _field(name, one) for name, one in all_parameters().items()}
+_Parametrised: Any = create_model("_Parametrised", __base__=_Aggregated, **_FIELDS)
+
+
+class RunSettings(_Parametrised):
+    """One row of the leaderboard: a feature set × a tiling × an aggregation with its parameters."""
+
+    prior: str | None = Field(
+        default=None,
+        description="Prior that multiplies the probabilities of every tile before the aggregation: "
+        f"{', '.join(PRIORS)}, or none.",
+    )
+    prior_power: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="Exponent of the prior; 1 if not set."
+    )
+    species_list: str | None = Field(
+        default=None,
+        description="File with the only species that may be predicted: a CSV with a column species_id, or "
+        "one id a line.",
+    )
+    revisits: Literal["union", "vote", "mean"] | None = Field(
+        default=None,
+        description="How the visits to a place are fused: mean fuses the scores, union and vote the lists. A place is "
+        "the name of a plot without its date.",
+    )
 
     @field_validator("prior", mode="before")
     @classmethod
-    def _none_is_a_word(cls, value: Any) -> Any:
+    def _check_prior(cls, value: Any) -> Any:
+        if value not in (*PRIORS, "none", None):
+            raise ValueError(f"unknown prior {value!r}: use one of {', '.join(PRIORS)}, or none")
         return None if value == "none" else value
 
     @field_validator("species_list")
@@ -77,26 +100,23 @@ class RunSettings(BaseModel):
         return self
 
     @model_serializer(mode="wrap")
-    def _without_what_is_unset(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out the parameters that are not set, so that a new one leaves the provenance of other runs alone."""
+    def _without_unset(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out parameters that are not set, so that a new one leaves the provenance of other runs unchanged."""
+        # `species_per_plot` was there before this rule.
         return {name: value for name, value in dump(self).items() if value is not None or name == "species_per_plot"}
 
     @property
     def cuts_plots(self) -> bool:
-        """Whether its tiling makes more than one tile of a plot."""
+        """Whether its tiling cuts a plot into more than one tile."""
         return parse_tiling(self.tiling).tiles != 1
 
     @property
-    def aggregation_parameters(self) -> dict[str, Any]:
-        """The parameters of the aggregation that are set."""
-        values = {name: getattr(self, name) for name in _AGGREGATION_PARAMETERS}
-        return {name: value for name, value in values.items() if value is not None}
-
-    @property
     def rule(self) -> Rule:
-        """All of it that turns probabilities into lists; a list of species is not a part of it."""
+        """The rule that turns probabilities into lists; a list of species is not a part of it."""
+        values = {name: getattr(self, name) for name in all_parameters()}
+        parameters = {name: value for name, value in values.items() if value is not None}
         power = 1.0 if self.prior_power is None else self.prior_power
-        return Rule(self.aggregation, self.aggregation_parameters, self.revisits, self.prior, power)
+        return Rule(self.aggregation, parameters, self.revisits, self.prior, power)
 
     @property
     def needs_all_classes(self) -> bool:
@@ -104,27 +124,17 @@ class RunSettings(BaseModel):
         return self.species_list is not None or self.rule.needs_all_classes
 
 
-_SWEEP_GRID: dict[str, Any] = {
-    "argmax_union": {},
-    "topk_union": {"top_per_tile": [2, 3, 5], "min_score": ["none", 0.1, 0.3], "min_species": [1]},
-    "max": {"species_per_plot": [1, 2, 3, 4, 5, 6, 7, 8, 9]},
-    "mean": {"species_per_plot": [1, 2, 3, 4, 5, 6, 7, 8, 9]},
-    "threshold": {"min_score": [0.05, 0.1, 0.2, 0.3, 0.5, 0.7], "min_species": [1]},
-    "vote": {"min_votes": [1, 2, 3], "min_species": [1]},
-    "bisection": {"mean_species_per_plot": [2, 2.5, 3, 3.5, 4, 4.5, 5], "scored_by": ["max", "mean"]},
-    "bayesian": {"min_z": ["none", 2, 4, 8], "species_per_plot": [2, 3, 4, 5, 7], "min_species": [1]},
-    "prior": ["none", "frequency", "region"],
-    "prior_power": [0.5, 1],
-}
-"""Rules that teams have reported, around the numbers that were best: two to four species a plot."""
-
-
 class SweepSettings(BaseModel):
-    """Which rules a sweep tries: every combination of a grid (see `scoring/sweep.py`)."""
+    """The rules that a sweep tries: every combination of a grid (see `scoring/rules.py`)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    grid: dict[str, Any] = _SWEEP_GRID
+    grid: dict[str, Any] = Field(
+        default_factory=default_grid,
+        description="Aggregation → parameter → values, crossed with prior, prior_power and revisits; none among the "
+        "values leaves a parameter unset. The default has rules that teams have reported, with two to four species a "
+        "plot at its centre.",
+    )
 
     @field_validator("grid")
     @classmethod
@@ -143,26 +153,29 @@ class CoverSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    run: str | None = None
-    """The run whose feature set and tiling tell the cover; if not set, the last one that cuts plots."""
-    min_score: float = Field(default=0.1, ge=0, le=1)
-    max_rank: PositiveInt = 1
+    run: str | None = Field(
+        default=None,
+        description="Run whose feature set and tiling the cover is computed with; the last one that cuts plots if not "
+        "set.",
+    )
+    min_score: float = Field(
+        default=0.1, ge=0, le=1, description="Lowest probability of a species that a tile shows, itself included."
+    )
+    max_rank: PositiveInt = Field(default=1, description="Most species that a tile shows.")
 
 
 def check_runs(runs: dict[str, RunSettings], classifiers: Collection[str]) -> dict[str, RunSettings]:
-    """Give the runs that are declared.
+    """Return the declared runs.
 
     Raises:
-        ValueError: a name cannot be one of a file, or a feature set is unknown.
+        ValueError: a name cannot be that of a file, or a feature set is unknown.
     """
-    known = (*TRAINED_FEATURE_SETS, *classifiers)
+    of_checkpoint = [one.name for one in FEATURE_SETS if one.from_checkpoint]
+    known = [*TRAINED, *classifiers, *of_checkpoint]
     for name, run in runs.items():
         if not re.fullmatch(r"[a-z0-9_]+", name):
             raise ValueError(f"the run name '{name}' may only have lower-case letters, digits and '_'")
-        if run.feature_set not in (*known, CHECKPOINT_HEAD):
-            quoted = ", ".join(f"'{one}'" for one in known)
-            raise ValueError(
-                f"the run '{name}' asks for the feature set '{run.feature_set}'; there are {quoted} or "
-                f"'{CHECKPOINT_HEAD}'"
-            )
+        if run.feature_set not in known:
+            quoted = ", ".join(f"'{one}'" for one in known[:-1])
+            raise ValueError(f"the run '{name}' has the feature set '{run.feature_set}'; use {quoted} or '{known[-1]}'")
     return runs

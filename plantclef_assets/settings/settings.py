@@ -17,7 +17,7 @@ from plantclef_assets.ingest.locations import (
     split_checksum,
 )
 from plantclef_assets.lake.filesystems import local_folder
-from plantclef_assets.lake.keys import CHECKPOINT_HEAD, TRAINED_FEATURE_SETS
+from plantclef_assets.models.feature_sets import FEATURE_SETS, TRAINED, feature_set
 from plantclef_assets.settings.computing import Computing
 from plantclef_assets.settings.errors import PREFIX
 from plantclef_assets.settings.loading import FromProfile, read_settings
@@ -155,9 +155,9 @@ class Settings(Plots, Computing, Training, Sources):
     @property
     def feature_sets(self) -> tuple[str, ...]:
         """The feature sets that have a classifier; further classifiers on one are listed by their own names."""
-        trained = (*TRAINED_FEATURE_SETS, *self.classifiers) if self.has_training else ()
-        head = (CHECKPOINT_HEAD,) if self.has_head else ()
-        return (*(name for name in trained if name.split("_")[0] in self.backbones), *head)
+        of_checkpoint = [one.name for one in FEATURE_SETS if one.from_checkpoint and self.has_head]
+        trained = (*TRAINED, *self.classifiers) if self.has_training else ()
+        return (*(name for name in trained if feature_set(name).backbone in self.backbones), *of_checkpoint)
 
     def trained_by(self, feature_set: str) -> ClassifierSettings:
         """Return the settings of a classifier: its own table where it has one, else the common one."""

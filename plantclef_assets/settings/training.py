@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from plantclef_assets.ingest.locations import TRAIN, check_weights
-from plantclef_assets.lake.keys import TRAINED_FEATURE_SETS
+from plantclef_assets.models.feature_sets import TRAINED
 from plantclef_assets.models.finetuning_config import FinetuningSettings
 from plantclef_assets.models.training_config import PRESETS, TrainingConfig
 from plantclef_assets.settings.loading import FromProfile
@@ -148,9 +148,9 @@ def check_classifiers(classifiers: dict[str, ClassifierSettings]) -> dict[str, C
         ValueError: a name does not begin with a feature set, or a value has to be the same for all.
     """
     for name, one in classifiers.items():
-        if not re.fullmatch(rf"({'|'.join(TRAINED_FEATURE_SETS)})_[a-z0-9_]+", name):
+        if not re.fullmatch(rf"({'|'.join(TRAINED)})_[a-z0-9_]+", name):
             raise ValueError(
-                f"the classifier '{name}' has to be named by its feature set ({', '.join(TRAINED_FEATURE_SETS)}), then "
+                f"the classifier '{name}' has to be named by its feature set ({', '.join(TRAINED)}), then "
                 "'_' and lower-case letters, digits or '_'"
             )
         if "validation_share" in one.model_fields_set:

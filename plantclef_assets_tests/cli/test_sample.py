@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.scoring.submissions import read_submission
+from plantclef_assets.scoring.submission_format import read_submission
 from plantclef_assets_tests.cli.commands import file_stamps, make_instance, materialize_command, run_command
 
 pytestmark = [pytest.mark.slow, pytest.mark.sample, pytest.mark.first]

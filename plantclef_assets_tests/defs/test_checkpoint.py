@@ -15,7 +15,7 @@ from plantclef_assets.definitions import build_defs
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.models import small_vit  # noqa: F401
 from plantclef_assets.models.timm_import import import_timm
-from plantclef_assets.scoring.submissions import read_submission
+from plantclef_assets.scoring.submission_format import read_submission
 from plantclef_assets.settings import Settings
 from plantclef_assets.settings.errors import SettingsError
 from plantclef_assets_tests.defs.test_materialization import failure

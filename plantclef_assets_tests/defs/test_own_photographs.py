@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.scoring.submissions import read_submission
+from plantclef_assets.scoring.submission_format import read_submission
 from plantclef_assets_tests.tiny import launches, materialize, tiny_settings
 
 

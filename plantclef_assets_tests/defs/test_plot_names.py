@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.scoring.submissions import read_submission
+from plantclef_assets.scoring.submission_format import read_submission
 from plantclef_assets.settings import Settings
 from plantclef_assets_tests.tiny import failed_checks, materialize
 
@@ -79,7 +79,7 @@ TRUTHS = {
     "twice": ("PLOT-0-20240501;[1000001]\nPLOT-1-20240501;[1000002]\nPLOT-0-20240501;[1000003]\n", "'PLOT-0-20240501'"),
     "twice by extension": ("PLOT-0-20240501;[1000001]\nPLOT-0-20240501.jpg;[1000003]\n", "'PLOT-0-20240501.jpg'"),
     "empty": ("", "no plot"),
-    "impossible": ("PLOT-0-20240501;[0]\n", "0 of plot 'PLOT-0-20240501' is no species id"),
+    "impossible": ("PLOT-0-20240501;[0]\n", "0 of plot 'PLOT-0-20240501' is not a species id"),
     "elsewhere": ("OTHER-1;[1000001]\n", ""),
 }
 

@@ -1,6 +1,7 @@
 """Runs that need all classes, priors and lists of species through the real chain, and how alike runs are."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from plantclef_assets.lake.store import Artifact, Lake, record_metadata
 from plantclef_assets.models.classifier_files import fingerprint_classifier, read_classifier, write_classifier
 from plantclef_assets.models.linear import LinearClassifier
 from plantclef_assets.scoring import priors
-from plantclef_assets.scoring.aggregation import aggregate
-from plantclef_assets.scoring.artifacts import RunAgreement
+from plantclef_assets.scoring.agreement import RunAgreement
+from plantclef_assets.scoring.prediction import predict
+from plantclef_assets.scoring.rules import Rule
+from plantclef_assets.scoring.tile_probabilities import read_top_species
 from plantclef_assets.settings import Settings, load_settings
 from plantclef_assets.settings.errors import SettingsError
 from plantclef_assets_tests.defs.chain_runs import evaluate_checks, evaluations
@@ -78,7 +81,7 @@ def test_a_mean_over_all_classes_is_another_than_over_the_best_of_each_tile(own_
         for shard in ("00", "01")
     ).filter(pa.compute.field("feature_set") == "base_cls")
     assert set(kept.column("rank").to_pylist()) == {1}
-    of_kept = aggregate(kept, "mean", {"species_per_plot": 1})
+    of_kept = predict(read_top_species(kept), Rule("mean", {"species_per_plot": 1}))
     assert of_kept.keys() == over_all.keys()
     assert [*of_kept.values()] == [[FIRST_SPECIES]] * 4
     assert [*over_all.values()] == [[SECOND_SPECIES]] * 4
@@ -140,7 +143,8 @@ def test_a_prior_over_class_indices_is_found(own_lake: OwnLake, monkeypatch: pyt
     settings = with_runs(own_lake, {"frequency": PRIOR})
     by_species = priors.frequency_prior
     by_index = {0: 900, 1: 1, 2: 5}
-    monkeypatch.setattr(priors, "frequency_prior", lambda species_id, images: by_species(species_id, by_index))
+    by_mistake = lambda inputs: by_species(replace(inputs, images=by_index))  # noqa: E731
+    monkeypatch.setitem(priors.PRIORS, "frequency", by_mistake)
     result = materialize(settings, "submission", first="frequency")
     assert result.success
     assert ("submission", "prior_has_effect") in failed_checks(result)

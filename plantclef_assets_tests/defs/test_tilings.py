@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.scoring.submissions import read_submission
+from plantclef_assets.scoring.submission_format import read_submission
 from plantclef_assets.settings import Settings
 from plantclef_assets_tests.defs.chain_runs import evaluate_checks, evaluations
 from plantclef_assets_tests.defs.lake_corruption import rewrite

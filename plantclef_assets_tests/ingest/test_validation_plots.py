@@ -18,7 +18,7 @@ from plantclef_assets.ingest.validation_plots import (
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.scoring.revisits import place_of
+from plantclef_assets.scoring.plot_names import place_of
 
 from .photograph_lake import survey, write_photographs
 

@@ -1,9 +1,9 @@
-"""Comparing two ways to answer."""
+"""Comparisons of two methods on the same plots."""
 
 import numpy as np
 import pytest
 
-from plantclef_assets.scoring.comparison import paired_difference
+from plantclef_assets.scoring.comparison import mean_jaccard, paired_difference
 
 
 def scores(seed: int, *shape: int) -> np.ndarray:
@@ -55,3 +55,9 @@ def test_what_is_no_pair_is_refused() -> None:
 def test_it_reads_as_a_number_with_its_interval() -> None:
     found = paired_difference(np.zeros(3), np.array([0.25, 0.25, 0.25]))
     assert str(found) == "+0.250 [+0.250, +0.250]"
+
+
+def test_agreement_is_the_mean_over_plots() -> None:
+    assert mean_jaccard({"a": [1, 2], "b": [], "c": [4]}, {"a": [2, 3], "b": [], "c": [5]}) == pytest.approx(4 / 9)
+    with pytest.raises(ValueError, match="do not have the same plots"):
+        mean_jaccard({"a": [1]}, {"b": [1]})

@@ -3,16 +3,8 @@ import pytest
 from sklearn.metrics import f1_score as sklearn_f1
 from sklearn.preprocessing import MultiLabelBinarizer
 
-from plantclef_assets.scoring.metrics import f1_score, score_submission, transect_of
-
-PATTERNS = [
-    r"^(CBN-[A-Za-z]+-[A-Z])\d+-",
-    r"^(CBN-[A-Za-z]+)-",
-    r"^(GUARDEN-[A-Za-z]+)-",
-    r"^(LISAH-[A-Z]+)-",
-    r"^(OPTMix-\d+)-",
-    r"^(RNNB-\d+)-",
-]
+from plantclef_assets.scoring.metrics import f1_score, score_submission
+from plantclef_assets_tests.scoring.test_plot_names import PATTERNS
 
 
 def random_plots(seed: int):
@@ -63,30 +55,6 @@ def test_transects_weigh_equally_whatever_their_size():
         "species_per_plot": 1.0,
         "plots": 4,
     }
-
-
-@pytest.mark.parametrize(
-    ("plot_id", "transect"),
-    [
-        ("CBN-PdlC-A1-20130807", "CBN-PdlC-A"),
-        ("CBN-can-20230705", "CBN-can"),
-        ("GUARDEN-AMB-PR1-2-3-20240418", "GUARDEN-AMB"),
-        ("LISAH-BOU-12-20230401", "LISAH-BOU"),
-        ("OPTMix-083-P4-20231212", "OPTMix-083"),
-        ("RNNB-8-8-20240118", "RNNB-8"),
-        ("2024-CEV3-20240602", "2024-CEV3"),
-        ("MIX-03-20240501", "MIX-03"),
-        ("plot", "plot"),
-    ],
-)
-def test_the_transect_of_a_plot(plot_id, transect):
-    assert transect_of(plot_id, PATTERNS) == transect
-
-
-@pytest.mark.parametrize("pattern", ["^MIX", "^(MIX"])
-def test_a_pattern_without_a_group_is_refused(pattern):
-    with pytest.raises(ValueError, match="is not usable"):
-        transect_of("MIX-03-20240501", [pattern])
 
 
 def test_plots_without_truth_are_left_out_and_a_missing_prediction_is_an_error():

@@ -1,27 +1,4 @@
-import pytest
-
-from plantclef_assets.scoring.aggregation import aggregate
-from plantclef_assets.scoring.revisits import place_of
-
-from .test_aggregation import table
-
-
-@pytest.mark.parametrize(
-    ("plot", "place"),
-    [
-        ("CBN-PdlC-A1-20130807", "CBN-PdlC-A1"),
-        ("CBN-Pla-B1-20140721", "CBN-Pla-B1"),
-        ("RNNB-1-1-20230512", "RNNB-1-1"),
-        ("LISAH-BOU-12-20170613", "LISAH-BOU-12"),
-        ("MIX-03-20240501", "MIX-03"),
-        ("2024-CEV3", "2024-CEV3"),
-        ("plot-2024", "plot-2024"),
-        ("-20240501", "-20240501"),
-    ],
-)
-def test_a_place_is_the_name_without_its_date(plot, place):
-    assert place_of(plot) == place
-
+from plantclef_assets_tests.scoring.test_prediction import aggregate, table
 
 # Three visits to A with one tile each, and one to B.
 VISITS = [

@@ -119,28 +119,28 @@ def test_softmax_is_that_of_each_row_and_survives_large_logits(tmp_path: Path) -
         ("image_name\na.jpg\n", "line 1 names no species"),
         ("image_name,1,2\na,0,1\n", "line 1 begins with 'image_name,1,2', but its first column should be image_name"),
         ("1;2\n0.1;0.2\n", "line 1 begins with '1'"),
-        ("image_name;1;x2\na;0;1\n", "line 1, column 3: 'x2' is no species id"),
-        ("image_name;1;2.0\na;0;1\n", "line 1, column 3: '2.0' is no species id"),
-        ("image_name;1;\na;0;\n", "line 1, column 3: '' is no species id"),
+        ("image_name;1;x2\na;0;1\n", "line 1, column 3: 'x2' is not a species id"),
+        ("image_name;1;2.0\na;0;1\n", "line 1, column 3: '2.0' is not a species id"),
+        ("image_name;1;\na;0;\n", "line 1, column 3: '' is not a species id"),
         ("image_name;1;2;1\na;0;1;2\n", "line 1, column 4: species 1 is column 2 already"),
         ("image_name;1;2\na;0;1\nb;0\n", "line 3 has 2 fields, but the header has 3"),
         ("image_name;1;2\na;0;1;2\n", "line 2 has 4 fields, but the header has 3"),
-        ("image_name;1;2\na;0;abc\n", "line 2, column 3 (species 2): 'abc' is no finite number"),
-        ("image_name;1;2\na;0;0,5\n", "line 2, column 3 (species 2): '0,5' is no finite number"),
-        ("image_name;1;2\n\na;;1\n", "line 3, column 2 (species 1): '' is no finite number"),
-        ("image_name;1;2\na;0;nan\n", "line 2, column 3 (species 2): 'nan' is no finite number"),
-        ("image_name;1;2\na;-inf;0\n", "line 2, column 2 (species 1): '-inf' is no finite number"),
+        ("image_name;1;2\na;0;abc\n", "line 2, column 3 (species 2): 'abc' is not a finite number"),
+        ("image_name;1;2\na;0;0,5\n", "line 2, column 3 (species 2): '0,5' is not a finite number"),
+        ("image_name;1;2\n\na;;1\n", "line 3, column 2 (species 1): '' is not a finite number"),
+        ("image_name;1;2\na;0;nan\n", "line 2, column 3 (species 2): 'nan' is not a finite number"),
+        ("image_name;1;2\na;-inf;0\n", "line 2, column 2 (species 1): '-inf' is not a finite number"),
         ("image_name;1;2\n;0;1\n", "line 2, column 1: there is no image_name"),
         ("image_name;1\na.jpg;0\nb.jpg;0\na.PNG;1\n", "line 4: plot 'a' occurs in line 2 already"),
-        ('image_name;1\n"a.jpg;0\nb.jpg;0\n', "is no CSV: unexpected end of data"),
-        (b"image_name;1\n\xff;0\n", "it is no text in UTF-8"),
+        ('image_name;1\n"a.jpg;0\nb.jpg;0\n', "is not a CSV: unexpected end of data"),
+        (b"image_name;1\n\xff;0\n", "it is not UTF-8 text"),
     ],
 )
 def test_what_is_no_table_is_refused_with_a_sentence(tmp_path: Path, text: str | bytes, message: str) -> None:
     path = write(tmp_path, text)
     with pytest.raises(ValueError) as refusal:
         list(submission_from_scores(path, min_score=0.01))
-    assert str(refusal.value).startswith(f"{path} is no table of scores: ")
+    assert str(refusal.value).startswith(f"{path} is not a table of scores: ")
     assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
 

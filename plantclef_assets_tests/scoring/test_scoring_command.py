@@ -10,7 +10,7 @@ import pytest
 
 from plantclef_assets.cli import scoring as command
 from plantclef_assets.ingest.locations import PACKAGE_FOLDER
-from plantclef_assets.scoring.submissions import write_submission
+from plantclef_assets.scoring.submission_format import write_submission
 
 PROFILES = PACKAGE_FOLDER / "profiles"
 TABLE = """image_name;1355868;1355869;1355870
@@ -134,7 +134,7 @@ def test_a_plot_on_one_side_only_is_an_error_unless_allowed(folder: Path, capsys
     assert printed.out == ""
     assert printed.err == (
         f"{folder / 'out.csv'} cannot be scored by {folder / 'truth.csv'}: "
-        "without an answer: RNNB-9-9-20240118; without a truth: RNNB-8-8-20240118\n"
+        "without a prediction: RNNB-9-9-20240118; without a truth: RNNB-8-8-20240118\n"
     )
     assert score(folder, "--allow-missing") == 0
     scores = json.loads(capsys.readouterr().out)
@@ -147,13 +147,17 @@ def test_a_plot_on_one_side_only_is_an_error_unless_allowed(folder: Path, capsys
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("out.csv", "plot_id;species_ids\na;[1]\na;[2]\n", "out.csv is no submission: plot 'a' occurs more than once"),
-        ("out.csv", "plot_id;species_ids\na;1\n", "out.csv is no submission: line 2 is not a plot and a list"),
-        ("out.csv", "plot_id;species_ids\na;" + "[" * 200_000, "out.csv is no submission: it is no CSV"),
-        ("truth.csv", "", "truth.csv is no submission: its first line is ''"),
-        ("truth.csv", "plot_id;species_ids\n\n", "truth.csv is no submission: it has a header, but no plot"),
+        (
+            "out.csv",
+            "plot_id;species_ids\na;[1]\na;[2]\n",
+            "not a submission: plot 'a' occurs more than once",
+        ),
+        ("out.csv", "plot_id;species_ids\na;1\n", "out.csv is not a submission: line 2 is not a plot and a list"),
+        ("out.csv", "plot_id;species_ids\na;" + "[" * 200_000, "out.csv is not a submission: it is not a CSV"),
+        ("truth.csv", "", "truth.csv is not a submission: its first line is ''"),
+        ("truth.csv", "plot_id;species_ids\n\n", "truth.csv is not a submission: it has a header, but no plot"),
         ("truth.csv", TRUTH + "RNNB-8-8-20240118;[7]\n", "plot 'RNNB-8-8-20240118' occurs more than once"),
-        ("truth.csv", TRUTH + "x;[1, 0]\n", "truth.csv is no submission: line 5: 0 of plot 'x' is no species id"),
+        ("truth.csv", TRUTH + "x;[1, 0]\n", "truth.csv is not a submission: line 5: 0 of plot 'x' is not a species id"),
         ("truth.csv", None, "truth.csv cannot be read: No such file or directory"),
     ],
 )
@@ -180,8 +184,8 @@ def test_a_table_that_breaks_off_leaves_the_output_as_it_was(
     (folder / "scores.csv").write_text(TABLE + "MIX-03-20240501.jpg;0.5;NaN;0\n")
     assert submit(folder) == 1
     assert capsys.readouterr().err == (
-        f"{folder / 'scores.csv'} is no table of scores: "
-        "line 5, column 3 (species 1355869): 'NaN' is no finite number\n"
+        f"{folder / 'scores.csv'} is not a table of scores: "
+        "line 5, column 3 (species 1355869): 'NaN' is not a finite number\n"
     )
     assert files(folder) == before
     assert not there or (folder / "out.csv").read_text() == "before"
@@ -191,8 +195,8 @@ def test_an_output_that_cannot_be_written_is_named(folder: Path, capsys: pytest.
     for output, reason in (
         (folder / "none" / "out.csv", "cannot be written: No such file or directory"),
         (folder / "truth.csv" / "out.csv", "cannot be written: Not a directory"),
-        (folder, "cannot be written: it is there and is no regular file"),
-        (folder / "scores.csv", "is the table of scores itself; say another --output"),
+        (folder, "cannot be written: it exists and is not a regular file"),
+        (folder / "scores.csv", "is the table of scores itself; choose another --output"),
     ):
         assert submit(folder, "--output", str(output)) == 1
         assert capsys.readouterr().err == f"{output} {reason}\n"

@@ -1,27 +1,17 @@
-"""Sweeps: grids of rules, halves of plots, and scores that are those of runs."""
+"""Sweeps: halves of plots, and scores that are those of runs."""
 
 import json
 
 import numpy as np
 import pytest
 
-from plantclef_assets.scoring.plot_names import region_of
-from plantclef_assets.scoring.prediction import answer_plots, answer_plots_twice, answer_rules
-from plantclef_assets.scoring.priors import make_priors
-from plantclef_assets.scoring.revisits import place_of
-from plantclef_assets.scoring.rules import Rule
-from plantclef_assets.scoring.species_scores import TileProbabilities
-from plantclef_assets.scoring.sweep import expand_grid, halves, sweep_rows
-
-GRID = {
-    "max": {"species_per_plot": [1, 3], "min_species": ["none", 2]},
-    "vote": {"min_votes": [1, 2], "min_species": [1]},
-    "bisection": {"mean_species_per_plot": [2, 2.0, 3], "scored_by": ["mean"]},
-    "bayesian": {"min_z": [1], "min_species": [1]},
-    "prior": ["none", "frequency", "region"],
-    "prior_power": [0.5, 1],
-    "revisits": ["none", "mean"],
-}
+from plantclef_assets.scoring.plot_names import place_of, region_of
+from plantclef_assets.scoring.prediction import predict, predict_by_rules, predict_without_and_with
+from plantclef_assets.scoring.priors import compute_priors
+from plantclef_assets.scoring.rules import Rule, expand_grid
+from plantclef_assets.scoring.sweep import halves, sweep_rows
+from plantclef_assets.scoring.tile_probabilities import TileProbabilities
+from plantclef_assets_tests.scoring.test_rules import GRID
 
 
 def random_survey(plots: int = 8, tiles: int = 5, species: int = 30) -> list[tuple[str, TileProbabilities]]:
@@ -36,51 +26,16 @@ def random_survey(plots: int = 8, tiles: int = 5, species: int = 30) -> list[tup
     ]
 
 
-def test_a_grid_gives_every_rule_once_and_in_order() -> None:
-    rules = expand_grid(GRID)
-    base = 3 + 2 + 2 + 1  # max of at most 1 and at least 2 cannot be; 2 and 2.0 are one
-    assert len(rules) == base * (1 + 2 * 2) * 2
-    assert rules == expand_grid(json.loads(json.dumps(GRID)))
-    assert rules[:3] == [
-        Rule("max", {"species_per_plot": 1}),
-        Rule("max", {"species_per_plot": 1}, "mean"),
-        Rule("max", {"species_per_plot": 1}, None, "frequency", 0.5),
-    ]
-    assert len({rule.label for rule in rules}) == len(rules)
-    assert expand_grid({"argmax_union": {}}) == [Rule("argmax_union")]
-
-
-@pytest.mark.parametrize(
-    ("grid", "message"),
-    [
-        ({"median": {}}, "unknown aggregation 'median'"),
-        ({"max": {"species": [1]}}, "aggregation 'max' takes .*; not species"),
-        ({"max": {"min_species": [1]}}, "missing is species_per_plot"),
-        ({"max": {"species_per_plot": [0]}}, "species_per_plot is 0; it must be a whole number"),
-        ({"max": {"species_per_plot": [1], "min_species": [2]}}, "min_species .2. is more than species_per_plot"),
-        ({"max": {"species_per_plot": 3}}, "species_per_plot is 3; in a grid it must be a list of values"),
-        ({"max": [1, 2]}, "in a grid it must be a table of parameters"),
-        ({"vote": {}, "prior": ["visual"]}, "unknown prior 'visual': say some of frequency, region, none"),
-        ({"vote": {}, "prior": "region"}, "prior is 'region'; in a grid it must be a list"),
-        ({"vote": {}, "revisits": ["sum"]}, "unknown revisits 'sum'"),
-        ({"vote": {}, "prior": ["region"], "prior_power": [-1]}, "prior_power is -1; it must be a number above 0"),
-    ],
-)
-def test_what_is_no_grid_is_refused(grid: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        expand_grid(grid)
-
-
 def test_a_sweep_answers_as_each_rule_alone() -> None:
     survey, rules = random_survey(), expand_grid(GRID)
     images = {int(species): int(species) % 50 for species in survey[0][1].species_id}
-    priors = make_priors(["frequency", "region"], survey, images, region_of)
-    answers = answer_rules(survey, rules, priors)
+    priors = compute_priors(["frequency", "region"], survey, images, region_of)
+    answers = predict_by_rules(survey, rules, priors)
     for rule, found in zip(rules, answers, strict=True):
         if rule.prior is None:
-            assert found == answer_plots(survey, rule), rule.label
+            assert found == predict(survey, rule), rule.label
         else:
-            assert found == answer_plots_twice(survey, rule, priors[rule.prior], None)[1], rule.label
+            assert found == predict_without_and_with(survey, rule, priors[rule.prior], None)[1], rule.label
     assert len({json.dumps(found) for found in answers}) > len(rules) / 3
 
 
@@ -93,7 +48,7 @@ def test_a_survey_is_read_once_for_all_rules() -> None:
             return iter(random_survey())
 
     survey = Counted()
-    answer_rules(survey, expand_grid({key: GRID[key] for key in ("max", "vote", "bayesian")}), {})
+    predict_by_rules(survey, expand_grid({key: GRID[key] for key in ("max", "vote", "bayesian")}), {})
     assert survey.passes == 1
 
 
@@ -137,6 +92,6 @@ def test_rows_hold_the_scores_of_each_part() -> None:
 def test_a_mean_that_cannot_be_met_is_no_answer() -> None:
     survey = random_survey(species=3)
     rules = [Rule("bisection", {"mean_species_per_plot": 5}), Rule("max", {"species_per_plot": 5})]
-    answers = answer_rules(survey, rules, {})
+    answers = predict_by_rules(survey, rules, {})
     assert answers[0] is None
     assert answers[1] is not None

@@ -120,7 +120,7 @@ def test_an_unusable_location_is_one_sentence(
         (
             "RUNS",
             '{{"a": {{"feature_set": "base_cls_centroid"}}}}',
-            "the run 'a' asks for the feature set 'base_cls_centroid'; there are 'base_dct',",
+            "the run 'a' has the feature set 'base_cls_centroid'; use 'base_dct',",
         ),
         ("RUNS", '{{"a": {{"feature_set": "base_cls", "tiling": "3by3"}}}}', "'3by3'"),
         ("RUNS", '{{"a": {{"feature_set": "base_cls", "tiling": "100x100"}}}}', "100x100"),

@@ -74,6 +74,11 @@ def test_the_packaged_profiles_agree_on_what_a_region_is(demo: Any, tmp_path: Pa
         demo(region_patterns=("^CBN",))
 
 
+def test_an_unknown_prior_is_refused_by_its_variable(demo: Any) -> None:
+    with pytest.raises(SettingsError, match=r"RUNS__A__PRIOR: unknown prior 'visual': use one of frequency, region"):
+        demo(runs={"a": {"feature_set": "base_cls", "prior": "visual"}})
+
+
 def test_a_prior_can_be_none() -> None:
     assert RunSettings.model_validate({"feature_set": "base_cls", "prior": "none"}) == RunSettings(
         feature_set="base_cls"

@@ -24,7 +24,7 @@ def test_every_packaged_profile_loads(profile: str, with_variables: Set, files: 
     assert {"finetuned_cls_full", "finetuned_cls_3x3", "finetuned_head_3x3"} <= finetuned or not settings.has_head
     assert not finetuned or settings.has_head
     assert backbones(settings)[0].tilings == ("full", "3x3", "4x4")
-    assert settings.active_runs["base_cls_4x4_max3"].aggregation_parameters == {"species_per_plot": 3}
+    assert settings.active_runs["base_cls_4x4_max3"].rule.parameters == {"species_per_plot": 3}
     if profile != "demo":
         assert settings.dialect == profile.removeprefix("plantclef")
         assert (settings.training_shards, settings.plot_shards) == (512, 16)

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from plantclef_assets.images.tiling import parse_tiling
-from plantclef_assets.scoring.aggregation import AGGREGATIONS
 from plantclef_assets.settings.presets import PRESETS
-from plantclef_assets.settings.runs import RunSettings
+from plantclef_assets.settings.runs import CoverSettings, RunSettings, SweepSettings
 from plantclef_assets_tests.cli.commands import PROJECT
 from plantclef_assets_tests.settings.documentation import first_cells, toml_blocks
 
@@ -25,4 +24,11 @@ def test_the_runs_in_the_documentation_can_be_declared(tmp_path: Path, monkeypat
     assert len(tilings) == 6
     for tiling in tilings:
         parse_tiling(tiling)
-    assert sorted(first_cells(text, "| aggregation |")) == sorted(AGGREGATIONS)
+
+
+def test_every_field_of_runs_sweep_and_cover_has_a_description() -> None:
+    for table in (RunSettings, SweepSettings, CoverSettings):
+        for name, field in table.model_fields.items():
+            assert field.description and field.description.endswith("."), f"{table.__name__}.{name}"
+    of_votes = RunSettings.model_fields["min_votes"].description
+    assert of_votes == "Fewest tiles whose most probable species it is (vote)."

@@ -118,8 +118,8 @@ def test_a_run_takes_the_parameters_of_its_aggregation(with_variables: Set, file
         "revisits = 'vote' }"
     )
     runs = with_sources(with_variables, files, PROFILE="own.toml").active_runs
-    assert runs["a"].aggregation_parameters == {"mean_species_per_plot": 2.5, "scored_by": "mean"}
-    assert runs["b"].aggregation_parameters == {"min_score": 0.1, "top_per_tile": 1}
+    assert runs["a"].rule.parameters == {"mean_species_per_plot": 2.5, "scored_by": "mean"}
+    assert runs["b"].rule.parameters == {"min_score": 0.1, "top_per_tile": 1}
     assert (runs["a"].revisits, runs["b"].revisits) == (None, "vote")
 
 

@@ -3,16 +3,10 @@
 import numpy as np
 import pytest
 
-from plantclef_assets.scoring.selection import Selection, select
-from plantclef_assets.scoring.species_scores import (
-    TileProbabilities,
-    argmax_union,
-    bayesian,
-    maximum,
-    mean,
-    topk_union,
-    vote,
-)
+from plantclef_assets.scoring.aggregations import argmax_union, bayesian, maximum, mean, topk_union, vote
+from plantclef_assets.scoring.prediction import select
+from plantclef_assets.scoring.registry import Selection
+from plantclef_assets.scoring.tile_probabilities import TileProbabilities
 
 
 def tiles(*rows: list[float], species: tuple[int, ...] = (10, 20, 30)) -> TileProbabilities:

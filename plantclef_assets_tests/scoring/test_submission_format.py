@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from plantclef_assets.scoring.submissions import (
+from plantclef_assets.scoring.submission_format import (
     can_hold,
     format_submission,
     parse_submission,
-    read_answers,
+    read_species_of_plots,
     read_submission,
     validate_submission,
     write_submission,
@@ -83,7 +83,7 @@ def test_a_name_that_a_dialect_cannot_hold_is_known_before_it_is_written(name):
 @pytest.mark.parametrize("dialect", TEXTS)
 def test_answers_are_named_in_the_normal_form(dialect, tmp_path):
     write_submission(tmp_path / "truth.csv", [(" cafe\u0301 ", [1]), ("b.jpg", [2])], dialect)
-    assert read_answers(tmp_path / "truth.csv") == {"caf\u00e9": [1], "b.jpg": [2]}
+    assert read_species_of_plots(tmp_path / "truth.csv") == {"caf\u00e9": [1], "b.jpg": [2]}
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_answers_are_named_in_the_normal_form(dialect, tmp_path):
         ([("a", [1]), (" a", [1])], "plot 'a' occurs more than once"),
         ([("caf\u00e9", [1]), ("cafe\u0301", [1])], "plot 'caf\u00e9' occurs more than once"),
         ([], "it has a header, but no plot"),
-        ([("a", [1, 0])], "line 2: 0 of plot 'a' is no species id"),
-        ([("a", [1]), ("b", [10**30])], f"line 3: {10**30} of plot 'b' is no species id"),
+        ([("a", [1, 0])], "line 2: 0 of plot 'a' is not a species id"),
+        ([("a", [1]), ("b", [10**30])], f"line 3: {10**30} of plot 'b' is not a species id"),
         ([("a", [-7])], "line 2 is not a plot and a list"),
     ],
 )
@@ -102,10 +102,10 @@ def test_answers_are_named_in_the_normal_form(dialect, tmp_path):
 def test_a_truth_that_cannot_be_is_refused(dialect, rows, message, tmp_path):
     write_submission(tmp_path / "truth.csv", rows, dialect)
     with pytest.raises(ValueError, match=message):
-        read_answers(tmp_path / "truth.csv")
+        read_species_of_plots(tmp_path / "truth.csv")
     (tmp_path / "truth.csv").write_bytes(b"")
     with pytest.raises(ValueError, match="its first line is ''"):
-        read_answers(tmp_path / "truth.csv")
+        read_species_of_plots(tmp_path / "truth.csv")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_what_is_no_submission_is_refused(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         parse_submission(text)
     (tmp_path / "run.csv").write_text(text)
-    with pytest.raises(ValueError, match=r"run\.csv is no submission"):
+    with pytest.raises(ValueError, match=r"run\.csv is not a submission"):
         read_submission(tmp_path / "run.csv")
 
 

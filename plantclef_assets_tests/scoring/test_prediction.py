@@ -1,8 +1,26 @@
+"""Aggregations of tile predictions, from the table to the species lists."""
+
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from plantclef_assets.scoring.aggregation import aggregate, check_aggregation
+from plantclef_assets.scoring.prediction import Predictions, predict
+from plantclef_assets.scoring.registry import check_aggregation
+from plantclef_assets.scoring.rules import Rule, check_rule
+from plantclef_assets.scoring.tile_probabilities import read_top_species
+
+
+def aggregate(
+    predictions: pa.Table, aggregation: str, parameters: Mapping[str, Any] | None = None, revisits: str | None = None
+) -> Predictions:
+    """Predict species lists from a table of tile predictions."""
+    rule = Rule(aggregation, parameters or {}, revisits)
+    check_rule(rule)
+    return predict(read_top_species(predictions), rule)
+
 
 # plot, tile, [(species, probability), …] from rank 1 on
 TILES = [
@@ -53,13 +71,13 @@ def test_a_table_without_rows_gives_no_plots():
 @pytest.mark.parametrize(
     ("aggregation", "parameters", "message"),
     [
-        ("median", {}, "unknown aggregation 'median': say one of argmax_union, bayesian, bisection, max, mean, "),
+        ("median", {}, "unknown aggregation 'median': use one of argmax_union, bayesian, bisection, max, mean, "),
         ("argmax_union", {"species_per_plot": 3}, "takes no parameters; not species_per_plot"),
-        ("max", {}, "takes species_per_plot, min_species, min_score, min_z; missing is species_per_plot"),
+        ("max", {}, "takes species_per_plot, min_species, min_score, min_z; missing: species_per_plot"),
         ("max", {"species_per_plot": 3, "top": 1}, "not top"),
-        ("threshold", {}, "missing is min_score"),
-        ("topk_union", {}, "missing is top_per_tile"),
-        ("bisection", {"min_score": 0.5}, "not min_score; missing is mean_species_per_plot"),
+        ("threshold", {}, "missing: min_score"),
+        ("topk_union", {}, "missing: top_per_tile"),
+        ("bisection", {"min_score": 0.5}, "not min_score; missing: mean_species_per_plot"),
         ("threshold", {"min_score": 0}, "above 0 and at most 1"),
         ("threshold", {"min_score": float("nan")}, "above 0 and at most 1"),
         ("vote", {"min_votes": 0.5}, "min_votes is 0.5; it must be a whole number"),
@@ -98,7 +116,7 @@ def test_ranks_counted_from_zero_are_refused():
 
 
 def test_an_unknown_fusion_of_revisits_is_refused():
-    with pytest.raises(ValueError, match="unknown fusion of revisits 'sum': say one of union, vote, mean"):
+    with pytest.raises(ValueError, match="unknown fusion of revisits 'sum': use one of union, vote, mean"):
         aggregate(table(), "argmax_union", revisits="sum")
 
 

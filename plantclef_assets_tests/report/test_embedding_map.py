@@ -1,4 +1,4 @@
-"""Maps: two panels of points in the colours of their species, and a legend."""
+"""The embedding map: two panels of points in the colours of their species, and a legend."""
 
 import io
 
@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from plantclef_assets.report.maps import COLOURS, Panel, draw_map
+from plantclef_assets.lake.shards import Shard
+from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.report import embedding_map
+from plantclef_assets.report.charts import COLOURS
+from plantclef_assets.report.embedding_map import EmbeddingMap, MissingUmapError, Panel, draw_map, umap_available
 
 PAPER = np.array([255, 255, 255])
-SIDE, MARGIN, TITLE = 500, 24, 34
-"""Of a panel, px."""
 
 
 def drawn(
@@ -23,11 +25,20 @@ def drawn(
         return np.asarray(image.convert("RGB")).astype(int)
 
 
+def frames(picture: np.ndarray) -> list[tuple[int, int, int, int]]:
+    """Return left, top, right and bottom of the two panels, by their light grey frames."""
+    grey = np.abs(picture - 213).max(-1) < 10
+    rows, columns = np.flatnonzero(grey.sum(1) > 800), np.flatnonzero(grey.sum(0) > 400)
+    edges = [int(one) for one, before in zip(columns, [-9, *columns], strict=False) if one > before + 1]
+    return [(edges[0], int(rows[0]), edges[1], int(rows[-1])), (edges[2], int(rows[0]), edges[3], int(rows[-1]))]
+
+
 def colour_at(picture: np.ndarray, panel: int, across: float, down: float) -> np.ndarray:
-    """Give the colour at a place of a panel; (0, 0) is its upper left corner, (1, 1) its lower right."""
-    x = MARGIN + panel * (SIDE + MARGIN) + 18 + across * (SIDE - 36)
-    y = MARGIN + TITLE + 18 + down * (SIDE - 36)
-    return picture[round(y), round(x)]
+    """Return the colour at a place of a panel; (0, 0) is the upper left point of a map, (1, 1) the lower right."""
+    left, top, right, bottom = frames(picture)[panel]
+    margin = 0.07 / 2.14  # of a panel, around the points
+    x, y = (margin + place * (1 - 2 * margin) for place in (across, down))
+    return picture[round(top + y * (bottom - top)), round(left + x * (right - left))]
 
 
 CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
@@ -68,8 +79,9 @@ def test_the_legend_grows_with_its_names_and_stays_in_the_picture() -> None:
     long = drawn(positions, species, held_out, dict.fromkeys(species, "Hieracium × murorum (Fée) Öå. " * 9))
     assert long.shape[0] > short.shape[0]
     assert long.shape[1] == short.shape[1]
-    assert np.abs(long[:, : MARGIN - 4] - PAPER).max() == 0, "nothing is written into the margins"
-    assert np.abs(long[:, -MARGIN + 4 :] - PAPER).max() == 0
+    assert np.abs(long[:, :8] - PAPER).max() == 0, "nothing is written into the margins"
+    assert np.abs(long[:, -8:] - PAPER).max() == 0
+    assert [right - left for left, _, right, _ in frames(long)] == [right - left for left, _, right, _ in frames(short)]
 
 
 def test_species_without_a_name_are_known_by_their_id() -> None:
@@ -88,3 +100,12 @@ def test_a_map_stays_small_enough_for_an_event_log() -> None:
     positions = random.normal(size=(2500, 2))
     panels = [Panel("base", positions), Panel("fine-tuned", positions[::-1])]
     assert len(draw_map(panels, random.integers(0, 5, 2500), random.random(2500) < 0.2, {})) < 120_000
+
+
+def test_without_umap_the_map_is_refused_with_what_to_do(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert umap_available()
+    monkeypatch.setattr(embedding_map.importlib.util, "find_spec", lambda name: None)
+    assert not umap_available()
+    make = EmbeddingMap(Lake(str(tmp_path)), ("base", "finetuned"), ("00",), 0.2, 0, print)
+    with pytest.raises(MissingUmapError, match=r"needs umap-learn.*pip install 'plantclef-assets\[umap\]'"):
+        make(Shard(Artifact("embedding_map"), {}))

@@ -1,4 +1,4 @@
-"""Contact sheets and tiled plots: JPEGs of the right size that show what they are to show."""
+"""Pictures on photographs: contact sheets, tiled plots, and plots coloured by species."""
 
 import io
 
@@ -8,9 +8,12 @@ from PIL import Image
 
 from plantclef_assets.images.decoding import UndecodableImage
 from plantclef_assets.images.tiling import tile_boxes
-from plantclef_assets.report.figures import contact_sheet, side_by_side, tiled_plot
+from plantclef_assets.report.charts import COLOURS
+from plantclef_assets.report.photographs import Shown, contact_sheet, draw_cover, side_by_side, tiled_plot
 
 PAPER = np.array([246, 245, 240])
+SIDE = 400
+GROUND = 60
 
 
 def picture(colour: tuple[int, int, int], width: int = 60, height: int = 40) -> bytes:
@@ -113,3 +116,41 @@ def test_of_tiles_that_overlap_the_smallest_are_drawn() -> None:
 def test_a_plot_that_cannot_be_decoded_is_told() -> None:
     with pytest.raises(UndecodableImage, match="truncated"):
         tiled_plot(picture((90, 120, 60), 200, 200)[:300], tile_boxes(200, 200, "2x2"), {})
+
+
+def covered(*species: Shown) -> np.ndarray:
+    buffer = io.BytesIO()
+    Image.new("RGB", (SIDE, SIDE), (GROUND, GROUND, GROUND)).save(buffer, "PNG")
+    return np.asarray(Image.open(io.BytesIO(draw_cover(buffer.getvalue(), species, "a note", side=SIDE))), int)
+
+
+def veiled(number: int) -> np.ndarray:
+    """Give the colour of a species as it lies over the ground."""
+    return (np.array(COLOURS[number]) * 105 + GROUND * 150) / 255
+
+
+def test_a_tile_has_the_colour_of_its_species_and_the_rest_none() -> None:
+    picture = covered(Shown("one", [(0, 0, 200, 200)], [0.9]), Shown("two", [(200, 200, 200, 200)], [0.9]))
+    assert np.abs(picture[100, 100] - veiled(0)).max() < 6
+    assert np.abs(picture[300, 300] - veiled(1)).max() < 6
+    assert np.abs(picture[100, 300] - GROUND).max() < 6
+
+
+def test_smaller_tiles_lie_on_top_and_of_equal_ones_the_surer() -> None:
+    whole, corner = (0, 0, SIDE, SIDE), (200, 200, 200, 200)
+    picture = covered(Shown("one", [corner, whole], [0.2, 0.9]), Shown("two", [corner], [0.3]))
+    assert np.abs(picture[100, 100] - veiled(0)).max() < 6
+    assert np.abs(picture[300, 300] - veiled(1)).max() < 6, "no mixture of two colours"
+
+
+def test_the_legend_has_a_line_for_each_colour_and_one_for_all_others() -> None:
+    def below(count: int) -> np.ndarray:
+        return covered(*(Shown(f"Salvia × nº {number}", [(0, 0, 50, 50)], [0.5]) for number in range(count)))[SIDE:]
+
+    line = len(below(1)) - len(below(0))
+    assert len(below(5)) == len(below(0)) + 5 * line
+    assert len(below(9)) == len(below(0)) + 6 * line
+    swatches = [below(9)[int(5 + (number + 0.5) * line), 17] for number in range(6)]
+    for number in range(5):
+        assert np.abs(swatches[number] - COLOURS[number]).max() < 30
+    assert np.ptp(swatches[5]) < 8, "grey"

@@ -8,7 +8,7 @@ import pytest
 from plantclef_assets.lake.schemas import BASE_TILE_EMBEDDINGS
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.tables import write_table
-from plantclef_assets.scoring.distributions import Distributions
+from plantclef_assets.scoring.tile_probabilities import AllClasses
 
 PLOTS = {"a": 3, "b": 1, "c": 5, "d": 2}
 
@@ -48,7 +48,7 @@ def test_every_plot_comes_whole_with_all_classes(tmp_path, block_rows: int) -> N
     lake, classifier = Lake(str(tmp_path)), SoftmaxOf()
     logits = np.concatenate([write_tiles(lake, "00", ["a", "b", "c"]), write_tiles(lake, "01", ["d"])])
     shards = [Artifact("tiles", "00"), Artifact("tiles", "01")]
-    survey = Distributions(lake, shards, "grid", "cls", classifier, block_rows)
+    survey = AllClasses(lake, shards, "grid", "cls", classifier, block_rows)
     for _ in range(2):  # it can be iterated again
         found = dict(survey)
         assert {plot: tiles.probability.shape for plot, tiles in found.items()} == {
@@ -65,5 +65,5 @@ def test_a_plot_in_two_places_is_refused(tmp_path) -> None:
     write_tiles(lake, "00", ["a", "b"])
     write_tiles(lake, "01", ["a"])
     shards = [Artifact("tiles", "00"), Artifact("tiles", "01")]
-    with pytest.raises(ValueError, match="tiles/01: the tiles of plot a do not lie together"):
-        list(Distributions(lake, shards, "grid", "cls", SoftmaxOf()))
+    with pytest.raises(ValueError, match="tiles/01: the tiles of plot a are not together"):
+        list(AllClasses(lake, shards, "grid", "cls", SoftmaxOf()))
