@@ -1,6 +1,6 @@
-"""Errors for the person who reads them: the exception of a user's mistake, and how errors are printed and kept.
+"""User errors, and the printing and logging of errors.
 
-What belongs here: what every package may need of errors. Nothing is imported here but the standard library.
+What belongs here: what every package needs. This module imports the standard library only.
 """
 
 import os
@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 INTERRUPTS = {"DagsterExecutionInterruptedError", "KeyboardInterrupt"}
-"""The exceptions that Ctrl-C raises; Dagster has its own."""
+"""The exceptions that Ctrl-C raises; Dagster has its own class."""
 
 
 class UserError(Exception):

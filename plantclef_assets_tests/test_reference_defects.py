@@ -83,7 +83,7 @@ def test_no_observation_is_on_both_sides_and_tags_decide(tiny_lake: Settings) ->
     train, validation = split_rows(tags, observations, seed=1)
     assert np.array(tags)[train].tolist() == ["train"] * 200
     assert np.array(tags)[validation].tolist() == ["val"] * 100
-    figures = record_of(tiny_lake, Artifact("classifier", "base_cls", "safetensors")).figures
+    figures = record_of(tiny_lake, Artifact("classifier", "base_cls", "safetensors")).statistics
     assert figures["train_rows"] + figures["holdout_rows"] == 36
     assert (figures["validation_rows"], figures["shared_observations"]) == (12, 0)
 
@@ -181,7 +181,7 @@ def test_of_257_tokens_only_the_first_and_64_coefficients_are_stored(finetuned_l
 def test_classifiers_and_runs_are_judged_by_what_they_have_not_seen(tiny_lake: Settings) -> None:
     """There: no evaluation, and no tests."""
     for feature_set in tiny_lake.feature_sets:
-        figures = record_of(tiny_lake, Artifact("classifier", feature_set, "safetensors")).figures
+        figures = record_of(tiny_lake, Artifact("classifier", feature_set, "safetensors")).statistics
         assert 0 <= figures["accuracy"] <= 1 and 0 < figures["majority_rate"] <= 1
     board = Lake(tiny_lake.lake).read(Artifact("leaderboard")).to_pylist()
     assert {row["run"] for row in board} == set(tiny_lake.active_runs)

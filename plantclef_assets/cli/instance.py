@@ -10,7 +10,7 @@ from typing import Any
 from dagster import DagsterExecutionInterruptedError, DagsterInstance
 from filelock import FileLock
 
-from plantclef_assets.engines.processes import interrupts_held
+from plantclef_assets.engines.processes import interrupts_blocked
 from plantclef_assets.errors import UserError
 from plantclef_assets.ingest.locations import PACKAGE_FOLDER
 
@@ -75,7 +75,7 @@ def _hold_interrupts_of_log_capture(instance: DagsterInstance) -> None:
     @contextmanager
     def capture_logs(log_key: Sequence[str]) -> Iterator[Any]:
         with ExitStack() as stack:
-            with interrupts_held():
+            with interrupts_blocked():
                 captured = stack.enter_context(capture(log_key))
             yield captured
 

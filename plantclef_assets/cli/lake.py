@@ -1,9 +1,9 @@
-"""Ask the lake a question in SQL, clean it of what its settings no longer name, or verify what it holds.
+"""Query the lake in SQL, clean it of files that its settings no longer need, or verify its artifacts.
 
-`python -m plantclef_assets.lake "select * from leaderboard"` answers a question; without one it lists the tables.
-`python -m plantclef_assets.lake clean` lists what is left over, and deletes it with `--delete`.
-`python -m plantclef_assets.lake verify [asset ...]` reads artifacts whole and names those that are damaged.
-`PLANTCLEF_LAKE` says which lake. As a program this stands above all rooms; no module of this room does.
+`python -m plantclef_assets.lake "select * from leaderboard"` prints the result of a query; without one, the tables.
+`python -m plantclef_assets.lake clean` lists leftover files, and deletes them with `--delete`.
+`python -m plantclef_assets.lake verify [asset ...]` reads artifacts completely and names damaged ones.
+`PLANTCLEF_LAKE` is the lake.
 """
 
 import argparse
@@ -32,27 +32,27 @@ select view_name as "table", (select string_agg(column_name, ', ') from duckdb_c
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Answer, clean or verify; return 1 where that cannot be done or an artifact is damaged."""
+    """Query, clean or verify; return 1 if that fails or an artifact is damaged."""
     parser = argparse.ArgumentParser(prog="python -m plantclef_assets.lake", description=__doc__)
     parser.add_argument(
-        "question", nargs="?", default=_OVERVIEW, help=f"SQL over the lake's tables, {_CLEAN} or {_VERIFY}"
+        "query", nargs="?", default=_OVERVIEW, help=f"SQL over the lake's tables, {_CLEAN} or {_VERIFY}"
     )
-    parser.add_argument("assets", nargs="*", help=f"with {_VERIFY}: the assets to verify; all if none is named")
-    parser.add_argument("--delete", action="store_true", help=f"with {_CLEAN}: delete what it lists")
+    parser.add_argument("assets", nargs="*", help=f"with {_VERIFY}: the assets to verify; all by default")
+    parser.add_argument("--delete", action="store_true", help=f"with {_CLEAN}: delete the listed files")
     options = parser.parse_args(arguments)
-    if options.delete and options.question != _CLEAN:
-        parser.error(f"--delete goes with {_CLEAN}")
-    if options.assets and options.question != _VERIFY:
-        parser.error("put a question in quotes")
+    if options.delete and options.query != _CLEAN:
+        parser.error(f"--delete is for {_CLEAN} only")
+    if options.assets and options.query != _VERIFY:
+        parser.error("put the query in quotes")
     try:
         settings = load_settings()
         lake = Lake(settings.lake, settings.cache)
-        if options.question == _CLEAN:
+        if options.query == _CLEAN:
             _clean(lake, settings, delete=options.delete)
-        elif options.question == _VERIFY:
+        elif options.query == _VERIFY:
             return _verify(lake, settings, options.assets)
         else:
-            _answer(lake, options.question)
+            _print_result(lake, options.query)
     except (
         SettingsError,
         UnreachableBucketError,
@@ -66,10 +66,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _answer(lake: Lake, question: str) -> None:
-    answer = open_catalog(lake).sql(question)
-    if answer is not None:
-        answer.show(max_width=200, max_rows=200)
+def _print_result(lake: Lake, query: str) -> None:
+    result = open_catalog(lake).sql(query)
+    if result is not None:
+        result.show(max_width=200, max_rows=200)
 
 
 def _verify(lake: Lake, settings: Settings, assets: list[str]) -> int:
@@ -83,13 +83,13 @@ def _verify(lake: Lake, settings: Settings, assets: list[str]) -> int:
             print(problem, flush=True)
     absent = [asset for asset in assets if asset not in seen]
     if absent:
-        print(f"There is nothing of {', '.join(absent)} in {lake.root}.", file=sys.stderr)
+        print(f"{lake.root} has no artifact of {', '.join(absent)}.", file=sys.stderr)
     print(f"{verified} artifacts verified in {lake.root}; {damaged or 'none'} damaged.")
     return 1 if damaged or absent else 0
 
 
 def _verify_tensors(asset: str, path: Path) -> None:
-    """Read a classifier or a backbone, which compares its tensors with their fingerprint."""
+    """Read a classifier or a backbone, which verifies the fingerprint of its tensors."""
     if asset == "classifier":
         from plantclef_assets.models.classifier_files import read_classifier
 
@@ -102,7 +102,7 @@ def _verify_tensors(asset: str, path: Path) -> None:
 
 def _clean(lake: Lake, settings: Settings, *, delete: bool) -> None:
     recipes = build_graph(settings).recipes
-    Lineage(lake, recipes).require_same_sources()  # settings of another survey name none of this one's files
+    Lineage(lake, recipes).require_same_sources()  # settings of another survey need none of this one's files
     leftovers = find_leftovers(lake, recipes, _locations(settings))
     for leftover in leftovers:
         print(f"{leftover.file.bytes / 1e6:12.3f} MB  {leftover.file.name}: {leftover.reason}", flush=True)
@@ -116,7 +116,7 @@ def _clean(lake: Lake, settings: Settings, *, delete: bool) -> None:
 
 
 def _locations(settings: Settings) -> list[str]:
-    """Give every value of the settings as a location, were it one: what they read from is never left over."""
+    """Return every string of the settings as a location; files that the settings read are never leftovers."""
     return [settings.resolve(value) for value in _texts(settings.model_dump(exclude={"lake"}))]
 
 

@@ -127,12 +127,12 @@ def _finetuning_curves(lake: Lake, artifact: Artifact, record: Record) -> Mappin
 
     In epoch 0 the classifier alone learned from other views than later, so its loss is not comparable with theirs.
     """
-    rows = record.figures["curves"]
+    rows = record.statistics["curves"]
     learned = {row["epoch"]: row["training_loss"] for row in rows if row["epoch"]}
     losses = {"learned from": learned, "set aside": {row["epoch"]: row["holdout_loss"] for row in rows}}
     accuracy = {"set aside": {row["epoch"]: row["holdout_accuracy"] for row in rows}}
     panels = (Curves("loss", losses), Curves("accuracy", accuracy))
-    drawn = draw_curves(panels, best_epoch=record.figures["best_epoch"])
+    drawn = draw_curves(panels, best_epoch=record.statistics["best_epoch"])
     return {"learning_curves": picture(drawn, "learning curves", "png")}
 
 
@@ -140,7 +140,7 @@ def _backbone_checks(backbone: Backbone) -> list[Check]:
     def model_as_set(context: CheckContext) -> Iterable[Problem]:
         wanted = {"model": backbone.model} | ({"input_size": backbone.input_size} if backbone.input_size else {})
         for artifact, record in context.records.items():
-            actual = record.figures | record.figures.get("data_config", {})
+            actual = record.statistics | record.statistics.get("data_config", {})
             for name, value in wanted.items():
                 if actual.get(name) != value:
                     yield Problem(artifact, f"{artifact} has {name} {actual.get(name)}, the settings ask for {value}")
@@ -153,7 +153,7 @@ def _backbone_checks(backbone: Backbone) -> list[Check]:
 
 def _finetuning_helped(context: CheckContext) -> Iterable[Problem]:
     for artifact, record in context.records.items():
-        if record.figures.get("best_epoch") == 0:
+        if record.statistics.get("best_epoch") == 0:
             yield Problem(artifact, f"{artifact}: no epoch was better than the classifier on the backbone as it came")
 
 

@@ -98,7 +98,7 @@ def _inputs(settings: Settings, families: Families) -> list[str | Input]:
 
 def _learning_curves(lake: Lake, artifact: Artifact, record: Record) -> Mapping[str, Any]:
     """Return the learning curves of a classifier; one that came with a checkpoint has none."""
-    found = record.figures
+    found = record.statistics
     if "epochs" not in found:
         return {}
     if not found["epochs"]:
@@ -160,28 +160,28 @@ def _checks() -> list[Check]:
 
 def _better_than_majority(context: CheckContext) -> Iterable[Problem]:
     for artifact, record in context.records.items():
-        if "accuracy" not in record.figures and feature_set(artifact.partition or "").from_checkpoint:
+        if "accuracy" not in record.statistics and feature_set(artifact.partition or "").from_checkpoint:
             continue  # without photographs whose species are known a checkpoint's classifier cannot be judged
-        accuracy, majority = record.figures.get("accuracy", 0.0), record.figures.get("majority_rate", 1.0)
+        accuracy, majority = record.statistics.get("accuracy", 0.0), record.statistics.get("majority_rate", 1.0)
         if accuracy <= majority:
             yield Problem(artifact, f"{artifact}: accuracy {accuracy:.3f}, the commonest species alone {majority:.3f}")
 
 
 def _stopped_early(context: CheckContext) -> Iterable[Problem]:
     for artifact, record in context.records.items():
-        most = record.figures.get("epochs_at_most")
-        if most and record.figures.get("best_epoch") == most:
+        most = record.statistics.get("epochs_at_most")
+        if most and record.statistics.get("best_epoch") == most:
             yield Problem(artifact, f"{artifact}: the last of {most} epochs is the best; more may help")
 
 
 def _calibrated(context: CheckContext) -> Iterable[Problem]:
     for artifact, record in context.records.items():
-        figures = record.figures
-        if figures.get("calibration") == "impossible":
+        statistics = record.statistics
+        if statistics.get("calibration") == "impossible":
             yield Problem(
                 artifact, f"{artifact}: no photograph could be set aside, so its probabilities are as they came"
             )
-        before, after = figures.get("ece_uncalibrated"), figures.get("ece")
+        before, after = statistics.get("ece_uncalibrated"), statistics.get("ece")
         if before is not None and after is not None and after > before + _WORSE_CALIBRATED:
             yield Problem(
                 artifact,

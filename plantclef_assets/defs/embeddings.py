@@ -216,8 +216,8 @@ def _on_accelerator(
 def _classes_covered(context: CheckContext) -> Iterable[Problem]:
     if len(context.records) < len(context.recipe.artifacts):
         return  # only all shards together can cover all classes
-    wanted = set(context.figures("training_manifest").get("species", []))
-    found = {species for record in context.records.values() for species in record.figures.get("species", [])}
+    wanted = set(context.statistics("training_manifest").get("species", []))
+    found = {species for record in context.records.values() for species in record.statistics.get("species", [])}
     missing = sorted(wanted - found)
     if missing:
         named = ", ".join(map(str, missing[:5]))
@@ -230,7 +230,7 @@ def _every_tile(source: str, context: CheckContext) -> Iterable[Problem]:
     for artifact, record in context.records.items():
         tilings = context.recipe.config(artifact.partition)["tilings"]
         of_every_plot = [parse_tiling(tiling).tiles for tiling in tilings]
-        plots = record.figures.get("rows_out", 0)
+        plots = record.statistics.get("rows_out", 0)
         if None in of_every_plot:
             yield from _every_tile_by_size(context, artifact, source, plots, tilings)
             continue

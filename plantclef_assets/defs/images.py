@@ -94,6 +94,6 @@ def little_quarantined() -> Check:
 
 def _little_quarantined(context: CheckContext) -> Iterable[Problem]:
     for artifact, record in context.records.items():
-        rows, quarantined = record.figures.get("rows_in", 0), record.figures.get("quarantined", 0)
+        rows, quarantined = record.statistics.get("rows_in", 0), record.statistics.get("quarantined", 0)
         if quarantined > max(1, _MOST_QUARANTINED * rows):
             yield Problem(artifact, f"{artifact}: {quarantined} of {rows} images are quarantined")

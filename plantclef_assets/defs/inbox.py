@@ -85,6 +85,6 @@ def _whole_delivery(context: CheckContext) -> Iterable[Problem]:
     for artifact, record in context.records.items():
         (delivery,) = context.inputs(artifact, "inbox_delivery")
         delivered = context.lineage.record(delivery)
-        if delivered is not None and record.figures.get("rows_in") != delivered.rows:
-            read = f"{record.figures.get('rows_in')} photographs were read"
+        if delivered is not None and record.statistics.get("rows_in") != delivered.rows:
+            read = f"{record.statistics.get('rows_in')} photographs were read"
             yield Problem(artifact, f"{artifact}: {read}, but {delivered.rows} are delivered")

@@ -23,7 +23,7 @@ from dagster import (
 from plantclef_assets.defs.jobs import INBOX_SIDE
 from plantclef_assets.defs.naming import plot_sources
 from plantclef_assets.images.file_names import as_unicode, is_photograph
-from plantclef_assets.ingest.deliveries import keys_in_lake, read_deliveries, sort_out, write_delivery
+from plantclef_assets.ingest.deliveries import keys_in_lake, read_deliveries, select_deliveries, write_delivery
 from plantclef_assets.ingest.inbox import (
     Delivery,
     Look,
@@ -85,7 +85,7 @@ def _inbox_sensor(inbox: str, settings: Settings, graph: Graph) -> SensorDefinit
             settle_seconds=settings.inbox_settle_seconds,
         )
         # Files that arrived together become one delivery, so nothing is taken before all settled files were read.
-        accepted, refused = ((), {}) if reading.postponed else sort_out(lake.lake, look.ready, taken)
+        accepted, refused = ((), {}) if reading.postponed else select_deliveries(lake.lake, look.ready, taken)
         said = [*_in_words({**look.faulty, **refused, **find_unread(stamps)})]
         if said:
             context.log.info(" ".join(said))

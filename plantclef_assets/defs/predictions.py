@@ -193,9 +193,9 @@ def _prediction_checks() -> list[Check]:
 
 
 def _confident_somewhere(context: CheckContext) -> Iterable[Problem]:
-    classes = len(context.figures("class_map").get("species", []))
+    classes = len(context.statistics("class_map").get("species", []))
     for artifact, record in context.records.items():
-        mean = record.figures.get("mean_first_probability")
+        mean = record.statistics.get("mean_first_probability")
         if mean is not None and classes and mean <= 1.5 / classes:
             yield Problem(
                 artifact, f"{artifact}: the first species has probability {mean:.4f} in the mean, as by chance"

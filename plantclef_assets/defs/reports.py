@@ -72,6 +72,6 @@ def _map_picture(lake: Lake, artifact: Artifact, record: Record) -> Mapping[str,
 
 def _finetuned_separates_better(context: CheckContext) -> Iterable[Problem]:
     for artifact, record in context.records.items():
-        base, finetuned = (record.figures.get(f"separation_{name}") for name in ("base", "finetuned"))
+        base, finetuned = (record.statistics.get(f"separation_{name}") for name in ("base", "finetuned"))
         if base is not None and finetuned is not None and finetuned <= base:
             yield Problem(artifact, f"{artifact}: separation {finetuned:.3f} after fine-tuning, {base:.3f} before it")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from plantclef_assets.ingest.downloads import Limits
 from plantclef_assets.ingest.fetching import Log, fetch_file, file_identity
-from plantclef_assets.ingest.limits import Limits
 from plantclef_assets.ingest.locations import HUB, is_demo, is_download
 from plantclef_assets.ingest.sources import ImageSource, open_source
 from plantclef_assets.lake.provenance import Origin

@@ -21,7 +21,7 @@ from plantclef_assets.defs.source_files import (
     origin_of,
     source_file,
 )
-from plantclef_assets.ingest.classes import write_class_map
+from plantclef_assets.ingest.class_map import write_class_map
 from plantclef_assets.ingest.locations import is_demo
 from plantclef_assets.ingest.manifests import write_plot_manifest, write_training_manifest
 from plantclef_assets.ingest.metadata import write_training_metadata
@@ -219,7 +219,7 @@ def _published(settings: Settings) -> PublishedSettings:
 
 def _licence_table(lake: Lake, artifact: Artifact, record: Record) -> Mapping[str, Any]:
     """Return how many photographs and authors there are under each licence."""
-    rows = record.figures["licences"]
+    rows = record.statistics["licences"]
     return {"licences": MetadataValue.md(markdown_table(pa.Table.from_pylist(rows)))} if rows else {}
 
 
@@ -240,7 +240,7 @@ def _complete(expected: int | None, what: str) -> Check:
 
     def problems(context: CheckContext) -> Iterable[Problem]:
         for artifact, record in context.records.items():
-            found = record.figures.get("rows_in", 0)
+            found = record.statistics.get("rows_in", 0)
             if expected is not None and found < expected:
                 yield Problem(
                     artifact,
@@ -256,7 +256,7 @@ def _files_used() -> Check:
 
     def problems(context: CheckContext) -> Iterable[Problem]:
         for artifact, record in context.records.items():
-            for unused in record.figures.get("unused", []):
+            for unused in record.statistics.get("unused", []):
                 yield Problem(
                     artifact,
                     f"{unused['files']} {unused['ending']} files are not used ({unused['reason']}); "
@@ -268,7 +268,7 @@ def _files_used() -> Check:
 
 def _readable_numbers(context: CheckContext) -> Iterable[Problem]:
     for artifact, record in context.records.items():
-        for column, count in record.figures.get("unreadable", {}).items():
+        for column, count in record.statistics.get("unreadable", {}).items():
             yield Problem(artifact, f"{count} values of {column} are no numbers and became null")
 
 
@@ -282,7 +282,7 @@ def _contiguous(context: CheckContext) -> Iterable[Problem]:
 
 def _species_listed(context: CheckContext) -> Iterable[Problem]:
     for artifact, record in context.records.items():
-        unlisted = record.figures.get("unlisted", [])
+        unlisted = record.statistics.get("unlisted", [])
         if unlisted:
             named = ", ".join(map(str, unlisted[:5]))
             yield Problem(artifact, f"{len(unlisted)} species are not in the official class list ({named})")

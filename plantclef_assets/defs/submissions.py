@@ -205,7 +205,7 @@ def _values(context: CheckContext, artifact: Artifact, column: str) -> Sequence:
 
 def _every_plot_written(context: CheckContext) -> Iterable[Problem]:
     for artifact, record in context.records.items():
-        for dialect, plots in record.figures.get("left_out", {}).items():
+        for dialect, plots in record.statistics.get("left_out", {}).items():
             if plots:
                 named = ", ".join(map(repr, plots[:5]))
                 yield Problem(
@@ -218,14 +218,14 @@ def _every_plot_written(context: CheckContext) -> Iterable[Problem]:
 def _species_per_plot(context: CheckContext) -> Iterable[Problem]:
     least, most = _USUAL_SPECIES_PER_PLOT
     for artifact, record in context.records.items():
-        mean = record.figures.get("species_per_plot", 0.0)
+        mean = record.statistics.get("species_per_plot", 0.0)
         if not least <= mean <= most:
             yield Problem(artifact, f"{artifact}: {mean:.2f} species a plot in the mean")
 
 
 def _prior_has_effect(context: CheckContext) -> Iterable[Problem]:
     for artifact, record in context.records.items():
-        changed, kept = record.figures.get("plots_changed"), record.figures.get("pairs_kept")
+        changed, kept = record.statistics.get("plots_changed"), record.statistics.get("pairs_kept")
         if changed == 0:
             yield Problem(artifact, f"{artifact}: its prior or list of species changes the answer of no plot")
         elif kept == 0:

@@ -194,9 +194,9 @@ def _truth_as_pasted(context: CheckContext) -> Iterable[Problem]:
 def _species_covered(context: CheckContext) -> Iterable[Problem]:
     if len(context.records) < len(context.recipe.artifacts):
         return  # only all shards together can cover all species
-    figures = [record.figures for record in context.records.values()]
-    held_out = {species for one in figures for species in one.get("held_out_species", [])}
-    missing = sorted(held_out - {species for one in figures for species in one.get("species", [])})
+    statistics = [record.statistics for record in context.records.values()]
+    held_out = {species for one in statistics for species in one.get("held_out_species", [])}
+    missing = sorted(held_out - {species for one in statistics for species in one.get("species", [])})
     if missing:
         named = ", ".join(map(str, missing[:_NAMED]))
         yield Problem(
@@ -217,9 +217,9 @@ def _scores_valid(context: CheckContext) -> Iterable[Problem]:
 
 def _choice_holds(context: CheckContext) -> Iterable[Problem]:
     for artifact, record in context.records.items():
-        chosen, reported = (record.figures.get(f"chosen_f1_{part}") for part in (CHOOSE, REPORT))
+        chosen, reported = (record.statistics.get(f"chosen_f1_{part}") for part in (CHOOSE, REPORT))
         if chosen is not None and reported is not None and chosen - reported > _LARGEST_LOSS:
-            rule = record.figures["chosen"]["rule"]
+            rule = record.statistics["chosen"]["rule"]
             yield Problem(
                 artifact,
                 f"{artifact}: {rule} was chosen for an F1 of {chosen:.3f}, and has {reported:.3f} on other plots; "

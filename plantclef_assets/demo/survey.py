@@ -66,7 +66,7 @@ def write_demo_survey(lake: Lake, shard: Shard, *, log: Callable[[str], None] = 
     listed = list(list_files(folder))
     with write_table(lake, shard.artifact, DEMO_SURVEY, shard.provenance) as table:
         table.write_rows(source=[source for source, _ in listed], bytes=[size for _, size in listed])
-        table.figures = {"rows_in": len(listed), "quarantined": 0}
+        table.statistics = {"rows_in": len(listed), "quarantined": 0}
 
 
 def write_survey(

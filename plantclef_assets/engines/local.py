@@ -1,4 +1,4 @@
-"""The local engine: shards in worker processes of this machine."""
+"""The local engine: makes shards in worker processes on this machine."""
 
 import pickle
 import time
@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 
-from plantclef_assets.engines.processes import interrupts_held, worker_processes
+from plantclef_assets.engines.processes import interrupts_blocked, worker_processes
 from plantclef_assets.lake.shards import Shard
 
 MakeShard = Callable[[Shard], None]
-"""Makes one shard; crosses process boundaries, so it is a top-level function or a plain dataclass."""
+"""Makes one shard; it is pickled, so it must be a top-level function or a plain dataclass."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the making of one shard ended."""
+    """The result of making one shard."""
 
     shard: Shard
     seconds: float
@@ -23,17 +23,17 @@ class Outcome:
 
 
 def run_shards(make: MakeShard, shards: Sequence[Shard], *, workers: int) -> Iterator[Outcome]:
-    """Make shards, at most `workers` at a time, and give each one's outcome as it ends.
+    """Make shards, at most `workers` at a time; yield the outcome of each when it is finished.
 
-    A shard that fails does not stop the others. One worker, or one shard, needs no process of its own.
+    A failed shard does not stop the others. With one worker or one shard, no process is started.
     """
     if workers == 1 or len(shards) <= 1:
         for shard in shards:
-            yield make_here(make, shard)
+            yield make_shard(make, shard)
         return
     pool = worker_processes(min(workers, len(shards)))
     try:
-        with interrupts_held():
+        with interrupts_blocked():
             started: dict[Future[float], Shard] = {pool.submit(_timed, make, shard): shard for shard in shards}
         waiting = set(started)
         while waiting:
@@ -45,8 +45,8 @@ def run_shards(make: MakeShard, shards: Sequence[Shard], *, workers: int) -> Ite
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def make_here(make: MakeShard, shard: Shard) -> Outcome:
-    """Make one shard in this process; its error, where there is one, is in the outcome."""
+def make_shard(make: MakeShard, shard: Shard) -> Outcome:
+    """Make one shard in this process; an error is part of the outcome."""
     start = time.perf_counter()
     try:
         make(shard)
@@ -60,12 +60,12 @@ def _timed(make: MakeShard, shard: Shard) -> float:
     try:
         make(shard)
     except Exception as error:
-        raise speakable(error) from None
+        raise picklable(error) from None
     return time.perf_counter() - start
 
 
-def speakable(error: BaseException) -> BaseException:
-    """Give an error that survives the way to another process; one that does not would take all shards with it."""
+def picklable(error: BaseException) -> BaseException:
+    """Return an error that can be pickled; an unpicklable error would break the worker pool."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:

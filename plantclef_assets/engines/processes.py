@@ -1,7 +1,8 @@
-"""Worker processes: spawned, and gone as soon as whoever started them is gone.
+"""Spawned worker processes that end with their parent.
 
-They are spawned, not forked (forking after torch has run deadlocks), and leave when their parent dies: a killed run
-leaves nothing behind that would write on. Ctrl-C, which a terminal sends to all of them, ends them without a traceback.
+They are spawned, not forked (forking after torch has run deadlocks), and end when their parent dies, so that a killed
+run leaves no process that continues to write. Ctrl-C, which a terminal sends to all of them, ends them without a
+traceback.
 """
 
 import multiprocessing
@@ -14,14 +15,14 @@ from contextlib import contextmanager
 
 
 def worker_processes(workers: int) -> ProcessPoolExecutor:
-    """Make a pool of spawned processes that leave when their parent dies, however it dies."""
+    """Create a pool of spawned processes that end when their parent dies, for whatever reason."""
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_with_parent)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
 
 
 @contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back while workers are started; they inherit that, until they know how to leave quietly."""
+def interrupts_blocked() -> Iterator[None]:
+    """Block SIGINT while workers are started; they inherit the mask until their own handler is installed."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -32,8 +33,8 @@ def interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _leave_with_parent() -> None:
-    """Leave at once on Ctrl-C, and when the parent process is gone: one that is killed cannot tell its workers."""
+def _end_with_parent() -> None:
+    """End this process on SIGINT, and when the parent process has ended: a killed parent cannot notify its workers."""
     parent = multiprocessing.parent_process()
     signal.signal(signal.SIGINT, lambda number, frame: os._exit(1))
     if hasattr(signal, "pthread_sigmask"):
@@ -44,4 +45,4 @@ def _leave_with_parent() -> None:
             parent.join()
             os._exit(1)
 
-    threading.Thread(target=watch, name="leave-with-parent", daemon=True).start()
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()

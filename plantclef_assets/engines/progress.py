@@ -10,14 +10,14 @@ from typing import Self
 from tqdm import tqdm
 
 BYTES = "bytes"
-"""The unit that is told in kB, MB and so on."""
+"""The unit that is shown as kB, MB and so on."""
 _SIZES = ("bytes", "kB", "MB", "GB", "TB")
 LOG_EVERY_SECONDS = 15.0
-"""A log line at most this often; a run of hours stays readable."""
+"""Minimum time between log lines, so that the log of a long run stays readable."""
 
 
 class Progress:
-    """Counts finished units of a total (0: unknown yet); use as a context manager. A single unit needs no line."""
+    """Progress of a number of units (0: unknown yet); a context manager. A total of one unit is not logged."""
 
     def __init__(self, label: str, total: int, unit: str, log: Callable[[str], None]) -> None:
         self._label, self._total, self._unit, self._log = label, total, unit, log
@@ -42,7 +42,7 @@ class Progress:
         self._bar.close()
 
     def advance(self, units: int) -> None:
-        """Count units that are done, and say so when it is time to."""
+        """Add finished units, and log the progress if a line is due."""
         self._done += units
         self._bar.update(units)
         now = time.monotonic()
@@ -51,9 +51,9 @@ class Progress:
             self._log(self.line(now - self._started))
 
     def reach(self, done: int, total: int | None) -> None:
-        """Say how many units are done by now, and of how many, where that is only known on the way.
+        """Set the number of finished units, and the total if it is known by now.
 
-        What is done when work begins, or begins anew, tells nothing of its rate.
+        Units that were finished before the work started or restarted do not count for the rate.
         """
         if total and total != self._total:
             self._total = self._bar.total = total
@@ -65,23 +65,23 @@ class Progress:
         self.advance(done - self._done)
 
     def line(self, seconds: float) -> str:
-        """Say how far the work is after so many seconds."""
+        """Return the progress line after a number of seconds."""
         rate = (self._done - self._before) / max(seconds, 1e-9)
         if not self._total:
-            return f"{self._label}: {self._said(self._done)}, {self._said(rate)}/s"
+            return f"{self._label}: {self._format(self._done)}, {self._format(rate)}/s"
         remaining = (self._total - self._done) / rate if rate else float("inf")
         left = f"{duration(remaining)} left" if remaining != float("inf") else "time left unknown"
         done = _size(self._done) if self._unit == BYTES else f"{self._done:,}"
-        return f"{self._label}: {done} of {self._said(self._total)}, {self._said(rate)}/s, {left}"
+        return f"{self._label}: {done} of {self._format(self._total)}, {self._format(rate)}/s, {left}"
 
-    def _said(self, count: float) -> str:
+    def _format(self, count: float) -> str:
         if self._unit == BYTES:
             return _size(count)
         return f"{count:,} {self._unit}" if isinstance(count, int) else f"{count:,.3g} {self._unit}"
 
 
 def _size(count: float) -> str:
-    """Say a number of bytes in the unit that leaves up to three digits before the point."""
+    """Format a number of bytes in the unit with at most three digits before the decimal point."""
     power = min(int(math.log10(max(count, 1))) // 3, len(_SIZES) - 1)
     return f"{count / 1000**power:,.{1 if power else 0}f} {_SIZES[power]}"
 

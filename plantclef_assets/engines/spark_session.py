@@ -1,9 +1,10 @@
-"""Sessions of Spark: how one is configured, and what is said where none can be had.
+"""Spark sessions: addresses, configuration, and the checks before a session is opened.
 
-What belongs here: all that lies between the settings and a session. What does not: what runs in it.
+What belongs here: everything between the settings and a session. What does not: the jobs that run in it (`spark.py`).
 """
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -16,6 +17,8 @@ from urllib.parse import urlsplit
 
 import plantclef_assets
 
+_MASTER = re.compile(r"local(\[(\*|\d+)(,\d+)?\])?|local-cluster\[\d+,\d+,\d+\]|spark://[^/]+:\d+(,.+)?|yarn|k8s://.+")
+_CONNECT = re.compile(r"sc://[^/]+(/.*)?")
 _LOOPBACK = ("127.0.0.1", "localhost")
 _DEFAULT_PORTS = {"spark": 7077, "sc": 15002}
 _CONNECTION_SECONDS = 10
@@ -23,20 +26,32 @@ _JAVA = "Java 17 or newer (on Debian and Ubuntu: apt-get install openjdk-17-jre-
 
 
 class SparkUnavailableError(RuntimeError):
-    """There is no Spark to run on; the message names the setting and says what to do."""
+    """Spark is not available; the message names the setting and says what to do."""
+
+
+def check_spark_address(address: str | None, *, connect: bool) -> str | None:
+    """Return the address of a Spark master, or of a Spark Connect server.
+
+    Raises:
+        ValueError: it does not have the form of such an address.
+    """
+    if address is None or (_CONNECT if connect else _MASTER).fullmatch(address):
+        return address
+    forms = "sc://host:port" if connect else "local[*], spark://host:port, yarn or k8s://…"
+    kind = "a Spark Connect server" if connect else "a Spark master"
+    raise ValueError(f"'{address}' is not the address of {kind}; use {forms}")
 
 
 def session_config(master: str, remote: str | None, config: Mapping[str, str]) -> dict[str, str]:
-    """Give the configuration of a session.
+    """Return the configuration of a session.
 
-    On this machine the driver is bound to the loopback and its workers find the package where it is found here. A
-    cluster's machines bring both (one image, one environment); a Spark Connect server has been configured by who
-    started it.
+    On this machine the driver is bound to the loopback interface, and workers import the package from the same path. A
+    cluster must provide both (one image, one environment); a Spark Connect server is configured where it is started.
 
     Args:
-        master: of a classic session.
-        remote: of a session of Spark Connect; where it is given, `master` means nothing.
-        config: Spark's own settings by their names; they beat those that are made here.
+        master: the master of a classic session.
+        remote: the server of a Spark Connect session; if it is set, `master` is ignored.
+        config: Spark's own settings by name; they take precedence.
     """
     if remote:
         return {"spark.remote": remote, **config}
@@ -57,37 +72,37 @@ def session_config(master: str, remote: str | None, config: Mapping[str, str]) -
 
 
 def is_on_this_machine(master: str) -> bool:
-    """Whether a master and its workers can only be on this machine."""
+    """Whether a master and its workers are certainly on this machine."""
     return master.startswith("local") or any(host in _LOOPBACK for host, _ in _endpoints(master))
 
 
 def require_spark(master: str, remote: str | None) -> None:
-    """Refuse at once what a session would stumble over after minutes.
+    """Check the requirements of a session, whose own errors would come after minutes.
 
     Raises:
-        SparkUnavailableError: pyspark or Java is missing, or nobody answers at the address.
+        SparkUnavailableError: pyspark or Java is missing, or the address does not accept connections.
     """
     for module in ("pyspark", "dagster_pyspark", *(("grpc", "grpc_status", "zstandard") if remote else ())):
         _require_module(module)
     if not remote and not _has_java():
         raise SparkUnavailableError(
             "PLANTCLEF_ENGINE: 'spark' needs Java on this machine, and neither JAVA_HOME nor PATH has one; install "
-            f"{_JAVA}, let PLANTCLEF_SPARK_REMOTE name a Spark Connect server, which needs none here, or use 'local'."
+            f"{_JAVA}, set PLANTCLEF_SPARK_REMOTE to a Spark Connect server, which needs no local Java, or use 'local'."
         )
     variable, address = ("REMOTE", remote) if remote else ("MASTER", master)
     endpoints = _endpoints(address)
     if endpoints and not any(_answers(*endpoint) for endpoint in endpoints):
         raise SparkUnavailableError(
-            f"PLANTCLEF_SPARK_{variable}: nobody answers at '{address}'; start the "
+            f"PLANTCLEF_SPARK_{variable}: there is no answer from '{address}'; start the "
             f"{'Spark Connect server' if remote else 'master'} or correct the address (host and port)."
         )
 
 
 @contextmanager
 def python_of_this_process() -> Iterator[None]:
-    """Let a session be opened whose workers on this machine run the same Python, and which leaves signals alone.
+    """Make workers on this machine run the same Python, and restore the signal handler after a session is opened.
 
-    A classic session puts a handler of its own in place of the one that lets Dagster end a run.
+    A classic session replaces the handler of SIGINT with which Dagster ends a run.
     """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if threading.current_thread() is not threading.main_thread():
@@ -116,7 +131,7 @@ def _has_java() -> bool:
 
 
 def _endpoints(address: str) -> list[tuple[str, int]]:
-    """Give the hosts and ports of `spark://host:port,host:port` or `sc://host:port/;…`; other addresses have none."""
+    """Return the hosts and ports of `spark://host:port,host:port` or `sc://host:port/;…`; none for other addresses."""
     scheme, separator, rest = address.partition("://")
     if not separator or scheme not in _DEFAULT_PORTS:
         return []

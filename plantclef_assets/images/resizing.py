@@ -41,7 +41,7 @@ class ResizedImages:
                 try:
                     image = decode_image(row["data"], max_pixels=self.max_pixels)
                 except UndecodableImage as error:
-                    table.set_aside(row["image_name"], row["image_name"], error.reason, error.detail)
+                    table.quarantine(row["image_name"], row["image_name"], error.reason, error.detail)
                 else:
                     table.add([row | {"data": encode_jpeg(crop_resize(image, self.image_size))}])
 

@@ -1,1 +1,1 @@
-"""Ingest: from a CSV and folders of photographs to manifests and shards."""
+"""Ingest: from metadata files and sources of photographs to typed tables, manifests and shards of photographs."""

@@ -1,8 +1,8 @@
-"""Tar archives: where in them each photograph lies, found in one pass; nothing is ever unpacked.
+"""Tar archives: the offsets of their photographs, found in one pass over the headers; archives are never unpacked.
 
-The index of an archive is a parquet file in the cache, so that a second look costs nothing. Names are judged while it
-is made: a member that leads elsewhere, is a link or a device, or ends beyond the archive is refused by name. A
-compressed archive has no offsets and is repacked as a plain one into the cache, once.
+The index of an archive is a parquet file in the cache and is made once. It includes refused members with a reason:
+unsafe names, links, devices, and members that end beyond the archive. A compressed archive has no offsets; it is
+repacked as a plain archive into the cache, once.
 """
 
 import bz2
@@ -24,14 +24,14 @@ import pyarrow as pa
 
 from plantclef_assets.images.file_names import as_unicode, is_left_alone, is_photograph, is_unicode, why_unread
 from plantclef_assets.ingest.fetching import SourceError, object_version
+from plantclef_assets.lake.atomic import atomic_write
 from plantclef_assets.lake.filesystems import open_filesystem
 from plantclef_assets.lake.parquet_files import CheckedFile, create_parquet
-from plantclef_assets.lake.store import Lake
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-"""Endings of archives in a folder; a file that is named alone may have any name."""
+"""Endings of archives in a folder; a source that is a single file may have any name."""
 READ_AHEAD_BYTES = 8 * 2**20
-"""Bytes that are fetched from a bucket at once: some forty photographs."""
+"""Bytes that are fetched from a bucket at once: about forty photographs."""
 INDEX = pa.schema(
     [
         ("source", pa.string()),
@@ -41,7 +41,7 @@ INDEX = pa.schema(
         ("detail", pa.string()),
     ]
 )
-"""A row for each photograph of an archive, and for what is refused in it, with a reason."""
+"""A row for each photograph of an archive, and for each refused member, with a reason."""
 
 _INDEX_VERSION = "2"
 _DIGEST_KEY = "plantclef.digest"
@@ -49,13 +49,13 @@ _ROWS_AT_ONCE = 10_000
 _LONGEST_HEADER = 2**20
 _LONGEST_END = 2**20
 _SPARE_BYTES = 2**30
-"""Room that repacking leaves on the disk of the cache."""
+"""Disk space that repacking leaves free."""
 _COMPRESSIONS: dict[bytes, Callable[[Any], Any]] = {
     b"\x1f\x8b": lambda stream: gzip.GzipFile(fileobj=stream),
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\0": lzma.LZMAFile,
 }
-"""First bytes → what reads the compression that begins with them."""
+"""Magic bytes → reader of the compression."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ class Archive:
     """A plain tar archive.
 
     Attributes:
-        location: where it was found, for sentences.
-        filesystem: what reads it.
-        path: its path in that file system.
+        location: its location, for messages.
+        filesystem: the filesystem of the archive.
+        path: its path on the filesystem.
         size: bytes.
-        version: what tells it from an older file of the same path and size.
+        version: distinguishes it from an older file with the same path and size.
     """
 
     location: str
@@ -77,13 +77,13 @@ class Archive:
     version: str
 
     def open(self) -> IO[bytes]:
-        """Open it for reading, in large steps where it lies in a bucket."""
+        """Open the archive for reading, with a large read-ahead if it is in a bucket."""
         return _open(self.filesystem, self.path)
 
 
 @dataclass(frozen=True)
 class Member:
-    """A photograph in an archive, with the offset of its first byte; or what is refused, with a reason."""
+    """A photograph in an archive, with the offset of its first byte; or a refused member, with a reason."""
 
     source: str
     offset: int | None
@@ -93,14 +93,14 @@ class Member:
 
 
 def open_archive(filesystem: Any, path: str, location: str, cache: Path) -> Archive:
-    """Find a tar archive; a compressed one is first repacked into the cache.
+    """Return a tar archive; a compressed one is repacked into the cache first.
 
     Raises:
-        SourceError: there is no such file, it is empty or damaged, or the cache has no room for it.
+        SourceError: there is no such file, it is empty or damaged, or the cache has no space for it.
     """
     archive = _archive_at(filesystem, path, location)
     if not archive.size:
-        raise SourceError(f"{location} is empty; fetch it again")
+        raise SourceError(f"{location} is empty; download it again")
     with archive.open() as stream:
         begin = stream.read(8)
     for magic, decompress in _COMPRESSIONS.items():
@@ -113,52 +113,52 @@ def open_archive(filesystem: Any, path: str, location: str, cache: Path) -> Arch
 
 
 def read_index(archive: Archive, cache: Path) -> CheckedFile:
-    """Give the index of an archive, rows of `INDEX` in the order of offsets; it is made where the cache has none.
+    """Return the index of an archive, rows of `INDEX` in the order of offsets; it is made if the cache has none.
 
     Raises:
-        SourceError: the file is no tar archive, or the index in the cache is damaged.
+        SourceError: the file is not a tar archive, or the index in the cache is damaged.
     """
     path = cache / "archive_index" / f"{_mark(archive)}.parquet"
     if not path.exists():
-        with archive.open() as stream, Lake(str(cache)).publish(path) as temporary:
+        with archive.open() as stream, atomic_write(path) as temporary:
             _write_index(list_members(stream, archive.size, archive.location), temporary)
     return CheckedFile(
         path,
         lambda reason: SourceError(
-            f"the index of {archive.location} is damaged ({reason.rstrip('.')}); delete {path}, and it is made again"
+            f"the index of {archive.location} is damaged ({reason.rstrip('.')}); delete {path}; it is made again"
         ),
     )
 
 
 def index_digest(archive: Archive, cache: Path) -> str:
-    """Give a digest of names, places and sizes of what is in an archive: its identity, without reading a photograph.
+    """Return a digest of names, offsets and sizes of the members: the identity of an archive.
 
     Raises:
-        SourceError: the file is no tar archive.
+        SourceError: the file is not a tar archive.
     """
     with read_index(archive, cache) as index:
         return index.metadata.metadata[_DIGEST_KEY.encode()].decode()
 
 
 def list_members(stream: IO[bytes], size: int, location: str) -> Iterator[Member]:
-    """Give the photographs of a tar archive in their order, and what is refused, reading headers only.
+    """Yield the photographs and the refused members of a tar archive in their order, reading headers only.
 
-    Folders, hidden and system files, and files that cannot hold photographs are left out. An archive that breaks off or
-    is damaged ends with a member without name that says so.
+    Folders, hidden and system files, and files that cannot be photographs are skipped. The last member of a truncated
+    or damaged archive has no name, and a reason.
 
     Args:
         stream: the archive, from its first byte.
         size: its bytes.
-        location: where it lies, for sentences.
+        location: its location, for messages.
 
     Raises:
-        SourceError: the file is no tar archive.
+        SourceError: the file is not a tar archive.
     """
     try:
         archive = tarfile.open(fileobj=_BoundedReads(stream), mode="r:", errors="surrogateescape")  # noqa: SIM115
     except (tarfile.TarError, OSError, ValueError) as error:
         raise SourceError(
-            f"{location} is no tar archive ({error}); give a tar, or the folder of photographs"
+            f"{location} is not a tar archive ({error}); use a tar archive, or the folder of photographs"
         ) from error
     last = -1
     while True:
@@ -173,7 +173,7 @@ def list_members(stream: IO[bytes], size: int, location: str) -> Iterator[Member
             yield _broken(archive.offset, size, "a header leads back to where it has been read from")
             return
         last = archive.offset
-        # Else all headers stay in memory.
+        # Else all headers would stay in memory.
         archive.members.clear()  # pyright: ignore[reportAttributeAccessIssue]
         found = _judged(member, size)
         if found is not None:
@@ -182,7 +182,7 @@ def list_members(stream: IO[bytes], size: int, location: str) -> Iterator[Member
 
 
 def refusal(path: str) -> tuple[str, str] | None:
-    """Return why a file at a path of a source is not read although it may be a photograph: a reason, and what to do."""
+    """Return the reason and detail for a file that may be a photograph but is not readable; None if it is."""
     if not is_unicode(path):
         return "unreadable_name", "its name is not UTF-8; rename it"
     why = why_unread(path)
@@ -217,7 +217,7 @@ def _unsafe(member: tarfile.TarInfo, name: str) -> tuple[str, str] | None:
 
 
 def _end_of(stream: IO[bytes], offset: int, size: int) -> Iterator[Member]:
-    """Say whether an archive ends as it should, with blocks of zeros."""
+    """Yield a refused member unless the archive ends correctly, with blocks of zeros."""
     stream.seek(offset)
     block = stream.read(tarfile.BLOCKSIZE)
     if not block:
@@ -264,27 +264,29 @@ def _open(filesystem: Any, path: str) -> IO[bytes]:
 
 
 def _repack(archive: Archive, decompress: Callable[[Any], Any], target: Path) -> None:
-    """Write the plain bytes of a compressed archive, as long as the disk has room for them."""
+    """Write the decompressed bytes of an archive, as long as the disk has space for them."""
     try:
         with (
             archive.open() as stream,
             decompress(stream) as plain,
-            Lake(str(target.parent)).publish(target) as temporary,
+            atomic_write(target) as temporary,
             temporary.open("wb") as unpacked,
         ):
             while chunk := plain.read(2**22):
                 if shutil.disk_usage(target.parent).free < _SPARE_BYTES + len(chunk):
                     raise SourceError(
-                        f"{archive.location} is compressed, and {target.parent} has no room for its plain bytes; "
-                        "let PLANTCLEF_CACHE name a folder on a larger disk"
+                        f"{archive.location} is compressed, and {target.parent} has no space to decompress it; "
+                        "set PLANTCLEF_CACHE to a folder on a larger disk"
                     )
                 unpacked.write(chunk)
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise SourceError(f"{archive.location} cannot be decompressed to its end ({error}); fetch it again") from error
+        raise SourceError(
+            f"{archive.location} cannot be decompressed to its end ({error}); download it again"
+        ) from error
 
 
 class _BoundedReads(io.RawIOBase):
-    """A stream that gives no more at once than a header may have: a damaged one can ask for all memory there is."""
+    """A stream that refuses reads larger than a header: a damaged archive could request all memory."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream

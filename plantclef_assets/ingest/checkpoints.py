@@ -1,9 +1,9 @@
-"""Published checkpoints: what lies in the organisers' archive, and what lies beside a file of weights.
+"""Files of published checkpoints: in the organisers' archive, or beside a file of weights.
 
-The organisers publish one tar (Zenodo record 10848263): `pretrained_models/` with `class_mapping.txt` (a species_id a
-line, the line is the class index), `species_id_to_name.txt`, and two folders with a `model_best.pth.tar` each, of which
-the one fine-tuned as a whole (`…_onlyclassifier_then_all`) is the better. Only these files are taken out, under names
-of our own, so that no path in the archive can lead elsewhere. No tensor is read here.
+The organisers publish one tar (Zenodo record 10848263): `pretrained_models/` with `class_mapping.txt` (one species_id
+per line; the line number is the class index), `species_id_to_name.txt`, and two folders with a `model_best.pth.tar`
+each, of which the completely fine-tuned one (`…_onlyclassifier_then_all`) is better. Only these files are extracted,
+under fixed names, so that no path in the archive can write elsewhere. What does not belong here: reading tensors.
 """
 
 import hashlib
@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from plantclef_assets.lake.atomic import atomic_folder
+
 CLASS_MAPPING, SPECIES_NAMES, WEIGHTS = "class_mapping.txt", "species_id_to_name.txt", "model_best.pth.tar"
 LICENCE = "CC-BY-4.0 (Zenodo 10848263)"
-"""What the record of the organisers' archive says."""
+"""The licence in the record of the organisers' archive."""
 
 _RECORD = re.compile(r"https://zenodo\.org/(api/)?records?/10848263/")
 _PREFERRED = "_then_all"
@@ -28,7 +30,7 @@ _HEAD = "head.weight"
 
 
 class CheckpointError(ValueError):
-    """An archive or checkpoint that is not what the organisers publish, or is damaged."""
+    """An archive or checkpoint is damaged, or has another content than the organisers' one."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ class CheckpointFiles:
 
     Attributes:
         weights: the tensors.
-        class_mapping: the class list of its classifier; None where there is none.
-        species_names: names of its species; None where there is none.
+        class_mapping: the class list of its classifier; None if there is none.
+        species_names: the names of its species; None if there is none.
     """
 
     weights: Path
@@ -47,14 +49,14 @@ class CheckpointFiles:
 
 
 def checkpoint_files(location: Path, cache: Path) -> CheckpointFiles:
-    """Find the files of a checkpoint: in an archive, or beside a file of weights and one folder above it.
+    """Return the files of a checkpoint: from an archive, or from the folder of the weights and its parent.
 
     Args:
         location: a tar archive as published, or a file of weights.
-        cache: a folder for what is taken out of an archive; taken out once.
+        cache: a folder for extracted files; an archive is extracted once.
 
     Raises:
-        CheckpointError: the archive is damaged, or has no weights in it.
+        CheckpointError: the archive is damaged, or has no weights.
     """
     if is_archive(location):
         return _unpack(location, cache)
@@ -67,21 +69,21 @@ def checkpoint_files(location: Path, cache: Path) -> CheckpointFiles:
 
 
 def is_archive(location: Path) -> bool:
-    """Whether a file is a tar; the `.pth.tar` of a checkpoint is none, despite its name."""
+    """Whether a file is a tar archive; the `.pth.tar` of a checkpoint is not, despite its name."""
     return location.is_file() and tarfile.is_tarfile(location)
 
 
 def licence_at(address: str | None) -> str | None:
-    """Give the licence of what lies at an address; None where it is not that of the organisers' record."""
+    """Return the licence of the file at an address; None unless the address is in the organisers' record."""
     return LICENCE if address and _RECORD.match(address) else None
 
 
 def has_classifier(location: Path, class_list_given: bool = False) -> bool:
-    """Whether a checkpoint brings a classifier and its class list is known, by a look at names alone.
+    """Whether a checkpoint has a classifier with a known class list; only names are read.
 
     Args:
         location: a tar archive as published, or a file of weights.
-        class_list_given: whether the class list is known from elsewhere.
+        class_list_given: whether the class list is known from another source.
 
     Raises:
         CheckpointError: the archive is damaged.
@@ -93,7 +95,7 @@ def has_classifier(location: Path, class_list_given: bool = False) -> bool:
 
 
 def _names_head(weights: Path) -> bool:
-    """Look for the classifier's name in the table of contents of a safetensors file or torch's zip."""
+    """Whether the index of a safetensors file or of a torch zip has the name of the classifier."""
     try:
         if weights.suffix == ".safetensors":
             with weights.open("rb") as stream:
@@ -103,7 +105,7 @@ def _names_head(weights: Path) -> bool:
             index = next(name for name in archive.namelist() if name.endswith("data.pkl"))
             return _HEAD.encode() in archive.read(index)
     except (OSError, ValueError, struct.error, zipfile.BadZipFile, StopIteration):
-        return False  # what is wrong with it is said when it is loaded
+        return False  # loading it raises the error
 
 
 def _members(archive: Path) -> Iterator[tarfile.TarInfo]:
@@ -111,11 +113,11 @@ def _members(archive: Path) -> Iterator[tarfile.TarInfo]:
         with tarfile.open(archive) as opened:
             yield from (member for member in opened if member.isfile())
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise CheckpointError(f"{archive} cannot be read as a tar archive ({error}); fetch it again") from error
+        raise CheckpointError(f"{archive} cannot be read as a tar archive ({error}); download it again") from error
 
 
 def _unpack(archive: Path, cache: Path) -> CheckpointFiles:
-    """Take the three files out of an archive, once; they appear together or not at all."""
+    """Extract the three files of an archive, once; they appear together or not at all."""
     chosen: dict[str, str] = {}
     for member in _members(archive):
         name = Path(member.name).name
@@ -124,27 +126,24 @@ def _unpack(archive: Path, cache: Path) -> CheckpointFiles:
         ):
             chosen[name] = member.name
     if WEIGHTS not in chosen:
-        raise CheckpointError(f"{archive} holds no {WEIGHTS}; the organisers' archive of pretrained models is needed")
+        raise CheckpointError(f"{archive} has no {WEIGHTS}; the organisers' archive of pretrained models is needed")
     status = archive.stat()
     mark = hashlib.sha256(f"{archive}\0{status.st_size}\0{status.st_mtime_ns}".encode()).hexdigest()[:12]
     folder = cache / mark
     if not folder.is_dir():
-        unfinished = folder.with_name(f".{mark}.incomplete")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        try:
-            with tarfile.open(archive) as opened:
-                for name, inside in chosen.items():
-                    _copy(opened.extractfile(inside), unfinished / name)
-        except (tarfile.TarError, EOFError, OSError) as error:
-            raise CheckpointError(f"{archive} cannot be read to its end ({error}); fetch it again") from error
-        unfinished.replace(folder)
+        with atomic_folder(folder) as unfinished:
+            try:
+                with tarfile.open(archive) as opened:
+                    for name, inside in chosen.items():
+                        _copy(opened.extractfile(inside), unfinished / name)
+            except (tarfile.TarError, EOFError, OSError) as error:
+                raise CheckpointError(f"{archive} cannot be read to its end ({error}); download it again") from error
     found = {name: folder / name for name in chosen}
     return CheckpointFiles(found[WEIGHTS], found.get(CLASS_MAPPING), found.get(SPECIES_NAMES))
 
 
 def _copy(source: IO[bytes] | None, target: Path) -> None:
     if source is None:
-        raise CheckpointError(f"{target.name} is no plain file in its archive")
+        raise CheckpointError(f"{target.name} is not a regular file in its archive")
     with source, target.open("wb") as stream:
         shutil.copyfileobj(source, stream)

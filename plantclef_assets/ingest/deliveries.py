@@ -1,8 +1,8 @@
-"""Deliveries: what was taken from an inbox, each a small table in the lake that is written once and never again.
+"""Deliveries: the files that were taken from an inbox, each delivery a small table in the lake that is never rewritten.
 
-What belongs here: which of the complete files of an inbox become plots, and the table that says so. What does not:
-which files are complete (`inbox.py`), and their bytes (`photographs.py`). The tables are the whole memory of an inbox:
-who looks into it has to remember nothing but sightings.
+What belongs here: which of the complete files of an inbox become plots, and the table that lists them. What does not:
+which files are complete (`inbox.py`), and their bytes (`photographs.py`). The tables are the complete record of an
+inbox; a sensor only needs to keep the sightings.
 """
 
 import hashlib
@@ -19,23 +19,23 @@ from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.tables import write_table
 
 _READ_AT_ONCE = 8
-"""Fewer than the connections that Google's client keeps open."""
+"""Concurrent reads; fewer than the connection pool of Google's client."""
 _PLOTS_AT_ONCE = 16
 
 
 class NothingDeliveredError(FileNotFoundError):
-    """A delivery that was asked for, and has not arrived."""
+    """A requested delivery has not arrived."""
 
 
 def keys_in_lake(lake: Lake, asset: str, keys: Sequence[str]) -> list[str]:
-    """Give those of the keys that an asset has a file of, in their order; costs one listing."""
+    """Return the keys for which an asset has a file, in their order; takes one listing."""
     filesystem, root = open_filesystem(lake.root)
     found = set(filesystem.find(f"{root}/{asset}"))
     return [key for key in keys if f"{root}/{asset}/{key}.parquet" in found]
 
 
 def read_deliveries(lake: Lake, keys: Sequence[str]) -> dict[str, tuple[Delivery, ...]]:
-    """Give what was delivered under each key that is taken."""
+    """Return the delivered files of each key that has a delivery."""
     taken = keys_in_lake(lake, "inbox_delivery", keys)
     with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
         tables = pool.map(lambda key: lake.read(Artifact("inbox_delivery", key)), taken)
@@ -46,10 +46,10 @@ def read_deliveries(lake: Lake, keys: Sequence[str]) -> dict[str, tuple[Delivery
 
 
 def write_delivery(lake: Lake, shard: Shard, files: Iterable[Delivery]) -> None:
-    """Write a delivery, for good.
+    """Write a delivery, which is permanent.
 
     Raises:
-        FileExistsError, OvertakenError: somebody else has taken this key (see `Lake.publish`).
+        FileExistsError, OvertakenError: the key has a delivery already (see `Lake.publish`).
     """
     rows = sorted((plot_id_of(one.name), one) for one in files)
     with write_table(lake, shard.artifact, INBOX_DELIVERY, shard.provenance, replace=False) as table:
@@ -59,22 +59,22 @@ def write_delivery(lake: Lake, shard: Shard, files: Iterable[Delivery]) -> None:
             bytes=[one.size for _, one in rows],
             digest=[one.digest for _, one in rows],
         )
-        table.figures = {"rows_in": len(rows), "quarantined": 0, "bytes": sum(one.size for _, one in rows)}
+        table.statistics = {"rows_in": len(rows), "quarantined": 0, "bytes": sum(one.size for _, one in rows)}
 
 
-def sort_out(
+def select_deliveries(
     lake: Lake, ready: Sequence[Delivery], taken: Iterable[Delivery]
 ) -> tuple[tuple[Delivery, ...], dict[str, str]]:
-    """Sort the files that are complete and new into those that become plots, and those that cannot.
+    """Separate complete and new files into those that become plots and those that cannot.
 
     Args:
-        lake: where the survey's plots are, if there is a survey.
-        ready: what `inbox.judge_inbox` found complete and new.
-        taken: what was delivered before.
+        lake: the lake, with the plots of the survey if there is one.
+        ready: the complete and new files (see `inbox.judge_inbox`).
+        taken: the files of earlier deliveries.
 
     Returns:
-        the files to deliver; and why the others are not, by their names: each is a photograph of the survey, or has the
-        name of a plot that there is, or one that cannot be written.
+        the files to deliver; and the reason for each other file, by name: it is a photograph of the survey, or its name
+        is that of an existing plot, or invalid.
     """
     names, photographs = _survey(lake, {one.size for one in ready})
     used = dict.fromkeys(map(normal_plot_id, names), "in the survey")
@@ -84,13 +84,13 @@ def sort_out(
     for one in ready:
         plot = plot_id_of(one.name)
         if not is_unicode(one.name):
-            refused[one.name] = "its name is not UTF-8; give it another one"
+            refused[one.name] = "its name is not UTF-8; rename it"
         elif not plot:
-            refused[one.name] = "its name has nothing but blanks; give it another one"
+            refused[one.name] = "its name has nothing but blanks; rename it"
         elif one.digest in photographs:
             refused[one.name] = f"it is the photograph of plot {photographs[one.digest]} of the survey"
         elif plot in used:
-            refused[one.name] = f"plot {plot} is another photograph already ({used[plot]}); give this one another name"
+            refused[one.name] = f"plot {plot} already has another photograph ({used[plot]}); rename this one"
         else:
             accepted.append(one)
             used[plot] = one.name
@@ -98,9 +98,9 @@ def sort_out(
 
 
 def _survey(lake: Lake, sizes: set[int]) -> tuple[set[str], dict[str, str]]:
-    """Give the names of the survey's plots, and digest → plot of the photographs that have one of the sizes in bytes.
+    """Return the names of the survey's plots, and digest → plot of its photographs with one of the sizes in bytes.
 
-    Only these are read, where they are in the lake.
+    Only photographs with these sizes are read.
     """
     if not sizes or not lake.exists(Artifact("plot_manifest")):
         return set(), {}
@@ -129,5 +129,5 @@ def _digests(lake: Lake, images: Artifact, plots: set[str]) -> Mapping[str, str]
 
 
 def content_digest(data: bytes) -> str:
-    """Give what a photograph is known by in a delivery: blake2b of its bytes, 32 hexadecimal digits."""
+    """Return the digest of a photograph in a delivery: blake2b of its bytes, 32 hexadecimal digits."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()

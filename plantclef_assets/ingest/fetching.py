@@ -1,7 +1,7 @@
-"""Files of sources: a CSV, a class list, weights or an archive, wherever it lies, as a file of this machine.
+"""Local copies of source files: a CSV, a class list, weights or an archive from a path, a bucket or an http(s) address.
 
-What comes from elsewhere is kept in the cache (`PLANTCLEF_CACHE`): an https address once, a gs:// object once for each
-of its versions. Nothing in the cache is needed for what is already in the lake; it may be deleted at any time.
+Copies are kept in the cache (`PLANTCLEF_CACHE`): one per https address, and one per version of a gs:// object.
+Artifacts in the lake do not need the cache; it may be deleted at any time.
 """
 
 import hashlib
@@ -11,47 +11,49 @@ from pathlib import Path
 from typing import Any
 
 from plantclef_assets.engines.progress import BYTES, Progress
-from plantclef_assets.ingest.downloads import download_file
-from plantclef_assets.ingest.limits import Limits
+from plantclef_assets.ingest.downloads import Download, Limits, download_files
 from plantclef_assets.ingest.locations import is_download, is_remote, split_checksum
+from plantclef_assets.lake.atomic import atomic_write
 from plantclef_assets.lake.filesystems import is_in_bucket, open_filesystem
-from plantclef_assets.lake.store import Lake
 
 Log = Callable[[str], None]
 
 
 class SourceError(ValueError):
-    """A source that is not there, or is not what it should be; the message says where it lies and what to do."""
+    """A source is missing or malformed; the message gives its location and says what to do."""
 
 
 def fetch_file(location: str, cache: Path, log: Log = lambda line: None, limits: Limits | None = None) -> Path:
-    """Give a local file with the bytes of a location, fetching it into the cache where it lies elsewhere.
+    """Return a local file with the content of a location; a remote file is fetched into the cache.
 
     Args:
-        location: a path, `gs://bucket/object`, or an http(s) address, with `#sha256=…` where that is known.
-        cache: the folder for what is fetched.
-        log: told how far a download is.
-        limits: what a download may take.
+        location: a path, `gs://bucket/object`, or an http(s) address, optionally with `#sha256=…`.
+        cache: the folder for fetched files.
+        log: called with the progress of a download.
+        limits: the limits of a download.
 
     Raises:
-        DownloadError: the address cannot be downloaded, or gives bytes with another checksum.
-        SourceError: there is no such object, it may not be read, or it was replaced while it was fetched.
+        DownloadError: the download failed, or the checksum is wrong.
+        SourceError: there is no such object, it is not readable, or it was replaced while it was fetched.
     """
     if is_download(location):
         address, checksum = split_checksum(location)
-        target = _place(cache, address, address)
-        if not target.exists():  # what is there has been compared with its checksum
+        target = _cache_path(cache, address, address)
+        if not target.exists():  # else its checksum has been verified
+            download = Download(address, target, sha256=checksum)
             with Progress(target.name, 0, BYTES, log) as progress:
-                download_file(address, target, sha256=checksum, progress=progress.reach, limits=limits, log=log)
+                failed = download_files([download], limits=limits, progress=progress.reach, log=log)
+            if failed:
+                raise failed[download]
         return target
     if not is_remote(location):
         return Path(location)
     version = _version_at(location)
-    target = _place(cache, location, f"{location}\0{version}")
+    target = _cache_path(cache, location, f"{location}\0{version}")
     if not target.exists():
         log(f"Fetching {location}.")
         filesystem, path = open_filesystem(location)
-        with Lake(str(cache)).publish(target) as temporary:
+        with atomic_write(target) as temporary:
             filesystem.get_file(path, str(temporary))
             if _version_at(location) != version:
                 raise SourceError(f"'{location}' was replaced while it was fetched; materialize again")
@@ -59,13 +61,13 @@ def fetch_file(location: str, cache: Path, log: Log = lambda line: None, limits:
 
 
 def file_identity(location: str) -> str:
-    """Give what a file is known by in a provenance, without fetching it.
+    """Return the identity of a file for a provenance, without fetching it.
 
-    It is the sha256 of a local file's bytes, size and version of an object in a bucket, and the address of what is
-    downloaded, since that happens once.
+    The identity of a local file is the sha256 of its bytes, that of an object in a bucket its size and version, and
+    that of a download its address, because it is downloaded once.
 
     Raises:
-        SourceError: there is no such object, or it may not be read.
+        SourceError: there is no such object, or it is not readable.
     """
     if is_download(location):
         return location
@@ -76,16 +78,16 @@ def file_identity(location: str) -> str:
 
 
 def object_version(info: Mapping[str, Any]) -> str:
-    """Give the version of an object as its bucket names it (generation or ETag); empty where it names none."""
+    """Return the version of an object (generation or ETag); empty if the bucket has none."""
     return str(info.get("generation") or info.get("etag") or "")
 
 
 @contextmanager
 def readable(location: str) -> Iterator[None]:
-    """Turn what a bucket that may not be read raises into a sentence.
+    """Translate errors of an unreadable bucket.
 
     Raises:
-        SourceError: permission or credentials are lacking.
+        SourceError: permission or credentials are missing.
     """
     if not is_in_bucket(location):
         yield
@@ -96,15 +98,15 @@ def readable(location: str) -> Iterator[None]:
         yield
     except GoogleAuthError as error:
         raise SourceError(
-            f"no credentials for '{location}': {error}; `gcloud auth application-default login` makes them"
+            f"no credentials for '{location}': {error}; create them with `gcloud auth application-default login`"
         ) from error
     except OSError as error:
-        if not str(error).startswith("Forbidden"):  # gcsfs has no type of its own for this
+        if not str(error).startswith("Forbidden"):  # gcsfs has no exception class for this
             raise
         reason = str(error).rpartition("\n")[2]
         raise SourceError(
-            f"no permission for '{location}': {reason}; its objects have to be listed and read (role Storage Object "
-            "Viewer)"
+            f"no permission for '{location}': {reason}; the account must be able to list and read its objects (role "
+            "Storage Object Viewer)"
         ) from error
 
 
@@ -114,12 +116,12 @@ def _version_at(location: str) -> str:
             filesystem, path = open_filesystem(location)
             info = filesystem.info(path)
     except FileNotFoundError:
-        raise SourceError(f"there is no object '{location}'; give the address of one that can be read") from None
+        raise SourceError(f"there is no object '{location}'; use the address of a readable object") from None
     if info["type"] != "file":
-        raise SourceError(f"'{location}' is a prefix with objects below it, and one object is needed")
+        raise SourceError(f"'{location}' is a prefix with objects below it; the address of one object is needed")
     return f"{info['size']}:{object_version(info)}"
 
 
-def _place(cache: Path, location: str, identity: str) -> Path:
+def _cache_path(cache: Path, location: str, identity: str) -> Path:
     mark = hashlib.sha256(identity.encode()).hexdigest()[:12]
     return cache / "downloads" / mark / location.rpartition("/")[2]

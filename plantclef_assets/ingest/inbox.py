@@ -1,8 +1,8 @@
-"""An inbox: a place that others put files into, looked at now and then, and what has been delivered there for good.
+"""Inboxes: folders or prefixes that are polled for new photographs.
 
-What belongs here: which files are complete and new. What does not: taking them, and how often is looked. A file is
-complete when two looks that are far enough apart found it the same and, if it is a photograph, it decodes to its end.
-It is new when nothing like it has been taken. What a look has found goes into the next one as plain data.
+What belongs here: which files are complete and new. What does not: deliveries (`deliveries.py`), and when to poll. A
+file is complete if it has not changed between two polls that are far enough apart and, for a photograph, if it decodes
+completely. It is new if no equal file was delivered before. The state between polls is plain data.
 """
 
 import hashlib
@@ -21,17 +21,17 @@ from plantclef_assets.ingest.fetching import object_version
 from plantclef_assets.lake.filesystems import is_in_bucket, open_filesystem
 
 _TEMPORARY = (".part", ".partial", ".filepart", ".tmp", ".temp", ".incomplete", ".crdownload", ".download", "~")
-"""How names end while browsers, copying programs and this platform's downloads still write."""
+"""Endings of files that browsers, copying programs and this platform's downloads have not finished."""
 _BLOCK_BYTES = 2**20
 _UNFINISHED = (EMPTY, TRUNCATED)
-"""Why a photograph is waited for; any other fault is the quarantine's."""
+"""Faults of incomplete photographs; those with other faults are delivered, and quarantined later."""
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """What a listing says of a file: its size in bytes, and when it was last changed, in ns since 1970.
+    """The entry of a file in a listing: its size in bytes, and the time of its last change, in ns since 1970.
 
-    For an object in a bucket that is the number of its generation.
+    For an object in a bucket, `modified` is the number of its generation.
     """
 
     size: int
@@ -40,13 +40,13 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Sighting:
-    """What is known of a file since it has looked as it does.
+    """The state of a file that has not changed since an earlier poll.
 
     Attributes:
-        stamp: how it looks.
-        since: when it was first seen so, in s since 1970.
+        stamp: its entry in the listing.
+        since: time of the first poll with this entry, in s since 1970.
         digest: blake2b of its bytes, 32 hexadecimal digits; None before they were read.
-        fault: why it is not taken, though it no longer changes; None where nothing is known against it.
+        fault: why it is not delivered although it no longer changes; None if no fault is known.
     """
 
     stamp: Stamp
@@ -57,7 +57,7 @@ class Sighting:
 
 @dataclass(frozen=True, order=True)
 class Delivery:
-    """A file that is complete: its name below the inbox, its size in bytes, the blake2b of its bytes."""
+    """A complete file: its name below the inbox, its size in bytes, the blake2b of its bytes."""
 
     name: str
     size: int
@@ -66,13 +66,13 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Look:
-    """What one look into an inbox has found.
+    """The result of one poll of an inbox.
 
     Attributes:
-        ready: files that are complete and new, by name.
-        repeated: files that are complete, but are like one that was taken or is ready, with the name of that.
-        faulty: files that no longer change, but are not taken, and why.
-        sightings: what the next look has to know.
+        ready: complete and new files, by name.
+        repeated: complete files that equal a delivered or ready one, with the name of that one.
+        faulty: files that no longer change but are not delivered, with the reason.
+        sightings: the state for the next poll.
     """
 
     ready: tuple[Delivery, ...]
@@ -82,34 +82,34 @@ class Look:
 
 
 def list_inbox(folder: Path) -> dict[str, Stamp]:
-    """Yield all files below a folder by their relative path, without hidden, system and temporary names.
+    """Return the files below a folder by relative path, except hidden, system and temporary files.
 
     Raises:
         OSError: the folder cannot be listed.
     """
     stamps: dict[str, Stamp] = {}
-    folder.stat()  # os.walk would keep silent
+    folder.stat()  # os.walk ignores a missing folder
     for parent, folders, names in os.walk(folder, onerror=_refuse_folder):
         folders[:] = [name for name in folders if not is_left_alone(name)]
         for path in (Path(parent, name) for name in names if not _is_temporary(name)):
             try:
                 status = path.stat()
-            except OSError:  # gone since it was listed, or not to be read by anybody
+            except OSError:  # deleted since it was listed, or unreadable
                 continue
-            if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+            if not stat.S_ISREG(status.st_mode):  # reading a pipe would block
                 continue
             stamps[path.relative_to(folder).as_posix()] = Stamp(status.st_size, status.st_mtime_ns)
     return dict(sorted(stamps.items()))
 
 
 def open_inbox(location: str) -> tuple[dict[str, Stamp], Callable[[str], BinaryIO]]:
-    """Look into an inbox that is a folder or a `gs://` prefix.
+    """List an inbox that is a folder or a `gs://` prefix.
 
     Returns:
-        the files in it, as `list_inbox` gives them, and what opens one by its name.
+        the files in it, as in `list_inbox`, and a function that opens one by name.
 
     Raises:
-        OSError: the folder or the bucket cannot be listed. A prefix below which there is nothing is an empty inbox.
+        OSError: the folder or the bucket cannot be listed. A prefix without objects is an empty inbox.
     """
     filesystem, root = open_filesystem(location)
     if not is_in_bucket(location):
@@ -132,15 +132,15 @@ def judge_inbox(
     now: float,
     settle_seconds: float,
 ) -> Look:
-    """Say which files of an inbox are complete and new.
+    """Determine which files of an inbox are complete and new.
 
     Args:
-        stamps: what is there now.
-        last: the sightings of the look before; empty at first.
-        taken: what was taken before. A file with the name and the size of one is not read at all.
-        open_file: opens a file by its name; asked once for each state of a file that has settled.
-        now: s since 1970.
-        settle_seconds: for how long a file has to look the same.
+        stamps: the current files.
+        last: the sightings of the last poll; empty at first.
+        taken: the delivered files. A file with the name and the size of a delivered one is not read.
+        open_file: opens a file by name; called once for each state of a file that has settled.
+        now: time in s since 1970.
+        settle_seconds: for how long a file must not have changed.
     """
     sizes = {(one.name, one.size): one.name for one in taken}
     digests = {one.digest: one.name for one in sorted(taken, reverse=True)}
@@ -165,7 +165,7 @@ def judge_inbox(
 
 
 def find_unread(names: Iterable[str]) -> dict[str, str]:
-    """Return the files that may hold photographs but cannot be taken, and why."""
+    """Return the files that may be or contain photographs but cannot be delivered, with the reason."""
     archive = "an archive, which is not opened in an inbox; put the photographs in it there"
     why = {name: archive if name.lower().endswith(SUFFIXES) else why_unread(name) for name in names}
     return {name: reason for name, reason in why.items() if reason}
@@ -177,17 +177,17 @@ def dump_sightings(sightings: Mapping[str, Sighting]) -> str:
 
 
 def load_sightings(line: str | None) -> dict[str, Sighting]:
-    """Read sightings from a line of JSON; none where there is no line.
+    """Read sightings from a line of JSON; an empty result without a line.
 
     Raises:
-        ValueError, TypeError, KeyError: the line is of something else.
+        ValueError, TypeError, KeyError: the line has another content.
     """
     found = json.loads(line) if line else {}
     return {name: Sighting(**(sighting | {"stamp": Stamp(**sighting["stamp"])})) for name, sighting in found.items()}
 
 
 def _refuse_folder(error: OSError) -> None:
-    """Raise what keeps a folder from being listed, unless that it is gone since its own folder was."""
+    """Raise the error of a folder that cannot be listed, unless it was deleted in the meantime."""
     if not isinstance(error, FileNotFoundError):
         raise error
 
@@ -197,7 +197,7 @@ def _is_temporary(name: str) -> bool:
 
 
 def _examine(name: str, sighting: Sighting, open_file: Callable[[str], BinaryIO]) -> Sighting:
-    """Read a file that no longer changes; one that cannot be read now, or has changed after all, is seen anew later."""
+    """Read a file that no longer changes; if it cannot be read or has changed, its sighting stays as it is."""
     try:
         with open_file(name) as stream:
             digest, size = _digest(stream)
@@ -217,7 +217,7 @@ def _examine(name: str, sighting: Sighting, open_file: Callable[[str], BinaryIO]
 
 
 def _digest(stream: BinaryIO) -> tuple[str, int]:
-    """Give the blake2b and the number of bytes of what may be larger than memory."""
+    """Return the blake2b and the number of bytes of a stream, which may be larger than memory."""
     digest, size = hashlib.blake2b(digest_size=16), 0
     while block := stream.read(_BLOCK_BYTES):
         digest.update(block)

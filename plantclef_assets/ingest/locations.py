@@ -1,6 +1,6 @@
-"""Locations: what a setting may say of where a source lies, and where that is on this machine.
+"""Locations in settings: paths, addresses and the special forms of sources, and their validation.
 
-What belongs here: the schemes of addresses and what is wrong with one. What does not: reading what lies there.
+What belongs here: the schemes of locations and the errors of malformed ones. What does not: reading a location.
 """
 
 import os
@@ -13,17 +13,15 @@ from typing import Literal
 from plantclef_assets.lake.filesystems import missing_packages
 
 DEMO = "demo:"
-"""Sources that begin with this lie in the generated demo survey, `demo_survey/…` in the lake's local folder."""
+"""Prefix of sources in the generated demo survey, `demo_survey/…` in the lake's local folder."""
 PACKAGE = "package:"
-"""Files that begin with this ship inside the package."""
+"""Prefix of files inside the package."""
 HUB = "hub"
-"""Weights that timm fetches for the model's name."""
+"""In place of weights: timm downloads them by the name of the model."""
 TRAIN = "train"
-"""In place of weights: they are trained here."""
+"""In place of weights: they are trained by this platform."""
 
 PACKAGE_FOLDER = Path(__file__).resolve().parents[1]
-_SPARK_MASTER = r"local(\[(\*|\d+)(,\d+)?\])?|local-cluster\[\d+,\d+,\d+\]|spark://[^/]+:\d+(,.+)?|yarn|k8s://.+"
-_SPARK_CONNECT = r"sc://[^/]+(/.*)?"
 _REMOTE = re.compile(r"^[a-z][a-z0-9+.-]*://")
 _BUCKET = re.compile(r"gs://[a-z0-9][a-z0-9._-]+[a-z0-9](/(?!\.\.?(/|$))[^/?#*\[\]]+)*/?")
 _OBJECT = re.compile(r"^gs://[^/]+(/.*)?$")
@@ -37,25 +35,25 @@ def is_remote(location: str) -> bool:
 
 
 def is_download(location: str) -> bool:
-    """Whether a location is an address that a file is downloaded from."""
+    """Whether a location is an http(s) address."""
     return location.startswith(("https://", "http://"))
 
 
 def split_checksum(address: str) -> tuple[str, str | None]:
-    """Split `https://…/file#sha256=…` into the address proper and the checksum, where there is one."""
+    """Split `https://…/file#sha256=…` into the address and the checksum; None without a checksum."""
     address, _, checksum = address.partition("#sha256=")
     return address, checksum.lower() or None
 
 
 def is_demo(location: str | None) -> bool:
-    """Whether a source lies in the generated demo survey."""
+    """Whether a source is in the generated demo survey."""
     return location is not None and location.startswith(DEMO)
 
 
 def resolve_location(location: str, folder: Path) -> str:
-    """Give the absolute path of a source, or its address where it lies elsewhere.
+    """Return the absolute path of a source, or its address if it is remote.
 
-    The demo's survey lies in the local folder that belongs to the lake.
+    The demo survey is in `folder`, the local folder of the lake.
     """
     if location.startswith(DEMO):
         return str(folder / "demo_survey" / location.removeprefix(DEMO))
@@ -65,22 +63,22 @@ def resolve_location(location: str, folder: Path) -> str:
 
 
 def check_weights(location: str | None) -> str | None:
-    """Give where weights lie: `hub`, `train`, an address, or a file with its path made absolute.
+    """Return the location of weights: `hub`, `train`, an address, or the absolute path of a file.
 
     Raises:
-        ValueError: there is no such file, its address has no file name, or its checksum is none.
+        ValueError: there is no such file, the address has no file name, or the checksum is malformed.
     """
     return location if location in (HUB, TRAIN) else check_readable(location, "file")
 
 
 def check_readable(location: str | None, kind: Literal["file", "images"]) -> str | None:
-    """Give a location with its path made absolute; what the package or the demo brings is there in time.
+    """Return a location with an absolute path; files of the package and of the demo are not checked.
 
-    Addresses are looked at, not asked: settings are read before any work starts, often without a network. Images are a
-    folder or a tar archive.
+    Only the form of an address is checked: settings are loaded before any work starts, often without a network. Images
+    are a folder or a tar archive.
 
     Raises:
-        ValueError: there is no such file or folder, it may not be read, or the address is none that can be read.
+        ValueError: there is no such file or folder, it is not readable, or the address is not supported.
     """
     if location is None or location.startswith((DEMO, PACKAGE)):
         return location
@@ -94,12 +92,12 @@ def check_readable(location: str | None, kind: Literal["file", "images"]) -> str
     if not os.access(path, os.R_OK):
         raise ValueError(f"no permission to read '{path}'")
     if kind == "images" and not folder and not tarfile.is_tarfile(path):
-        raise ValueError(f"'{path}' is a file, but no tar archive; give a tar, or the folder of photographs")
+        raise ValueError(f"'{path}' is a file, but not a tar archive; set a tar archive, or the folder of photographs")
     return str(path)
 
 
 def _what_there_is(path: Path, location: str) -> str:
-    """Return what helps to correct a path that does not exist: the nearest name beside it, or where it begins."""
+    """Return a hint for a path that does not exist: a similar name in the folder, or the part that exists."""
     if path.is_dir():
         return ", but a folder"
     folder = next(folder for folder in path.parents if folder.is_dir())
@@ -111,15 +109,15 @@ def _what_there_is(path: Path, location: str) -> str:
     if close:
         return f"; did you mean {' or '.join(str(folder / name) for name in close)}?"
     if not Path(location).expanduser().is_absolute():
-        return f"; '{location}' is relative to the working folder, so give an absolute path"
+        return f"; '{location}' is relative to the working folder; use an absolute path"
     return f"; '{folder}' exists, but has no '{missing}'"
 
 
 def check_inbox(location: str | None) -> str | None:
-    """Give an inbox, a folder or `gs://bucket/prefix`, with its path made absolute and without a slash at its end.
+    """Return the location of an inbox, an absolute path or `gs://bucket/prefix`, without a trailing slash.
 
     Raises:
-        ValueError: there is no such folder, it may not be read, or it is neither.
+        ValueError: there is no such folder, it is not readable, or the location is neither.
     """
     if location is None:
         return None
@@ -130,7 +128,7 @@ def check_inbox(location: str | None) -> str | None:
         return location.rstrip("/")
     path = Path(location).expanduser().absolute()
     if not path.is_dir():
-        raise ValueError(f"there is no folder '{path}'; make it, so that photographs can be put into it")
+        raise ValueError(f"there is no folder '{path}'; create it, so that photographs can be put into it")
     if not os.access(path, os.R_OK | os.X_OK):
         raise ValueError(f"no permission to read '{path}'")
     return str(path)
@@ -144,23 +142,23 @@ def _check_address(location: str, kind: Literal["file", "images"]) -> str:
         if kind == "images" and not _ARCHIVE.search(address):
             raise ValueError(f"'{address}' does not end with the name of a tar archive, and folders have no address")
         if checksum is not None and not re.fullmatch(r"[0-9a-f]{64}", checksum):
-            raise ValueError(f"'{checksum}' is no sha256, which has 64 hexadecimal digits")
+            raise ValueError(f"'{checksum}' is not a sha256, which has 64 hexadecimal digits")
         return location
     if not location.startswith("gs://"):
-        raise ValueError(f"'{location}' is an address of a kind that cannot be read; use a path, gs:// or https://")
+        raise ValueError(f"'{location}' is an address of a kind that is not supported; use a path, gs:// or https://")
     if not _OBJECT.match(location) or (kind == "file" and not _NAMED_FILE.search(location)):
-        lacks = "bucket" if not _OBJECT.match(location) else "object"
-        raise ValueError(f"'{location}' names no {lacks}; gs://bucket/name is the form")
+        lacks = "a bucket" if not _OBJECT.match(location) else "an object"
+        raise ValueError(f"'{location}' does not name {lacks}; the form is gs://bucket/name")
     return location
 
 
 def check_root(location: str) -> str:
-    """Give the root of a lake: a folder that can be made and written, or `gs://bucket/prefix`, no slash at its end.
+    """Return the root of a lake: a writable folder, or `gs://bucket/prefix`, without a trailing slash.
 
-    Whether there is such a bucket is only asked when the lake is used: settings are read without a network.
+    Whether the bucket exists is only checked when the lake is used: settings are loaded without a network.
 
     Raises:
-        ValueError: it is neither, or what gs:// needs is not installed.
+        ValueError: the location is neither, or the packages for gs:// are not installed.
     """
     if not is_remote(location):
         return check_writable_folder(location)
@@ -174,32 +172,20 @@ def _require_bucket_packages(location: str) -> None:
     missing = missing_packages()
     if missing:
         raise ValueError(
-            f"'{location}' needs {' and '.join(missing)}, which the extra brings: pip install 'plantclef-assets[gcs]'"
+            f"'{location}' needs {' and '.join(missing)}; install the extra: pip install 'plantclef-assets[gcs]'"
         )
 
 
-def check_spark_address(address: str | None, *, connect: bool) -> str | None:
-    """Give the address of a Spark master, or of a Spark Connect server.
-
-    Raises:
-        ValueError: it has not the form of one.
-    """
-    if address is None or re.fullmatch(_SPARK_CONNECT if connect else _SPARK_MASTER, address):
-        return address
-    forms = "sc://host:port" if connect else "local[*], spark://host:port, yarn or k8s://…"
-    raise ValueError(f"'{address}' is no address of {'a Spark Connect server' if connect else 'a master'}; say {forms}")
-
-
 def check_writable_folder(location: str) -> str:
-    """Give the absolute path of a folder that can be made and written.
+    """Return the absolute path of a folder that exists or can be created, and is writable.
 
     Raises:
-        ValueError: it cannot.
+        ValueError: it is not writable.
     """
     if is_remote(location):
-        raise ValueError(f"'{location}' is a remote address, and a local folder is needed")
+        raise ValueError(f"'{location}' is a remote address; a local folder is needed")
     path = Path(location).expanduser().absolute()
     existing = next(folder for folder in (path, *path.parents) if folder.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise ValueError(f"cannot write to '{existing}'; give a folder that can be made and written")
+        raise ValueError(f"cannot write to '{existing}'; set a folder that can be created and written")
     return str(path)

@@ -1,9 +1,9 @@
-"""Manifests: which photographs there are, and which shard each belongs to.
+"""Manifests: the usable photographs of a source, and the shard of each.
 
-A manifest is ordered by archive and by offset or path, and cut at equal bytes: the same source gives the same shards,
-and each shard reads only its part, from front to back. What cannot be used is set aside here, before a byte of a
-photograph is read. Memory does not grow with the number of photographs: the listing goes through a file, and DuckDB
-sorts and joins within a limit.
+A manifest is ordered by archive and by offset or path, and divided into shards of equal bytes: the same source always
+gives the same shards, and each shard reads only its part of an archive, from front to back. Unusable files are
+quarantined here, before any photograph is read. Memory does not grow with the number of photographs: DuckDB sorts and
+joins the listing within a memory limit, and spills to disk.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     import duckdb
 
 LARGEST_BYTES = 2**28
-"""A file of more bytes is no photograph of a plant; it is set aside unread."""
+"""Larger files are not photographs of plants; they are quarantined unread."""
 MEMORY_LIMIT = "512MB"
-"""What DuckDB may use; it goes on in a temporary folder beyond that."""
+"""The memory limit of DuckDB; beyond it, DuckDB spills to a temporary folder."""
 
 _THREADS = 4
-"""Each thread of DuckDB needs its part of the memory."""
+"""Number of threads of DuckDB, each of which needs a share of the memory."""
 _ROWS_AT_ONCE = 10_000
 _NAMED = 5
 _ORDER = 'archive nulls first, "offset", source'
@@ -50,7 +50,7 @@ select * exclude (path, reason, detail), reason as refusal, detail as refused_fo
        string_split(path, '/')[-1] as file_name, string_split(path, '/')[-2] as folder
 from (select *, replace(source, '\\', '/') as path from work.listing)
 """
-# What is refused does not take the place of a photograph of its name.
+# A refused file does not count as the first one of its name.
 _COPY = f"row_number() over (partition by {{key}}, refusal is null order by {_ORDER}) as copy"
 _MATCHED = f"""
 create table work.matched as
@@ -100,7 +100,7 @@ select archive, source, "offset", bytes, plot_id, plot_id as file_name,
 from (select *, {_COPY.format(key="plot_id")}
       from (select *, plot_id_of(source) as plot_id from work.files))
 """
-_SET_ASIDE = f"""
+_QUARANTINED = f"""
 select coalesce(archive || ':', '') || source as source, nullif(file_name, '') as image_name, reason, detail
 from work.judged where reason is not null order by {_ORDER}
 """
@@ -121,45 +121,45 @@ group by license order by images desc, license
 def write_training_manifest(
     lake: Lake, shard: Shard, *, source: ImageSource, shards: int, licenses: Sequence[str] = ()
 ) -> None:
-    """Join the photographs of a source with the metadata and cut them into shards.
+    """Join the photographs of a source with the training metadata and divide them into shards.
 
-    Set aside are photographs that the source refuses (see `archives.list_members`), that have more bytes than any
-    (`oversized`), whose name an earlier one has (`duplicate_name`), that no metadata row names (`not_in_metadata`),
-    that lie in the folder of another species, which image_name does not have (`label_mismatch`), or that have none of
-    the licences (`license`); and metadata rows without a photograph (`no_image`). `matching` says which row names which
-    photograph, and which names are `ambiguous_name`.
+    Quarantined are photographs that the source refuses (see `archives.list_members`), that are too large (`oversized`),
+    that have the name of an earlier one (`duplicate_name`), that no metadata row names (`not_in_metadata`), that are in
+    the folder of another species, unless image_name has this folder (`label_mismatch`), or that have none of the
+    licences (`license`); and metadata rows without a photograph (`no_image`). `matching` determines which row names
+    which photograph, and which names are ambiguous (`ambiguous_name`).
 
     Args:
-        lake: where to write, and where training_metadata is.
-        shard: what to write.
+        lake: the lake, with training_metadata.
+        shard: the artifact to write.
         source: the photographs.
-        shards: how many shards they are cut into.
-        licenses: licences that are wanted, in any case of letters; all if empty.
+        shards: the number of shards.
+        licenses: permitted licences, ignoring case; all if empty.
 
     Raises:
         SourceError: an archive of the source cannot be read, or the source has no photograph.
-        ManifestError: hardly any row of the metadata has a photograph, or no photograph can be used.
+        ManifestError: too few rows of the metadata have a photograph, or no photograph is usable.
     """
     wanted = {"licenses": [one.strip().lower() for one in licenses]}
     metadata = lake.open(Artifact("training_metadata"))
     setting = "PLANTCLEF_TRAINING_IMAGES"
-    with _judged(source, setting, _JUDGED_PHOTOGRAPHS, wanted, metadata, _match_photographs) as catalog:
+    with _judged_files(source, setting, _JUDGED_PHOTOGRAPHS, wanted, metadata, _match_photographs) as catalog:
         require_matches(catalog, source.location)
         licences = catalog.sql(_LICENCES).to_arrow_table().to_pylist()
-        figures = {"licences": licences} | matched_loosely(catalog)
-        _write_manifest(lake, shard, TRAINING_MANIFEST, catalog, shards, figures, unphotographed=_UNPHOTOGRAPHED)
+        statistics = {"licences": licences} | matched_loosely(catalog)
+        _write_manifest(lake, shard, TRAINING_MANIFEST, catalog, shards, statistics, unphotographed=_UNPHOTOGRAPHED)
 
 
 def write_plot_manifest(lake: Lake, shard: Shard, *, source: ImageSource, shards: int) -> None:
-    """List the plots of a source, named by their files (see `plot_id_of`), and cut them into shards.
+    """List the plots of a source, named after their files (see `plot_id_of`), and divide them into shards.
 
-    Set aside are files that the source refuses, that have more bytes than any photograph (`oversized`), that have no
-    name but an extension (`no_name`), or whose plot name an earlier one has (`duplicate_name`).
+    Quarantined are files that the source refuses, that are too large (`oversized`), that have no name except an
+    extension (`no_name`), or that have the plot name of an earlier one (`duplicate_name`).
 
     Raises:
         SourceError: an archive of the source cannot be read, or the source has no photograph.
     """
-    with _judged(source, "PLANTCLEF_PLOT_IMAGES", _JUDGED_PLOTS, {}) as catalog:
+    with _judged_files(source, "PLANTCLEF_PLOT_IMAGES", _JUDGED_PLOTS, {}) as catalog:
         _write_manifest(lake, shard, PLOT_MANIFEST, catalog, shards, {})
 
 
@@ -169,7 +169,7 @@ def _match_photographs(catalog: "duckdb.DuckDBPyConnection") -> None:
 
 
 @contextmanager
-def _judged(
+def _judged_files(
     source: ImageSource,
     setting: str,
     judgement: str,
@@ -177,7 +177,7 @@ def _judged(
     metadata: pq.ParquetFile | None = None,
     prepare: Callable[["duckdb.DuckDBPyConnection"], None] = lambda catalog: None,
 ) -> Iterator["duckdb.DuckDBPyConnection"]:
-    """List a source into a table `work.judged` of a catalog that lives as long as the block lasts."""
+    """Yield a temporary DuckDB catalog; its table `work.judged` has the files of a source, some with a reason."""
     import duckdb
 
     with TemporaryDirectory(prefix="plantclef-manifest-") as folder:
@@ -197,7 +197,7 @@ def _judged(
 
 
 def _refuse_without_photographs(catalog: "duckdb.DuckDBPyConnection", source: ImageSource, setting: str) -> None:
-    """Raise a SourceError that says what there is instead, where no file of a source is a photograph."""
+    """Raise a SourceError if a source has no photograph; the message lists what it has."""
     if catalog.sql("from work.files where refusal is null limit 1").fetchall():
         return
     there = ", ".join(f"{count} {ending}" for ending, count in source.endings().most_common(_NAMED))
@@ -205,7 +205,7 @@ def _refuse_without_photographs(catalog: "duckdb.DuckDBPyConnection", source: Im
     refused = catalog.sql(f"select {place}, refused_for from work.files order by 1 limit 1").fetchall()
     example = f" {refused[0][0]}: {refused[0][1]}." if refused else ""
     raise SourceError(
-        f"{setting}: '{source.location}' has no photograph that is read; give a folder or an archive that holds "
+        f"{setting}: '{source.location}' has no photograph of a supported format; set a folder or an archive with "
         f"photographs (.jpg, .png, .tif, …). Files there: {there or 'none'}.{example}"
     )
 
@@ -216,7 +216,7 @@ def _write_manifest(
     spec: TableSpec,
     catalog: "duckdb.DuckDBPyConnection",
     shards: int,
-    figures: dict[str, Any],
+    statistics: dict[str, Any],
     unphotographed: str | None = None,
 ) -> None:
     kept, size = _count(catalog, "reason is null")
@@ -229,7 +229,7 @@ def _write_manifest(
         for batch in rows.to_arrow_reader(_ROWS_AT_ONCE):
             sizes = np.asarray(batch.column("bytes"))
             ends = before + np.cumsum(sizes)
-            # Cut where the middle of a photograph falls: shards of equal bytes to within one photograph.
+            # A photograph belongs to the shard of its middle byte, so shards differ by one photograph at most.
             places = np.floor(shards * (ends - sizes + sizes / 2) / max(size, 1)).astype(np.int64)
             shard = pa.array(keys[np.minimum(places, shards - 1)].tolist(), pa.string())
             table.write_rows(**dict(zip(batch.schema.names, batch.columns, strict=True)), shard=shard)
@@ -237,24 +237,24 @@ def _write_manifest(
         require_unchanged(lake, made.provenance)  # before the quarantine of the last manifest is replaced
         with open_quarantine(lake, made.artifact) as quarantine:
             absent = 0
-            for batch in catalog.sql(_SET_ASIDE).to_arrow_reader(_ROWS_AT_ONCE):
+            for batch in catalog.sql(_QUARANTINED).to_arrow_reader(_ROWS_AT_ONCE):
                 quarantine.write(batch)
             if unphotographed:
                 for batch in catalog.sql(unphotographed).to_arrow_reader(_ROWS_AT_ONCE):
                     absent += batch.num_rows
                     quarantine.write(batch)
-        table.figures = {
+        table.statistics = {
             "rows_in": listed,
             "quarantined": listed - kept,
             "without_image": absent,
             "bytes": listed_size,
             "unused": catalog.sql(_UNUSED).to_arrow_table().to_pylist(),
             ORIGIN: made.origin,
-            **figures,
+            **statistics,
         }
 
 
 def _count(catalog: "duckdb.DuckDBPyConnection", where: str) -> tuple[int, int]:
-    """Count photographs and their bytes."""
+    """Return the number of files that match a condition, and their bytes."""
     photographs, size = catalog.sql(f"select count(*), sum(bytes) from work.judged where {where}").fetchall()[0]
     return photographs, int(size or 0)

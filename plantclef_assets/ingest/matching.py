@@ -1,8 +1,8 @@
-"""Matching: which row of the metadata names which photograph.
+"""Matching of metadata rows and photographs by image_name.
 
-An image_name is a file name or a path: the end of the photograph's path, or a path that ends in it. Names that do not
-match letter by letter are compared apart from blanks, slashes and Unicode form, then apart from letter case, then apart
-from an extension that image_name lacks. A name that fits several photographs matches none.
+An image_name is a file name or a path: a suffix of the photograph's path, or a path with that suffix. Names without an
+exact match are compared ignoring blanks, slashes and Unicode form, then ignoring letter case, then ignoring an
+extension that image_name lacks. A name that fits several photographs matches none of them.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import duckdb
 
 LEAST_SHARE = 0.2
-"""With fewer of the rows matched (or of the photographs, where these are fewer), the two do not belong together."""
+"""Minimum share of matched rows (of photographs, if they are fewer); below it, the two do not belong together."""
 
 _TIDY = r"""nfc_normalize(regexp_replace(regexp_replace(replace({}, '\', '/'),
     '^[\s\x{{A0}}]+|[\s\x{{A0}}]+$', '', 'g'), '^(\.?/|[A-Za-z]:/)+', ''))"""
@@ -35,7 +35,7 @@ select files.rowid as file, file_name, string_split({key}, '/') as parts
 from work.files files anti join work.matches matches on matches.file = files.rowid
 where refusal is null or {exact}
 """
-# The photograph's path ends in the name; of several names the longest is it.
+# The photograph's path ends with the name; of several such names, the longest one matches.
 _NAMED = """
 insert into work.matches
 with names as (select key, min(image_name) as image_name, max(image_name) as last_row from ({rows}) group by key),
@@ -50,7 +50,7 @@ from (select *, case when image_name != last_row then 'the metadata have ' || im
                      when first_file != last_file then 'there are ' || first_file || ' and ' || last_file end as other
       from named)
 """
-# The name ends in the photograph's path.
+# The name ends with the photograph's path.
 _LONGER = """
 create or replace table work.longer as
 select file, image_name, array_to_string(names.parts[:-length - 1], '/') as folder
@@ -97,14 +97,14 @@ _UNLIKE = (
 
 
 class ManifestError(ValueError):
-    """Metadata and photographs that do not belong together."""
+    """Metadata and photographs do not belong together."""
 
 
 def match_photographs(catalog: "duckdb.DuckDBPyConnection") -> None:
     """Create the table `work.matches` of (file, image_name, level, other) from `work.files` and training_metadata.
 
-    `file` is the rowid of a photograph and image_name the row that names it; where that cannot be told, image_name is
-    null and `other` says which names or photographs are alike.
+    `file` is the rowid of a photograph and image_name the name of its row; if the match is ambiguous, image_name is
+    null and `other` describes the alternatives.
     """
     catalog.execute("create table work.matches (file bigint, image_name varchar, level varchar, other varchar)")
     slashes = r"len(regexp_replace(image_name, '[^/\\]', '', 'g'))"
@@ -124,7 +124,7 @@ def match_photographs(catalog: "duckdb.DuckDBPyConnection") -> None:
 
 def _match_longer(catalog: "duckdb.DuckDBPyConnection", rows: str, files: str) -> None:
     catalog.execute(_LONGER.format(rows=rows, files=files))
-    # Where names of several folders end in one photograph, only those of the folder that has most are right.
+    # If names with several leading folders fit one photograph, those with the most frequent folder are right.
     folders = catalog.sql(_FOLDERS).fetchall()
     own, parameters = "true", {"level": _WITHOUT_FOLDERS}
     if len(folders) == 2 and folders[0][1] == folders[1][1]:
@@ -135,7 +135,7 @@ def _match_longer(catalog: "duckdb.DuckDBPyConnection", rows: str, files: str) -
 
 
 def matched_loosely(catalog: "duckdb.DuckDBPyConnection") -> dict[str, Any]:
-    """Return the statistic `matched_loosely`: how many rows were not matched letter by letter, and how instead."""
+    """Return the statistic `matched_loosely`: the number of rows without an exact match, by the kind of match."""
     counts = catalog.execute(
         "select level, count(distinct image_name) from work.matches where image_name is not null and level != $exact "
         "group by level order by level",
@@ -148,7 +148,7 @@ def require_matches(catalog: "duckdb.DuckDBPyConnection", location: str) -> None
     """Check that photographs and metadata belong together.
 
     Raises:
-        ManifestError: no photograph can be used, or hardly any row has one. It names the most common reason.
+        ManifestError: no photograph is usable, or too few rows have one; the message names the most common reason.
     """
     rows, listed, photographs, matched, usable = _one(catalog, _COUNTS)
     if usable and matched >= LEAST_SHARE * min(rows, photographs):
@@ -168,7 +168,7 @@ def require_matches(catalog: "duckdb.DuckDBPyConnection", location: str) -> None
 
 
 def _difference(catalog: "duckdb.DuckDBPyConnection") -> tuple[str, str, str]:
-    """Return why most rows have no photograph, and a name from each side."""
+    """Return why most rows have no photograph, with an example from the metadata and one from the photographs."""
     found = []
     for reason, key in _UNLIKE:
         query = _ALIKE.format(key=key.format("image_name"), file_key=key.format("source"))

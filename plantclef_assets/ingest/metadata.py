@@ -1,9 +1,7 @@
-"""The training metadata: the published CSV, row by row, into a typed table.
+"""The training metadata: from the published CSV to a typed table.
 
-A CSV of one's own needs no more than the columns `image_name` and `species_id`; how it may be written is said in
-`csv_tables`.
-
-Blocks of the file come and go; of each row no more stays in memory than a mark of its name.
+Other CSV files need only the columns `image_name` and `species_id`; `csv_tables` and `csv_form` document the accepted
+forms. The file is read in blocks; only a hash of each image name stays in memory.
 """
 
 import hashlib
@@ -19,12 +17,12 @@ from plantclef_assets.ingest.csv_tables import MISSING, CsvError, CsvTable
 from plantclef_assets.lake.schemas import TRAINING_METADATA
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Lake
-from plantclef_assets.lake.tables import open_quarantine, write_findings, write_table
+from plantclef_assets.lake.tables import add_quarantined, open_quarantine, write_table
 
-_MARK_BYTES = 16
+_HASH_BYTES = 16
 _NEEDED = ("image_name", "species_id")
 _KEYS = ("obs_id", "learn_tag")
-"""Columns whose values are compared: blanks around them are no part of them."""
+"""Columns whose values are compared: surrounding blanks are stripped."""
 _NUMBER = r"^\s*[-+]?\d+(\.\d*)?([eE][-+]?\d+)?\s*$"
 _REASONS = {
     "malformed_row": "do not have one field for each column of the header",
@@ -34,7 +32,7 @@ _REASONS = {
 
 
 class MetadataError(ValueError):
-    """A metadata file that cannot be read as one."""
+    """The metadata file cannot be read."""
 
 
 def write_training_metadata(
@@ -42,18 +40,18 @@ def write_training_metadata(
 ) -> None:
     """Parse a training CSV into the table training_metadata; unusable rows go to quarantine.
 
-    A row is quarantined when it has the wrong number of fields (`malformed_row`), no image name (`no_image_name`), a
-    species_id that is no whole number from 1 on (`bad_species_id`), or an image name that an earlier row has
-    (`duplicate_name`). A number that cannot be read becomes null and is counted in the statistics (`unreadable`).
+    A row is quarantined if it has the wrong number of fields (`malformed_row`), no image name (`no_image_name`), a
+    species_id that is not a positive integer (`bad_species_id`), or the image name of an earlier row
+    (`duplicate_name`). An unreadable number becomes null and is counted in the statistics (`unreadable`).
 
     Args:
-        lake: where to write.
-        shard: what to write.
+        lake: the lake.
+        shard: the artifact to write.
         file: the CSV.
-        log: takes a sentence for each way in which the file departs from RFC 4180.
+        log: called with a sentence for each deviation of the file from RFC 4180.
 
     Raises:
-        MetadataError: the file is no CSV in UTF-8, has no usable row, or lacks a needed column.
+        MetadataError: the file is not a CSV in UTF-8, has no usable row, or lacks a needed column.
     """
     try:
         reading = CsvTable(file, TRAINING_METADATA.columns.names, _NEEDED)
@@ -70,7 +68,7 @@ def write_training_metadata(
 
 
 def _write(lake: Lake, shard: Shard, file: Path, reading: CsvTable) -> None:
-    findings: list[dict[str, str | None]] = []
+    quarantined: list[dict[str, str | None]] = []
     unreadable: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     examples: dict[str, str] = {}
@@ -81,28 +79,28 @@ def _write(lake: Lake, shard: Shard, file: Path, reading: CsvTable) -> None:
         open_quarantine(lake, shard.artifact) as quarantine,
     ):
 
-        def set_aside() -> None:
+        def flush_quarantined() -> None:
             for detail in reading.rejected:
-                findings.append(_finding(file, None, "malformed_row", detail))
+                quarantined.append(_quarantined(file, None, "malformed_row", detail))
             reading.rejected.clear()
-            write_findings(quarantine, findings)
-            for one in findings:
+            add_quarantined(quarantine, quarantined)
+            for one in quarantined:
                 reason = one["reason"] or ""
                 reasons[reason] += 1
                 examples.setdefault(reason, one["detail"] or "")
-            findings.clear()
+            quarantined.clear()
 
         for batch in reading.batches():
             rows, counts = _typed(batch)
             unreadable.update(counts)
-            usable = _without_unusable(rows, batch, file, names, findings)
+            usable = _without_unusable(rows, batch, file, names, quarantined)
             table.write(usable)
             rows_out += usable.num_rows
-            set_aside()
-        set_aside()
+            flush_quarantined()
+        flush_quarantined()
         if not rows_out:
             raise MetadataError(_nothing_usable(file, reasons, examples))
-        table.figures = {
+        table.statistics = {
             "rows_in": rows_out + reasons.total(),
             "quarantined": reasons.total(),
             "unreadable": {name: count for name, count in unreadable.items() if count},
@@ -119,12 +117,12 @@ def _nothing_usable(file: Path, reasons: Counter[str], examples: dict[str, str])
     )
 
 
-def _finding(file: Path, name: str | None, reason: str, detail: str) -> dict[str, str | None]:
+def _quarantined(file: Path, name: str | None, reason: str, detail: str) -> dict[str, str | None]:
     return {"source": file.name, "image_name": name, "reason": reason, "detail": detail}
 
 
 def _typed(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, dict[str, int]]:
-    """Give the columns their types; also counts the values that are there but cannot be read as numbers."""
+    """Convert the columns to their types; also return the number of unreadable numbers by column."""
     arrays, unreadable = [], {}
     for column in TRAINING_METADATA.columns:
         if column.name not in batch.schema.names:
@@ -155,9 +153,9 @@ def _without_unusable(
     published: pa.RecordBatch,
     file: Path,
     names: "_Names",
-    findings: list[dict[str, str | None]],
+    quarantined: list[dict[str, str | None]],
 ) -> pa.RecordBatch:
-    """Leave out the rows that cannot be used, each with a finding."""
+    """Return the usable rows; the others are added to `quarantined`."""
     kept: list[bool] = []
     repeated = names.add(rows.column("image_name").to_pylist(), rows.column("species_id").is_valid().to_pylist())
     species = published.column("species_id")
@@ -174,30 +172,30 @@ def _without_unusable(
             reason, detail = None, None
         kept.append(reason is None)
         if reason:
-            findings.append(_finding(file, name, reason, detail or ""))
+            quarantined.append(_quarantined(file, name, reason, detail or ""))
     return rows.filter(pa.array(kept))
 
 
 class _Names:
-    """The image names so far, as marks of 16 bytes: 23 MB for all of PlantCLEF, where the names would be 200."""
+    """The image names so far, as hashes of 16 bytes: 23 MB for all of PlantCLEF; the names would take 200 MB."""
 
     def __init__(self) -> None:
-        self._marks = np.empty(0, f"S{_MARK_BYTES}")
+        self._hashes = np.empty(0, f"S{_HASH_BYTES}")
 
     def add(self, names: list[str | None], usable: list[bool]) -> list[bool]:
-        """Add the names of usable rows, and say of each row whether an earlier usable one has its name."""
-        marks = np.array(
-            [hashlib.blake2b((name or "").encode(), digest_size=_MARK_BYTES).digest() for name in names],
-            self._marks.dtype,
+        """Add the names of usable rows; return for each row whether an earlier usable row has its name."""
+        hashes = np.array(
+            [hashlib.blake2b((name or "").encode(), digest_size=_HASH_BYTES).digest() for name in names],
+            self._hashes.dtype,
         )
         added = np.flatnonzero(np.array(usable, bool) & np.array([bool(name) for name in names], bool))
-        places = np.searchsorted(self._marks, marks[added])
+        places = np.searchsorted(self._hashes, hashes[added])
         known = np.zeros(len(names), bool)
-        if len(self._marks):
-            known[added] = self._marks[np.minimum(places, len(self._marks) - 1)] == marks[added]
-        _, firsts = np.unique(marks[added], return_index=True)
+        if len(self._hashes):
+            known[added] = self._hashes[np.minimum(places, len(self._hashes) - 1)] == hashes[added]
+        _, firsts = np.unique(hashes[added], return_index=True)
         first = np.zeros(len(names), bool)
         first[added[firsts]] = True
         repeated = known | ~first
-        self._marks = np.sort(np.concatenate([self._marks, marks[~repeated]]))
+        self._hashes = np.sort(np.concatenate([self._hashes, hashes[~repeated]]))
         return repeated.tolist()

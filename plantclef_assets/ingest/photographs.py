@@ -1,6 +1,6 @@
-"""Raw shards: the published bytes of photographs and plots, read once and kept as they are.
+"""Shards of unchanged photographs: raw_images, plot_images and inbox_plots.
 
-Only headers are looked at here; what a full decoding finds is set aside where images are decoded.
+Only image headers are checked here; what cannot be decoded completely is quarantined where it is decoded.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,14 +20,14 @@ _ROWS_AT_ONCE, _BYTES_AT_ONCE = 64, 32 * 2**20
 
 
 @dataclass(frozen=True)
-class _FromSource:
-    """What makes shards of the photographs of a source.
+class _SourceImages:
+    """Common fields of the classes that make shards from a source.
 
     Attributes:
-        lake: where to write, and where what lists the photographs is.
-        location: their source (see `sources.open_source`).
-        cache: the folder for what belongs to archives.
-        max_pixels: photographs with more pixels are set aside.
+        lake: the lake, with the manifest or the deliveries.
+        location: the source (see `sources.open_source`).
+        cache: the folder for indexes and repacked archives.
+        max_pixels: photographs with more pixels are quarantined.
     """
 
     lake: Lake
@@ -36,8 +36,8 @@ class _FromSource:
     max_pixels: int
 
 
-class RawImages(_FromSource):
-    """Makes shards of raw_images: the photographs of a shard's part of the manifest."""
+class RawImages(_SourceImages):
+    """Makes shards of raw_images: the photographs of a shard according to the manifest."""
 
     def __call__(self, shard: Shard) -> None:
         """Write one shard; unreadable, empty, foreign or oversized files go to quarantine."""
@@ -51,8 +51,8 @@ class RawImages(_FromSource):
                 table.add([{name: row[name] for name in columns} | {"data": data} for row, data, _ in usable])
 
 
-class PlotImages(_FromSource):
-    """Makes shards of plot_images: the files of a shard's part of the plot manifest, with their upright sizes."""
+class PlotImages(_SourceImages):
+    """Makes shards of plot_images: the plots of a shard according to the manifest, with their upright sizes."""
 
     def __call__(self, shard: Shard) -> None:
         """Write one shard; unreadable, empty, foreign or oversized files go to quarantine."""
@@ -66,17 +66,17 @@ class PlotImages(_FromSource):
 
 
 class ChangedInboxError(OSError):
-    """A photograph is no longer in the inbox as it was delivered."""
+    """A delivered photograph was changed in the inbox, or removed from it."""
 
 
-class InboxPlots(_FromSource):
-    """Makes shards of inbox_plots: the files of one delivery each, with their upright sizes."""
+class InboxPlots(_SourceImages):
+    """Makes shards of inbox_plots: one delivery each, with the upright sizes of the photographs."""
 
     def __call__(self, shard: Shard) -> None:
         """Write one shard; foreign or oversized files go to quarantine.
 
         Raises:
-            ChangedInboxError: a file is gone, or has other bytes than those that were delivered.
+            ChangedInboxError: a file is missing, or its content has changed since it was delivered.
             SourceError: there is no such inbox.
         """
         with (
@@ -93,8 +93,8 @@ class InboxPlots(_FromSource):
         for row, data in zip(rows, contents, strict=True):
             if isinstance(data, OSError) or content_digest(data) != row["digest"]:
                 raise ChangedInboxError(
-                    f"{row['source']} is no longer in the inbox '{self.location}' as it was delivered; put it back "
-                    "under this name, and other photographs under other names"
+                    f"{row['source']} in the inbox '{self.location}' is missing or has changed since it was delivered; "
+                    "put the original back under this name, and other photographs under other names"
                 )
         return contents
 
@@ -104,13 +104,13 @@ def _plot_row(row: Mapping[str, Any], data: bytes, size: tuple[int, int]) -> dic
 
 
 def _manifest_rows(lake: Lake, manifest: str, shard: Shard) -> Iterator[list[dict[str, Any]]]:
-    """Give the rows of a shard's part of a manifest, as many at once as fit into memory."""
+    """Yield the rows of a shard in a manifest, in batches whose photographs fit into memory."""
     part = lake.read(Artifact(manifest), filters=[("shard", "=", shard.artifact.partition)])
     return _in_batches(row for batch in part.to_batches(max_chunksize=_ROWS_AT_ONCE) for row in batch.to_pylist())
 
 
 def _in_batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Give rows as many at once as their photographs fit into memory."""
+    """Yield rows in batches whose photographs fit into memory."""
     batch: list[dict[str, Any]] = []
     size = 0
     for row in rows:
@@ -126,7 +126,7 @@ def _in_batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]
 def _read_photographs(
     read: Read, rows: list[dict[str, Any]], name: str, max_pixels: int, table: ShardWriter
 ) -> Iterator[tuple[dict[str, Any], bytes, tuple[int, int]]]:
-    """Give row, bytes and upright size of what is a picture; the rest is set aside."""
+    """Yield row, bytes and upright size of each readable photograph; the others are quarantined."""
     for row, data in zip(rows, read(rows), strict=True):
         table.rows_in += 1
         place = f"{row['archive']}:{row['source']}" if row["archive"] else row["source"]
@@ -135,8 +135,8 @@ def _read_photographs(
                 raise data
             size = read_size(data, max_pixels=max_pixels)
         except OSError as error:
-            table.set_aside(place, row[name], "unreadable", str(error.strerror or error))
+            table.quarantine(place, row[name], "unreadable", str(error.strerror or error))
         except UndecodableImage as error:
-            table.set_aside(place, row[name], error.reason, error.detail)
+            table.quarantine(place, row[name], error.reason, error.detail)
         else:
             yield row, data, size

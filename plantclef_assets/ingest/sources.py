@@ -1,7 +1,7 @@
-"""Sources of photographs: a folder tree, tar archives, or both, on this machine, in a bucket, or behind an address.
+"""Sources of photographs: a folder tree, tar archives, or both, on this machine, in a bucket, or at an http(s) address.
 
-A source is listed without reading a photograph and read by what its listing says: a plain file by its path, a member of
-an archive by its offset. Listings come in batches, so that memory does not grow with the number of photographs.
+A source is listed without reading a photograph. Rows of the listing are then read: a plain file by its path, a member
+of an archive by its offset. Listings are batches, so that memory does not grow with the number of photographs.
 """
 
 import errno
@@ -22,8 +22,8 @@ import pyarrow as pa
 
 from plantclef_assets.images.file_names import as_unicode, is_left_alone, is_photograph, is_unicode, why_unread
 from plantclef_assets.ingest.archives import SUFFIXES, Archive, index_digest, open_archive, read_index, refusal
+from plantclef_assets.ingest.downloads import Limits
 from plantclef_assets.ingest.fetching import Log, SourceError, fetch_file, object_version, readable
-from plantclef_assets.ingest.limits import Limits
 from plantclef_assets.ingest.locations import is_download
 from plantclef_assets.lake.filesystems import open_filesystem
 
@@ -37,25 +37,25 @@ LISTING = pa.schema(
         ("detail", pa.string()),
     ]
 )
-"""A row for each photograph: the archive that it lies in (null: a plain file), its path below the source or in the
-archive, the offset of its first byte in the archive, its size in bytes; and why it is refused, where it is."""
+"""A row for each photograph: its archive (null: a plain file), its path below the source or in the archive, the offset
+of its first byte in the archive, its size in bytes; and for refused files the reason."""
 
 Read = Callable[[Sequence[Mapping[str, Any]]], list["bytes | OSError"]]
-"""Reads rows of a listing; gives the bytes of each, or why it cannot be read."""
+"""Reads rows of a listing; returns the bytes of each, or the error."""
 
 _ROWS_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
 class ImageSource:
-    """Photographs below one place.
+    """The photographs at a location.
 
     Attributes:
-        location: what was asked for, for sentences.
-        filesystem: what reads it.
-        root: the folder or prefix that paths are below.
+        location: the location as it was given, for messages.
+        filesystem: the filesystem of the location.
+        root: the folder or prefix that paths are relative to.
         cache: the folder for indexes and repacked archives.
-        archive: the one archive below `root` that is the source; None where it is all that lies there.
+        archive: the archive in `root` that is the source; None if the source is everything below `root`.
     """
 
     location: str
@@ -65,12 +65,12 @@ class ImageSource:
     archive: str | None = None
 
     def listing(self) -> Iterator[pa.RecordBatch]:
-        """Give what is there, rows of `LISTING`: plain files by path, and the members of each archive by offset.
+        """Yield rows of `LISTING`: plain files by path, then the members of each archive by offset.
 
-        Files that may hold photographs but are not read have a reason.
+        Files that may be photographs but are not readable have a reason.
 
         Raises:
-            SourceError: an archive is none, or is empty.
+            SourceError: a file is not an archive despite its name, or is empty.
         """
         archives: list[str] = []
 
@@ -98,12 +98,12 @@ class ImageSource:
                     yield _batch(batch.num_rows, archive=pa.array([name] * batch.num_rows, pa.string()), **columns)
 
     def digest(self) -> str:
-        """Give the identity of all that is there, 32 hexadecimal digits, without reading a photograph.
+        """Return the identity of the source, 32 hexadecimal digits, without reading a photograph.
 
-        It knows paths and sizes of local files, versions of objects, and the index of a local archive; no times.
+        It is a hash of paths and sizes of files, versions of objects, and indexes of local archives; not of times.
 
         Raises:
-            SourceError: an archive is none, or is empty.
+            SourceError: a file is not an archive despite its name, or is empty.
         """
         digest = hashlib.blake2b(digest_size=16)
         for path, size, version in self._files():
@@ -114,7 +114,7 @@ class ImageSource:
         return digest.hexdigest()
 
     def endings(self) -> Counter[str]:
-        """Count all files that are not left alone, also those that are not listed, by the ending of their names."""
+        """Count all files, listed or not, by the ending of their names; hidden and system files are skipped."""
         if self.archive is not None:
             names = [self.archive]
         elif _is_local(self.filesystem):
@@ -131,10 +131,10 @@ class ImageSource:
 
     @contextmanager
     def reading(self) -> Iterator[Read]:
-        """Give what reads rows of the listing; archives stay open until the block ends.
+        """Yield a function that reads rows of the listing; archives stay open until the block ends.
 
-        Rows are best given in the order of the listing. Reading raises a SourceError where an archive is no longer the
-        one that was listed.
+        Reading is fastest in the order of the listing. It raises a SourceError if an archive has changed since it was
+        listed.
         """
         with ExitStack() as stack:
             opened: dict[str, tuple[Archive, IO[bytes]]] = {}
@@ -159,12 +159,12 @@ class ImageSource:
         paths = [f"{self.root}/{row['source']}" for row in rows]
         if _is_local(self.filesystem):
             return [_read_file(Path(path)) for path in paths]
-        # Objects are fetched side by side: one alone waits for the network most of the time.
+        # Objects are fetched concurrently, because each request mostly waits for the network.
         ends = [row["bytes"] for row in rows]
         contents = self.filesystem.cat_ranges(paths, [0] * len(rows), ends, on_error="return") if rows else []
         for content in contents:
             if isinstance(content, Exception) and not isinstance(content, FileNotFoundError | PermissionError):
-                raise content  # a failing network says nothing about a photograph
+                raise content  # a network error is not a fault of a photograph
         return contents
 
     def _files(self) -> Iterator[tuple[str, int, str]]:
@@ -190,15 +190,15 @@ def open_source(location: str, cache: Path, log: Log = lambda line: None, limits
     """Open the photographs at a location.
 
     Args:
-        location: a folder tree, a tar archive (or compressed one), a folder with several of them; a `gs://` prefix or
-            object of the same kinds; or the http(s) address of an archive, which is downloaded into the cache once.
+        location: a folder tree, a tar archive (plain or compressed), or a folder with several archives; a `gs://`
+            prefix or object of the same kinds; or the http(s) address of an archive, which is downloaded once.
         cache: the folder for downloads, indexes and repacked archives.
-        log: told how far a download is.
-        limits: what a download may take.
+        log: called with the progress of a download.
+        limits: the limits of a download.
 
     Raises:
-        DownloadError: the address cannot be downloaded.
-        SourceError: there is no such folder, archive or prefix, or it may not be read.
+        DownloadError: the download failed.
+        SourceError: there is no such folder, archive or prefix, or it is not readable.
     """
     place = str(fetch_file(location, cache, log, limits)) if is_download(location) else location
     with readable(place):
@@ -207,7 +207,7 @@ def open_source(location: str, cache: Path, log: Log = lambda line: None, limits
 
 
 def source_in(filesystem: Any, path: str, location: str, cache: Path) -> ImageSource:
-    """Open the photographs at a path of a file system; see `open_source`.
+    """Open the photographs at a path of a filesystem; see `open_source`.
 
     Raises:
         SourceError: there is no such folder, archive or prefix.
@@ -225,9 +225,9 @@ def source_in(filesystem: Any, path: str, location: str, cache: Path) -> ImageSo
 
 
 def list_files(folder: Path) -> Iterator[tuple[str, int]]:
-    """Yield relative path and size in bytes of each archive and of each file that may hold photographs.
+    """Yield relative path and size in bytes of each archive and of each file that may be a photograph.
 
-    Hidden and system files are left out. Bytes of a path that are not UTF-8 are surrogate escapes.
+    Hidden and system files are skipped. Bytes of a path that are not UTF-8 are surrogate escapes.
 
     Raises:
         SourceError: a folder cannot be listed.
@@ -235,7 +235,7 @@ def list_files(folder: Path) -> Iterator[tuple[str, int]]:
     seen: set[str] = set()
     for parent, folders, names in os.walk(folder, onerror=_refuse_folder, followlinks=True):
         real = os.path.realpath(parent)
-        if real in seen:  # a link that leads back
+        if real in seen:  # a circular link
             folders.clear()
             continue
         seen.add(real)
@@ -250,7 +250,7 @@ def _walk_objects(filesystem: Any, root: str, below: str) -> Iterator[tuple[str,
     """Yield relative path, size and version of each listed file, prefix by prefix."""
     prefix = f"{root}/{below}".rstrip("/")
     found = sorted(filesystem.ls(prefix, detail=True), key=lambda one: one["name"])
-    filesystem.invalidate_cache(prefix)  # else the listing of a whole bucket stays in memory
+    filesystem.invalidate_cache(prefix)  # else the listing of the whole bucket stays in memory
     deeper = []
     for info in found:
         name = info["name"].rstrip("/").rpartition("/")[2]
@@ -269,20 +269,20 @@ def _is_listed(name: str) -> bool:
 
 
 def _refuse_folder(error: OSError) -> None:
-    """Refuse a folder that cannot be listed: `os.walk` would leave its photographs out without a word."""
+    """Raise an error for a folder that cannot be listed; `os.walk` would skip it silently."""
     raise SourceError(f"the folder '{error.filename}' cannot be listed: {error.strerror}") from error
 
 
 def _size(path: str) -> int:
     try:
         return os.stat(path).st_size  # noqa: PTH116 — a path object for each of a million files takes longer
-    except OSError:  # a link that leads nowhere, or round and round; reading it says what is wrong
+    except OSError:  # a broken or circular link; reading it raises the error
         return 0
 
 
 def _read_file(path: Path) -> bytes | OSError:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would block
             return OSError(errno.EINVAL, "it is no regular file", str(path))
         return path.read_bytes()
     except OSError as error:
@@ -290,12 +290,12 @@ def _read_file(path: Path) -> bytes | OSError:
 
 
 def _read_member(archive: Archive, stream: IO[bytes], row: Mapping[str, Any]) -> bytes:
-    """Read a member, after a look at its header: bytes of another photograph would go under its label."""
+    """Read a member after checking its header, because the bytes of another photograph would get the wrong label."""
     stream.seek(row["offset"] - tarfile.BLOCKSIZE)
     header = stream.read(tarfile.BLOCKSIZE)
     data = stream.read(row["bytes"])
     if len(data) < row["bytes"] or not _is_header_of(header, row):
-        raise SourceError(f"{archive.location} is not the archive that was listed; materialize its manifest again")
+        raise SourceError(f"{archive.location} has changed since it was listed; materialize its manifest again")
     return data
 
 
@@ -305,7 +305,7 @@ def _is_header_of(header: bytes, row: Mapping[str, Any]) -> bool:
     except tarfile.TarError:
         return False
     name, source = member.name, row["source"]
-    whole = len(source) < tarfile.LENGTH_NAME - 2 and source.isascii()  # others stand in a header before this one
+    whole = len(source) < tarfile.LENGTH_NAME - 2 and source.isascii()  # other names are in a preceding header
     return member.size == row["bytes"] and (not whole or name.endswith(source))
 
 

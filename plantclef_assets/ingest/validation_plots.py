@@ -1,7 +1,7 @@
-"""Validation plots: a survey with a truth for any data set, composed of its held-out photographs.
+"""Validation plots: a survey with ground truth for any data set, composed of its held-out photographs.
 
-Plot number n is a pure function of the seed, n and the held-out photographs. Of every three plots the first two are
-visits to one place, the third is a place of its own. What belongs here: which photographs a plot is made of, and the
+Plot number n is a pure function of the seed, n and the held-out photographs. Of every three plots, the first two are
+visits to one place, and the third is another place. What belongs here: the choice of photographs of each plot, and the
 shards. What does not: pixels (`images/composition.py`).
 """
 
@@ -24,7 +24,7 @@ from plantclef_assets.images.composition import (
 )
 from plantclef_assets.images.decoding import decode_image
 from plantclef_assets.images.resizing import encode_jpeg
-from plantclef_assets.ingest.held_out import fetch_photographs, read_split
+from plantclef_assets.ingest.validation_split import fetch_photographs, read_split
 from plantclef_assets.lake.schemas import VALIDATION_PLOTS
 from plantclef_assets.lake.shards import Shard, write_shard
 from plantclef_assets.lake.store import Artifact, Lake
@@ -32,22 +32,22 @@ from plantclef_assets.lake.store import Artifact, Lake
 JPEG_QUALITY = 90
 
 _PLANTS = (0.55, 0.3, 0.15)
-"""How often a species is on a plot with one, two or three photographs, of different observations."""
+"""Probabilities that a species on a plot has one, two or three photographs, of different observations."""
 _GROUNDS = 2
-"""So many photographs lend their colours to a place's ground."""
+"""Number of photographs whose colours a place's ground has."""
 _CHOICE, _LAYOUT, _VIEW, _GROUND, _LIGHT, _DATE = range(6)
-"""What chance decides, each from a stream of its own."""
+"""Random streams, one for each kind of random decision."""
 
 Key = TypeVar("Key", bound=Hashable)
 
 
 class TooFewPhotographsError(ValueError):
-    """There are not enough held-out species to compose plots of."""
+    """There are not enough held-out species to compose plots from."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """What grows on a place, and whose colours its ground has.
+    """The photographs of a place: its plants, and the colours of its ground.
 
     Attributes:
         number: from 0.
@@ -61,35 +61,35 @@ class Place:
 
     @property
     def image_names(self) -> set[str]:
-        """All photographs that are needed."""
+        """All photographs of the place."""
         return {name for _, name in self.photographs} | set(self.grounds)
 
 
 def plan_places(
     held_out: Mapping[int, Mapping[str, Sequence[str]]], plots: int, species: tuple[int, int], seed: int
 ) -> list[Place]:
-    """Choose the photographs of each place, those that were chosen least so far first.
+    """Choose the photographs of each place; the least used species and observations come first.
 
-    The number of species is long-tailed: `least` + i with probability in proportion to 1 / (i + 1).
+    The number of species is long-tailed: `least` + i with probability proportional to 1 / (i + 1).
 
     Args:
         held_out: photographs by species and observation.
-        plots: how many plots there are.
-        species: least and greatest number of species on a place.
-        seed: of all chance.
+        plots: number of plots.
+        species: minimum and maximum number of species of a place.
+        seed: the random seed.
 
     Returns:
-        the places; those of fewer plots are the first of those of more.
+        the places; with fewer plots, the same places from the beginning.
 
     Raises:
-        TooFewPhotographsError: there are fewer than `least` species.
+        TooFewPhotographsError: there are fewer species than the minimum.
     """
     least, most = species
     if len(held_out) < least:
         raise TooFewPhotographsError(
             f"validation plots need photographs of {least} species that no classifier was trained on, and there are "
-            f"{len(held_out)}: give more photographs, or a greater PLANTCLEF_CLASSIFIER__VALIDATION_SHARE where they "
-            "have no learn_tag, or set PLANTCLEF_VALIDATION__PLOTS to 0"
+            f"{len(held_out)}: add photographs, increase PLANTCLEF_CLASSIFIER__VALIDATION_SHARE if they have no "
+            "learn_tag, or set PLANTCLEF_VALIDATION__PLOTS to 0"
         )
     ids = sorted(held_out)
     every = [name for observations in held_out.values() for names in observations.values() for name in names]
@@ -123,16 +123,16 @@ class ValidationPlots:
     side: int
     species: tuple[int, int]
     validation_share: float
-    """Of the classifiers' split, with `seed`."""
+    """Share of the classifiers' split, which also uses `seed`."""
     seed: int
     max_pixels: int
 
     def __call__(self, shard: Shard) -> None:
-        """Write one shard: a run of consecutive plots.
+        """Write one shard: a range of consecutive plots.
 
         Raises:
             MissingArtifactError: a shard of photographs, or the class map, is not in the lake.
-            MissingPhotographsError: raw_images and resized_images do not fit together.
+            MissingPhotographsError: raw_images lacks photographs of resized_images.
             TooFewPhotographsError: there are not enough held-out species.
         """
         photographs = read_split(
@@ -150,7 +150,7 @@ class ValidationPlots:
                 table.add([row])
                 found.update(row["species_ids"])
             trained = photographs.not_held_out(names)
-            table.figures = {
+            table.statistics = {
                 "species": sorted(found),
                 "held_out_species": sorted(photographs.by_species),
                 "photographs": len(names),
@@ -163,7 +163,7 @@ class ValidationPlots:
         return range(place * self.plots // shards, (place + 1) * self.plots // shards)
 
     def _compose(self, number: int, places: Sequence[Place], encoded: Mapping[str, bytes]) -> dict[str, Any]:
-        """Compose plot `number`; gives its row."""
+        """Compose plot `number`; return its row."""
         at, visit = _visit(number)
         place = places[at]
         images = {name: decode_image(encoded[name], max_pixels=self.max_pixels) for name in sorted(place.image_names)}
@@ -189,19 +189,19 @@ class ValidationPlots:
 
 
 def species_seen(objects: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Give the truth that follows from the objects of a plot: the species of which enough is seen, ascending."""
+    """Return the ground truth of a plot from its objects: the species that are visible enough, ascending."""
     return sorted({one["species_id"] for one in objects if one["visible_share"] >= LEAST_VISIBLE})
 
 
 def plot_name(number: int, seed: int) -> str:
-    """Name a plot as surveys do: place and date, `VAL-0007-20240501`; a place's second visit is a year later."""
+    """Return the name of a plot, place and date: `VAL-0007-20240501`; a second visit is a year later."""
     place, visit = _visit(number)
     rng = _chance(seed, _DATE, place, visit)
     return f"VAL-{place:04d}-{2024 + visit}{rng.integers(5, 9):02d}{rng.integers(1, 29):02d}"
 
 
 def read_truth(lake: Lake, shards: Sequence[str]) -> dict[str, list[int]]:
-    """Give the species of each validation plot, by its name.
+    """Return the species of each validation plot, by name.
 
     Raises:
         MissingArtifactError: a shard is not in the lake.
@@ -211,7 +211,7 @@ def read_truth(lake: Lake, shards: Sequence[str]) -> dict[str, list[int]]:
 
 
 def _visit(number: int) -> tuple[int, int]:
-    """Give the place of a plot and which visit to it this is."""
+    """Return the place of a plot and the number of the visit."""
     group, rest = divmod(number, 3)
     return 2 * group + rest // 2, rest % 2
 
@@ -221,7 +221,7 @@ def _chance(seed: int, *stream: int) -> np.random.Generator:
 
 
 def _take_least_used(keys: Sequence[Key], used: Counter[Key], count: int, rng: np.random.Generator) -> list[Key]:
-    """Take `count` of the keys at most, those used least so far, in random order among equals; notes their use."""
+    """Return up to `count` of the least used keys, in random order among equals, and count their use."""
     order = [keys[place] for place in rng.permutation(len(keys)).tolist()]
     taken = sorted(order, key=lambda key: used[key])[:count]
     used.update(taken)

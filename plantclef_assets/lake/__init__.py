@@ -1,1 +1,1 @@
-"""The lake: where artifacts lie, what their tables hold, where they come from, and how to ask questions of them."""
+"""The lake: artifacts as files, the schemas of tables, provenance, SQL over all tables, cleaning and verification."""

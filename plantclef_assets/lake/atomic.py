@@ -1,8 +1,13 @@
-"""Whole files: a local file that exists is whole, and what killed processes left is cleared away."""
+"""Atomic writing: local files and folders appear complete or not at all, and leftovers of dead processes are removed.
+
+What belongs here: temporary names, and publication by one rename. What does not: objects in buckets (`buckets.py`), and
+downloads that outlive their process (`ingest/downloads/partial.py`), which are published by `publish_file` too.
+"""
 
 import glob
 import os
 import re
+import shutil
 import socket
 import time
 import uuid
@@ -13,12 +18,40 @@ from pathlib import Path
 _TEMPORARY_SUFFIX = ".incomplete"
 _TEMPORARY_NAME = re.compile(r"^\..+-(?P<process>\d+)-[0-9a-f]{8}\.incomplete$")
 _ABANDONED_AFTER_DAYS = 1
-"""Whether a process of another host still runs cannot be asked; none writes one file for so long."""
+"""Age after which a temporary file of another host counts as abandoned; no process writes one file for that long."""
 
 
 @contextmanager
-def temporary_beside(path: Path) -> Iterator[Path]:
-    """Give a temporary file in the folder of `path`; it is gone when the block ends, unless it was moved."""
+def atomic_write(path: Path, *, replace: bool = True) -> Iterator[Path]:
+    """Yield a temporary file to write; if the block succeeds, it is published as `path` in one step.
+
+    Raises:
+        FileExistsError: `replace` is false and `path` exists.
+    """
+    with temporary_path(path) as temporary:
+        yield temporary
+        publish_file(temporary, path, replace=replace)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder to fill; if the block succeeds, it is published as `path` in one step.
+
+    If another process has published `path` in the meantime, that folder stays and this one is discarded.
+    """
+    with temporary_path(path) as temporary:
+        temporary.mkdir()
+        yield temporary
+        try:
+            temporary.rename(path)
+        except OSError:
+            if not path.is_dir():
+                raise
+
+
+@contextmanager
+def temporary_path(path: Path) -> Iterator[Path]:
+    """Yield an unused name in the folder of `path`; what is there at the end of the block is deleted."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(path)
     owner = f"{socket.gethostname()}-{os.getpid()}"
@@ -26,52 +59,56 @@ def temporary_beside(path: Path) -> Iterator[Path]:
     try:
         yield temporary
     finally:
-        temporary.unlink(missing_ok=True)
+        _delete(temporary)
 
 
-@contextmanager
-def whole_file(path: Path, *, replace: bool = True) -> Iterator[Path]:
-    """Give a temporary file to write; when the block ends well it takes the place of `path` in one step.
+def publish_file(temporary: Path, path: Path, *, replace: bool = True) -> None:
+    """Flush a finished file to the disk and publish it as `path`, in the same folder, in one step.
 
     Raises:
-        FileExistsError: it may not replace a file, and there is one.
+        FileExistsError: `replace` is false and `path` exists.
     """
-    with temporary_beside(path) as temporary:
-        yield temporary
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        # Some libraries write files for their owner alone; who may read the folder may read what is in it.
-        temporary.chmod(path.parent.stat().st_mode & 0o666)
-        if replace:
-            temporary.replace(path)
-        else:
-            path.hardlink_to(temporary)  # a rename would replace
+    with temporary.open("rb+") as stream:
+        os.fsync(stream.fileno())
+    # Some libraries create files readable by their owner only; readers of the folder may read its files.
+    temporary.chmod(path.parent.stat().st_mode & 0o666)
+    if replace:
+        temporary.replace(path)
+    else:
+        path.hardlink_to(temporary)  # a rename would replace
 
 
 def why_abandoned(name: str, changed: float) -> str | None:
-    """Say how a temporary file came to be left behind; None where it is none, or may still be written.
+    """Return why a temporary file is abandoned; None if it is not a temporary file, or may still be written.
 
     Args:
-        name: of the file, without its folder.
-        changed: when it was last written, seconds since 1970.
+        name: name of the file, without its folder.
+        changed: time of its last change, seconds since 1970.
     """
     match = _TEMPORARY_NAME.match(name)
     if not match:
         return None
     process = int(match["process"])
     if f".{socket.gethostname()}-{process}-" in name:
-        return None if _is_running(process) else f"process {process} ended before it was whole"
+        return None if _is_running(process) else f"process {process} ended before it was complete"
     days = (time.time() - changed) / 86400
     return f"a process of another host has not written it for {days:.0f} days" if days > _ABANDONED_AFTER_DAYS else None
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Delete what killed processes of this host left of a file under temporary names."""
+    """Delete the temporary files of a path whose processes, on this host, have ended."""
     own = glob.escape(f".{path.name}.{socket.gethostname()}-")
     for leftover in path.parent.glob(f"{own}*{_TEMPORARY_SUFFIX}"):
         owner = int(leftover.name.removesuffix(_TEMPORARY_SUFFIX).split("-")[-2])
         if not _is_running(owner):
-            leftover.unlink(missing_ok=True)
+            _delete(leftover)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _is_running(process: int) -> bool:

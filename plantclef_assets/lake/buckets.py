@@ -1,6 +1,6 @@
-"""Buckets: how objects on Google Cloud Storage are read in ranges, kept as local copies, and created whole.
+"""Objects on Google Cloud Storage: reading in ranges, local copies, and atomic creation.
 
-Every read names the generation that was found when the object was opened, so that it never sees parts of two; every
+Every read names the generation that was found when the object was opened, so it never mixes two generations. Every
 object is created by one upload with a precondition on the generation that it replaces.
 (https://cloud.google.com/storage/docs/request-preconditions)
 """
@@ -14,29 +14,29 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from plantclef_assets.lake.atomic import whole_file
+from plantclef_assets.lake.atomic import atomic_write
 from plantclef_assets.lake.filesystems import BUCKETS, split_address
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client
 
 _READ_AHEAD_BYTES = 2**20
-"""Reads smaller than this fetch so much at once: the narrow columns of a row group lie side by side."""
+"""Minimum size of a read: the narrow columns of a row group are adjacent."""
 _UPLOADED_AT_ONCE_BYTES = 32 * 2**20
-"""A larger file is sent in pieces of this size, each of which may be tried again; a multiple of 256 KiB."""
+"""A larger file is uploaded in chunks of this size, each of which can be retried; a multiple of 256 KiB."""
 
 
 class UnreachableBucketError(OSError):
-    """A bucket that does not exist or may not be used; the message says what to do."""
+    """The bucket does not exist or permission is missing; the message says what to do."""
 
 
 class OvertakenError(OSError):
-    """An object was changed by somebody else between the begin of a publication and its end."""
+    """Another process changed the object between the beginning and the end of a publication."""
 
 
 @cache
 def default_client() -> "Client":
-    """Make this process's client, with application-default credentials.
+    """Return the client of this process, with application-default credentials.
 
     Raises:
         UnreachableBucketError: there are no such credentials.
@@ -48,10 +48,10 @@ def default_client() -> "Client":
 
 
 def require_bucket(client: "Client", address: str) -> None:
-    """Ask for one name in the bucket, to learn at once whether it can be used.
+    """Check that the bucket can be listed, with one request.
 
     Raises:
-        UnreachableBucketError: it cannot.
+        UnreachableBucketError: it cannot be listed.
     """
     from google.api_core.exceptions import NotFound
 
@@ -64,11 +64,11 @@ def require_bucket(client: "Client", address: str) -> None:
 
 
 def find_object(client: "Client", address: str) -> "Blob":
-    """Look an object up: its size, checksum and generation; what is read of it is of this generation.
+    """Return an object with its size, checksum and generation; later reads use this generation.
 
     Raises:
         FileNotFoundError: there is no such object.
-        UnreachableBucketError: the bucket may not be used.
+        UnreachableBucketError: there is no permission to use the bucket.
     """
     bucket, key = split_address(address)
     with explained(address):
@@ -79,10 +79,10 @@ def find_object(client: "Client", address: str) -> "Blob":
 
 
 def list_objects(client: "Client", address: str) -> Iterator["Blob"]:
-    """List the objects whose address begins so, each as it is now.
+    """Yield the objects whose address begins with `address`.
 
     Raises:
-        UnreachableBucketError: the bucket may not be used.
+        UnreachableBucketError: there is no permission to use the bucket.
     """
     bucket, prefix = split_address(address)
     with explained(address):
@@ -90,11 +90,11 @@ def list_objects(client: "Client", address: str) -> Iterator["Blob"]:
 
 
 def delete_object(found: "Blob") -> None:
-    """Delete an object in the generation in which it was found; one that is gone already is no loss.
+    """Delete an object if it still has the generation in which it was found; a deleted object is not an error.
 
     Raises:
-        OvertakenError: it has been replaced.
-        UnreachableBucketError: the bucket may not be written.
+        OvertakenError: the object has been replaced.
+        UnreachableBucketError: there is no permission to write to the bucket.
     """
     from google.api_core.exceptions import NotFound, PreconditionFailed
 
@@ -103,14 +103,16 @@ def delete_object(found: "Blob") -> None:
         with explained(address), suppress(NotFound):
             found.delete(if_generation_match=found.generation)
     except PreconditionFailed as error:
-        raise OvertakenError(f"{address} was replaced since it was listed, so it is left; ask again") from error
+        raise OvertakenError(
+            f"{address} was replaced since it was listed, so it was not deleted; run the command again"
+        ) from error
 
 
 def generation_of(client: "Client", address: str) -> int:
-    """Give the generation of an object; 0 where there is none, as preconditions have it.
+    """Return the generation of an object; 0 if there is none, as in preconditions.
 
     Raises:
-        UnreachableBucketError: the bucket may not be used.
+        UnreachableBucketError: there is no permission to use the bucket.
     """
     try:
         return find_object(client, address).generation or 0
@@ -119,26 +121,26 @@ def generation_of(client: "Client", address: str) -> int:
 
 
 def open_object(blob: "Blob") -> BinaryIO:
-    """Open an object that was looked up for reading in ranges, each of which is one request.
+    """Open a found object for reading in ranges; each read is one request.
 
     Raises (when it is read):
-        OvertakenError: it has been replaced since it was looked up.
-        UnreachableBucketError: the bucket may not be used.
+        OvertakenError: the object has been replaced since it was found.
+        UnreachableBucketError: there is no permission to use the bucket.
     """
     return io.BufferedReader(_Ranges(blob), _READ_AHEAD_BYTES)
 
 
 def local_copy(client: "Client", address: str, folder: Path) -> Path:
-    """Give an object as a local file, fetched where its generation is not in the folder yet; older ones go.
+    """Return a local copy of an object, downloaded unless the folder has its generation; older ones are deleted.
 
     Raises:
         FileNotFoundError: there is no such object.
-        UnreachableBucketError: the bucket may not be used.
+        UnreachableBucketError: there is no permission to use the bucket.
     """
     blob = find_object(client, address)
     copy = folder / f"{blob.generation}{Path(address).suffix}"
     if not copy.is_file():
-        with whole_file(copy) as temporary, _of_one_generation(blob) as pinned:
+        with atomic_write(copy) as temporary, _pinned_to_generation(blob) as pinned:
             pinned.download_to_filename(str(temporary), raw_download=True)
         for older in folder.glob(f"[0-9]*{glob.escape(copy.suffix)}"):
             if older != copy:
@@ -147,19 +149,19 @@ def local_copy(client: "Client", address: str, folder: Path) -> Path:
 
 
 def create_object(client: "Client", address: str, file: Path, *, replaces: int) -> None:
-    """Upload a file as one object, if what is there is still what it is meant to replace.
+    """Upload a file as one object, if the object still has the generation to be replaced.
 
-    The upload carries a checksum, and is resumable where the file is large; it counts when its last byte is there.
+    The upload has a checksum, and is resumable if the file is large; the object appears when its last byte has arrived.
 
     Args:
-        client: with permission to create objects.
+        client: the client, with permission to create objects.
         address: the object.
         file: its content.
         replaces: the generation to replace, 0 for none.
 
     Raises:
-        OvertakenError: another generation is there, with other bytes.
-        UnreachableBucketError: there is no such bucket, or it may not be written.
+        OvertakenError: the object has another generation, with other bytes.
+        UnreachableBucketError: there is no such bucket, or no permission to write to it.
     """
     from google.api_core.exceptions import NotFound, PreconditionFailed
 
@@ -168,27 +170,27 @@ def create_object(client: "Client", address: str, file: Path, *, replaces: int) 
     if file.stat().st_size > _UPLOADED_AT_ONCE_BYTES:
         blob.chunk_size = _UPLOADED_AT_ONCE_BYTES
     try:
-        if generation_of(client, address) != replaces:  # then nothing need be sent
+        if generation_of(client, address) != replaces:  # skip the upload
             raise PreconditionFailed(address)
         with explained(address):
             blob.upload_from_filename(
                 str(file), content_type="application/octet-stream", if_generation_match=replaces, checksum="crc32c"
             )
     except PreconditionFailed as error:
-        # Equal bytes are no loss: another run made the same, or the answer to an upload got lost and it was repeated.
+        # Equal bytes are fine: another run made the same file, or an upload was repeated because its response got lost.
         with suppress(FileNotFoundError):
             if find_object(client, address).crc32c == _crc32c(file):
                 return
         raise OvertakenError(
-            f"{address} was changed by somebody else while it was made here, so it is left as it is now; end one of "
-            "the two runs, and materialize again"
+            f"{address} was changed by another process while it was made here, so it was not replaced; end one of the "
+            "two runs, and materialize again"
         ) from error
     except NotFound as error:
         raise _no_bucket(address) from error
 
 
 class _Ranges(io.RawIOBase):
-    """One generation of an object as a file; each read is one request."""
+    """One generation of an object as a raw file; each read is one request."""
 
     def __init__(self, blob: "Blob") -> None:
         self._blob = blob
@@ -213,7 +215,7 @@ class _Ranges(io.RawIOBase):
         end = min(self._position + len(buffer), self._size)
         if self._position >= end:
             return 0
-        with _of_one_generation(self._blob) as pinned:
+        with _pinned_to_generation(self._blob) as pinned:
             data = pinned.download_as_bytes(start=self._position, end=end - 1, raw_download=True, checksum=None)
         buffer[: len(data)] = data
         self._position += len(data)
@@ -221,12 +223,12 @@ class _Ranges(io.RawIOBase):
 
 
 @contextmanager
-def _of_one_generation(found: "Blob") -> Iterator["Blob"]:
-    """Give an object to download in the generation in which it was found.
+def _pinned_to_generation(found: "Blob") -> Iterator["Blob"]:
+    """Yield an object pinned to the generation in which it was found.
 
     Raises:
-        OvertakenError: it has been replaced.
-        UnreachableBucketError: the bucket may not be used.
+        OvertakenError: the object has been replaced.
+        UnreachableBucketError: there is no permission to use the bucket.
     """
     from google.api_core.exceptions import NotFound
 
@@ -236,15 +238,15 @@ def _of_one_generation(found: "Blob") -> Iterator["Blob"]:
         with explained(address):
             yield pinned
     except NotFound as error:
-        raise OvertakenError(f"{address} was replaced while it was read; ask again") from error
+        raise OvertakenError(f"{address} was replaced while it was read; run the command again") from error
 
 
 def _no_bucket(address: str) -> UnreachableBucketError:
-    return UnreachableBucketError(f"there is no bucket '{split_address(address)[0]}'; make it, or mend its name")
+    return UnreachableBucketError(f"there is no bucket '{split_address(address)[0]}'; create it, or correct its name")
 
 
 def _crc32c(file: Path) -> str:
-    """Give the checksum of a file as Cloud Storage writes it: big-endian, base64."""
+    """Return the checksum of a file in the form of Cloud Storage: big-endian, base64."""
     import google_crc32c
 
     checksum = google_crc32c.Checksum()
@@ -256,7 +258,7 @@ def _crc32c(file: Path) -> str:
 
 @contextmanager
 def explained(address: str) -> Iterator[None]:
-    """Turn what Google's libraries raise about permissions and credentials into sentences."""
+    """Translate errors of Google's libraries about permissions and credentials into an UnreachableBucketError."""
     from google.api_core.exceptions import Forbidden, Unauthorized
     from google.auth.exceptions import GoogleAuthError
 
@@ -264,10 +266,10 @@ def explained(address: str) -> Iterator[None]:
         yield
     except (Forbidden, Unauthorized) as error:
         raise UnreachableBucketError(
-            f"no permission for {address}: {error.message}; objects have to be listed, read, created and replaced "
-            "there (role Storage Object User)"
+            f"no permission for {address}: {error.message}; the account must be able to list, read, create and replace "
+            "objects there (role Storage Object User)"
         ) from error
     except GoogleAuthError as error:
         raise UnreachableBucketError(
-            f"no credentials for {address}: {error}; `gcloud auth application-default login` makes them"
+            f"no credentials for {address}: {error}; create them with `gcloud auth application-default login`"
         ) from error

@@ -1,8 +1,8 @@
-"""The catalog: DuckDB over the whole lake, one view a table, nothing copied; and DuckDB over tables handed to it.
+"""The catalog: DuckDB views over the tables of a lake, without copies; and DuckDB tables from Arrow batches.
 
-A view has the columns of its asset's parquet files, plus `partition` where there are several. Paths are literal: no
-part of one is read as a pattern or as a column. DuckDB verifies no checksums, so what is made from a table of the lake
-is made from batches that `Lake` read (`create_table`).
+A view has the columns of its asset's parquet files, plus `partition` if there are several files. Paths are literal: no
+part of a path is interpreted as a pattern or a column. DuckDB verifies no checksums, so artifacts are computed from
+batches that `Lake` has read (`create_table`).
 """
 
 import logging
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _PATTERN = frozenset("*?[\\")
-"""Characters that DuckDB does not take literally in a path."""
+"""Characters that DuckDB interprets in a path."""
 
 # quarantine/<asset>/<partition>.parquet, or quarantine/<asset>.parquet
 _QUARANTINED_ASSET = """
@@ -34,9 +34,9 @@ def open_catalog(lake: Lake, tables: Sequence[str] | None = None) -> "duckdb.Duc
     A table with a damaged file has no view; a warning is logged that names the file.
 
     Args:
-        lake: what to open.
-        tables: those that are wanted, or all of them; every file of a view is opened for its columns, which takes
-            its time where they are many and far away.
+        lake: the lake.
+        tables: the tables to open, or all of them if None; every file of a view is opened for its columns, which is
+            slow for many files in a bucket.
 
     Raises:
         UnreachableBucketError: the lake is in a bucket that cannot be used.
@@ -61,13 +61,13 @@ def open_catalog(lake: Lake, tables: Sequence[str] | None = None) -> "duckdb.Duc
 def create_table(
     connection: "duckdb.DuckDBPyConnection", name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]
 ) -> None:
-    """Create a table of a connection from Arrow batches; what reading them raises stays what it is.
+    """Create a table from Arrow batches; errors of the batches propagate unchanged.
 
     Args:
-        connection: where to create it.
-        name: of the table, as SQL has it.
-        schema: of the batches.
-        batches: the rows, taken one batch at a time.
+        connection: the DuckDB connection.
+        name: the name of the table, in SQL.
+        schema: the schema of the batches.
+        batches: the rows, consumed one batch at a time.
     """
     connection.register("batch", schema.empty_table())
     connection.execute(f"create table {name} as select * from batch")
@@ -88,7 +88,7 @@ def _connect(lake: Lake) -> "duckdb.DuckDBPyConnection":
 
 
 def _literal(location: str) -> str:
-    """Return a file of the lake as a path that DuckDB takes literally."""
+    """Return the path of a file of the lake in a form that DuckDB does not interpret."""
     from plantclef_assets.lake.literal_files import LITERAL
 
     return location if is_in_bucket(location) or _PATTERN.isdisjoint(location) else LITERAL + location
@@ -110,7 +110,7 @@ def _files_by_table(lake: Lake, tables: Sequence[str] | None) -> dict[str, list[
 def _create_view(
     connection: "duckdb.DuckDBPyConnection", name: str, files: list[str], column: str | None = None
 ) -> None:
-    """Make a view that names its files one by one: nothing that a killed run left behind can slip in."""
+    """Create a view that names its files one by one, so that leftovers of killed runs are not part of it."""
     listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
     source = f"read_parquet([{listed}], filename = true, hive_partitioning = false, union_by_name = true)"
     extra = f", {column}" if column else ""
@@ -119,7 +119,7 @@ def _create_view(
 
 
 def _why_unreadable(lake: Lake, files: Sequence[str]) -> str | None:
-    """Return what is wrong with the first damaged file, or None."""
+    """Return the error of the first damaged file, or None."""
     for file in files:
         try:
             lake.record(artifact_named(file))
@@ -131,7 +131,7 @@ def _why_unreadable(lake: Lake, files: Sequence[str]) -> str | None:
 def duplicate_keys(
     lake: Lake, artifacts: Sequence[Artifact], key: Sequence[str], *, most: int = 20
 ) -> list[tuple[Artifact, dict[str, Any]]]:
-    """Find rows whose key occurs more than once over all the artifacts; gives each with the last one that has it.
+    """Return keys that occur more than once in all artifacts together, each with the last artifact that has it.
 
     Reads the key columns only.
     """

@@ -1,8 +1,7 @@
-"""Cleaning a lake: which of its files no recipe names any more, and their removal.
+"""Cleaning of a lake: finding and deleting files that no recipe needs any more.
 
-A file is only ever judged where it is known to be the platform's own: an artifact that lies where its own provenance
-says, what is made beside one, the state of a training, a temporary file of a process that has ended. All else in the
-folder belongs to somebody else and is not looked at.
+Only files known to be the platform's own are considered: artifacts at the path that their own provenance gives,
+sidecars, training states, and temporary files of processes that have ended. All other files are never touched.
 """
 
 import os
@@ -21,50 +20,50 @@ from plantclef_assets.lake.provenance import Lineage, Recipe
 from plantclef_assets.lake.schemas import TABLES
 from plantclef_assets.lake.store import RECORD_SUFFIXES, Artifact, Lake, Record
 
-_BESIDE = (".csv", ".json", ".png")
-"""What is made beside tables: submissions, covers, pictures of maps."""
+_SIDECAR_SUFFIXES = (".csv", ".json", ".png")
+"""The suffixes of sidecars: submissions, covers, pictures of maps."""
 _FOLDERS = ("demo_survey",)
-"""Assets that keep a folder of plain files beside their table, each drawn anew from nothing."""
+"""Assets that keep a folder of plain files beside their table; the files can be generated again."""
 _QUARANTINE, _STATES = "quarantine", "training"
 
 
 class ForeignSettingsError(ValueError):
-    """Nothing that the settings name is in the lake, so they can hardly be the ones that it was made with."""
+    """The lake has no file that the settings name, so it was probably made with other settings."""
 
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file of a lake, by its name below the root."""
+    """A file of a lake, with its name below the root."""
 
     name: str
     bytes: int
     changed: float
     """Seconds since 1970."""
     handle: Any = None
-    """In a bucket the object, in the generation that was listed."""
+    """In a bucket: the object, in the generation that was listed."""
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """A file, or a folder (its name ends with a slash), that nothing needs any more, and why."""
+    """A file, or a folder (its name ends with a slash), that is no longer needed, and the reason."""
 
     file: StoredFile
     reason: str
 
 
 def find_leftovers(lake: Lake, recipes: Mapping[str, Recipe], sources: Collection[str] = ()) -> list[Leftover]:
-    """Find what the platform made and no recipe names any more, by name.
+    """Return the platform's files that no recipe names any more, sorted by name.
 
-    What recipes name is never among it, whether it is up to date or not; neither is what lies at one of `sources`.
+    Files that recipes name are never included, up to date or not; neither are files at one of `sources`.
 
     Args:
-        lake: a local folder or a bucket; in a bucket, what lies in the cache is not looked at.
-        recipes: of the settings that the lake is kept for.
-        sources: paths and addresses that the settings read from; those outside the lake do no harm.
+        lake: a local folder or a bucket; the cache of a bucket is not searched.
+        recipes: the recipes of the lake's settings.
+        sources: paths and addresses that the settings read from; those outside the lake have no effect.
 
     Raises:
-        ForeignSettingsError: nothing that the recipes name is there, but other artifacts are.
-        UnreachableBucketError: the bucket may not be used.
+        ForeignSettingsError: the lake has artifacts, but none that the recipes name.
+        UnreachableBucketError: there is no permission to use the bucket.
     """
     lake.require()
     named = _names_of(lake, recipes)
@@ -79,18 +78,18 @@ def find_leftovers(lake: Lake, recipes: Mapping[str, Recipe], sources: Collectio
                 found.append(Leftover(file, reason))
     if found and not some_named:
         raise ForeignSettingsError(
-            f"{lake.root} holds {len(found)} files of other settings and none of these; set the variables and the "
+            f"{lake.root} has {len(found)} files of other settings and none of these; set the variables and the "
             "profile that it was made with, or delete it yourself"
         )
     return sorted(found, key=lambda leftover: leftover.file.name)
 
 
 def delete_leftover(lake: Lake, leftover: Leftover) -> None:
-    """Delete what was found to be left over, and the folder that it leaves empty.
+    """Delete a leftover, and its folder if that is empty then.
 
     Raises:
-        OvertakenError: in a bucket, it has been replaced since it was found.
-        UnreachableBucketError: the bucket may not be written.
+        OvertakenError: in a bucket, the object has been replaced since it was found.
+        UnreachableBucketError: there is no permission to write to the bucket.
     """
     if leftover.file.handle is not None:
         buckets.delete_object(leftover.file.handle)
@@ -100,23 +99,23 @@ def delete_leftover(lake: Lake, leftover: Leftover) -> None:
         shutil.rmtree(path)
         return
     path.unlink(missing_ok=True)
-    with suppress(OSError):  # it is not empty
+    with suppress(OSError):  # the folder is not empty
         if path.parent != Path(lake.root):
             path.parent.rmdir()
 
 
 def _names_of(lake: Lake, recipes: Mapping[str, Recipe]) -> set[str]:
-    """Name all files that recipes ask for, with those beside them and what was set aside."""
+    """Return the names of all files of the recipes, with their sidecars and quarantine tables."""
     names = set()
     for recipe in recipes.values():
         for artifact in recipe.artifacts:
-            beside = (_below(lake.root, str(path)) for path in recipe.beside(lake, artifact))
-            names |= {f"{artifact}.{artifact.suffix}", f"{_QUARANTINE}/{artifact}.parquet", *beside}
+            sidecars = (_below(lake.root, str(path)) for path in recipe.beside(lake, artifact))
+            names |= {f"{artifact}.{artifact.suffix}", f"{_QUARANTINE}/{artifact}.parquet", *sidecars}
     return names
 
 
 def _below(root: str, location: str) -> str:
-    """Give a location's name below the root of a lake; empty where it lies elsewhere."""
+    """Return the name of a location below the root of a lake; empty if it is elsewhere."""
     if is_in_bucket(root):
         return location.removeprefix(f"{root}/") if location.startswith(f"{root}/") else ""
     if is_in_bucket(location):
@@ -126,12 +125,12 @@ def _below(root: str, location: str) -> str:
 
 
 def _holds(folder: str, name: str) -> bool:
-    """Whether a name is that of a folder, or of something in it."""
+    """Whether a name is the folder's own, or below it."""
     return f"{name}/".startswith(folder if folder.endswith("/") else f"{folder}/")
 
 
 def _list_files(lake: Lake, recipes: Mapping[str, Recipe]) -> Iterator[StoredFile]:
-    """List a lake's files; a folder of many plain ones is listed as one, where no recipe names its asset."""
+    """Yield the files of a lake; a folder of plain files is one entry, and is skipped if a recipe names its asset."""
     if is_in_bucket(lake.root):
         for blob in buckets.list_objects(lake.storage, f"{lake.root}/"):
             name = f"{buckets.BUCKETS}{blob.bucket.name}/{blob.name}".removeprefix(f"{lake.root}/")
@@ -154,30 +153,30 @@ def _folder_bytes(folder: Path) -> int:
 
 
 def _why_left(lake: Lake, recipes: Mapping[str, Recipe], file: StoredFile) -> str | None:
-    """Say why a file that no recipe names is left over; None where it is needed, or not the platform's."""
+    """Return why a file that no recipe names is a leftover; None if it is needed or not the platform's."""
     name = PurePosixPath(file.name)
     if file.name.endswith("/"):
-        return f"no source of these settings lies in {name}"
+        return f"these settings have no source in {name}"
     if name.name.startswith("."):
         return why_abandoned(name.name, file.changed)
     asset = name.parts[0].partition(".")[0]
     if asset == _STATES and name.suffix == ".pt":
         return _why_state_is_left(lake, recipes, name.stem)
-    if name.suffix in _BESIDE and asset in TABLES:
-        return f"it lies beside an artifact of {asset} that these settings do not make"
-    if name.suffix.removeprefix(".") not in RECORD_SUFFIXES or not _lies_where_it_says(lake, name):
+    if name.suffix in _SIDECAR_SUFFIXES and asset in TABLES:
+        return f"it is a sidecar of an artifact of {asset} that these settings do not make"
+    if name.suffix.removeprefix(".") not in RECORD_SUFFIXES or not _is_artifact_in_place(lake, name):
         return None
     if asset == _QUARANTINE:
         return (
-            f"it was set aside from {name.relative_to(_QUARANTINE).with_suffix('')}, which these settings do not make"
+            f"it is the quarantine of {name.relative_to(_QUARANTINE).with_suffix('')}, which these settings do not make"
         )
     if asset in recipes:
         return f"these settings have no such partition of {asset}"
     return f"these settings have no {asset}"
 
 
-def _lies_where_it_says(lake: Lake, name: PurePosixPath) -> bool:
-    """Whether a file is an artifact, in the place that its own provenance gives."""
+def _is_artifact_in_place(lake: Lake, name: PurePosixPath) -> bool:
+    """Whether a file is an artifact at the path that its own provenance gives."""
     record = _try_record(lake, Artifact(str(name.with_suffix("")), suffix=name.suffix.removeprefix(".")))
     if record is None or not record.provenance.get("asset"):
         return False
@@ -187,12 +186,12 @@ def _lies_where_it_says(lake: Lake, name: PurePosixPath) -> bool:
 def _try_record(lake: Lake, artifact: Artifact) -> Record | None:
     try:
         return lake.record(artifact)
-    except Exception:  # whatever it is, it is none of ours
+    except Exception:  # it is not a file of the platform
         return None
 
 
 def _why_state_is_left(lake: Lake, recipes: Mapping[str, Recipe], asset: str) -> str | None:
-    """Say why the state of a training is of no more use; None while the training may go on from it."""
+    """Return why a training state is useless; None while the training may resume from it."""
     if asset not in recipes:
         return f"these settings train no {asset}"
     if Lineage(lake, recipes).stale(recipes[asset].artifact()) is None:

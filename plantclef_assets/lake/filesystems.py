@@ -1,7 +1,7 @@
-"""Filesystems: how an address, a local path or `gs://bucket/prefix`, is reached.
+"""Filesystems of locations: local paths and `gs://bucket/prefix` addresses.
 
-Credentials for gs:// are the application-default ones, never a key in a setting or file of this project. Where
-STORAGE_EMULATOR_HOST names a server, that one is asked, without credentials. Nothing here talks to a network.
+Credentials for gs:// are the application-default ones, never a key in a setting or a file of this project. If
+STORAGE_EMULATOR_HOST names a server, that server is used, without credentials. This module does no network access.
 """
 
 import os
@@ -29,29 +29,29 @@ def split_address(address: str) -> tuple[str, str]:
 
 
 def missing_packages() -> list[str]:
-    """Name the packages that gs:// needs and that are not installed; imports none of them."""
+    """Return the packages that gs:// needs and that are not installed, without importing any."""
     return [name for name in _PACKAGES if find_spec(name) is None]
 
 
 def bucket_options() -> dict[str, Any]:
-    """Give the options of gcsfs: nothing is remembered of a listing, since other processes write too."""
-    # gcsfs would ask each bucket for its kind over gRPC first, and stall where only JSON is answered.
+    """Return the options of gcsfs: listings are not cached, because other processes write too."""
+    # Else gcsfs requests the kind of each bucket over gRPC first, and stalls on servers that only support JSON.
     os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     token = "anon" if os.environ.get(EMULATOR) else "google_default"
     return {"token": token, "use_listings_cache": False}
 
 
 def open_filesystem(location: str) -> "tuple[fsspec.AbstractFileSystem, str]":
-    """Give the filesystem of a location and the location's path on it.
+    """Return the filesystem of a location and the location's path on it.
 
     Args:
         location: a local path, or an address that begins with gs://.
 
     Returns:
-        the filesystem, and the path in its own terms: absolute, or `bucket/prefix`; without a slash at its end.
+        the filesystem, and the path on it: absolute, or `bucket/prefix`; without a trailing slash.
 
     Raises:
-        ImportError: gcsfs is not installed; it comes with the extra `gcs`.
+        ImportError: gcsfs is not installed; the extra `gcs` installs it.
     """
     import fsspec
 
@@ -61,12 +61,12 @@ def open_filesystem(location: str) -> "tuple[fsspec.AbstractFileSystem, str]":
 
 
 def default_cache() -> Path:
-    """Give the folder for what can be had again: `plantclef` in the user's cache folder."""
+    """Return the default cache folder: `plantclef` in the user's cache folder."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "plantclef")
 
 
 def local_folder(root: str, cache: str | Path) -> Path:
-    """Give the local folder that belongs to a lake: the lake itself, or for one in a bucket its part of the cache."""
+    """Return the local folder of a lake: the lake itself, or for a lake in a bucket its part of the cache."""
     if not is_in_bucket(root):
         return Path(root)
     bucket, prefix = split_address(root.rstrip("/"))

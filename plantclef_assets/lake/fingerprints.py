@@ -1,4 +1,4 @@
-"""The fingerprint of a table: a hash of its rows that knows nothing of batches, row groups or compression."""
+"""The fingerprint of a table: a hash of its rows, independent of batches, row groups and compression."""
 
 import hashlib
 from typing import Any
@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 
 class Fingerprint:
-    """Hashes rows as they come; the same rows give the same digest however they are cut into batches."""
+    """An incremental hash of rows; the digest does not depend on how the rows are divided into batches."""
 
     def __init__(self) -> None:
         self._streams: dict[str, Any] = {}
@@ -22,7 +22,7 @@ class Fingerprint:
             self._feed(name, column)
 
     def digest(self) -> str:
-        """Give the fingerprint of all rows so far, 32 hexadecimal digits."""
+        """Return the fingerprint of all rows so far, 32 hexadecimal digits."""
         total = hashlib.blake2b(digest_size=16)
         for path in sorted(self._streams):
             total.update(path.encode() + b"\0" + self._streams[path].digest())
@@ -32,7 +32,7 @@ class Fingerprint:
         return self._streams.setdefault(path, hashlib.blake2b(digest_size=16))
 
     def _feed(self, path: str, column: pa.Array) -> None:
-        """Feed validity, lengths and values to streams of their own, so that no batch border leaves a trace."""
+        """Hash validity, lengths and values in separate streams, so that batch boundaries have no effect."""
         path = f"{path}:{column.type}"
         self._stream(path + "/valid").update(np.asarray(column.is_valid()).astype(np.uint8).tobytes())
         kind = column.type
@@ -57,7 +57,7 @@ def _numbers(column: pa.Array, kind: Any) -> bytes:
 
 
 def _bytes(column: pa.Array) -> memoryview | bytes:
-    """Give the values of a string or binary column as one run of bytes, without copying them."""
+    """Return the values of a string or binary column as contiguous bytes, without copying."""
     filled = column.fill_null(b"" if pa.types.is_binary(column.type) else "")
     _, offsets, data = filled.buffers()
     if data is None:

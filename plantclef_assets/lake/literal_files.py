@@ -1,9 +1,8 @@
 """Filesystems for DuckDB in which every name is literal: no glob patterns, no escapes.
 
-DuckDB has no escape that holds for all names, so a local path with a pattern's characters goes through `LocalFiles`.
-Objects go through `BucketFiles`: gcsfs would answer too, with two requests for every question about a file and with
-reading ahead that outlives the connection. Here an object is looked up once, and what a connection sees of it is one
-generation.
+DuckDB has no escape that works for all names, so local paths with pattern characters are read through `LocalFiles`.
+Objects are read through `BucketFiles`: gcsfs sends two requests for each query about a file, and its read-ahead
+outlives the connection. Here an object is looked up once, and a connection sees one generation of it.
 """
 
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client
 
 LITERAL = "literal://"
-"""The scheme of local paths that DuckDB would read as patterns."""
+"""The scheme of local paths that DuckDB would interpret as patterns."""
 
 
 class _LiteralFiles(AbstractFileSystem):
@@ -31,7 +30,7 @@ class _LiteralFiles(AbstractFileSystem):
 
 
 class LocalFiles(_LiteralFiles):
-    """A read-only filesystem of local paths behind `LITERAL`."""
+    """A read-only filesystem of local paths with the scheme `LITERAL`."""
 
     protocol = ("literal",)
 

@@ -1,7 +1,7 @@
-"""Parquet files with checksums: every page is written with one, and every page that has one is verified on reading.
+"""Parquet files with page checksums, written for every page and verified on reading.
 
-What belongs here: how parquet files are opened, and what counts as damage. What does not: where files lie, and what to
-do about a damaged one. Only reads through this module verify pages; DuckDB verifies nothing.
+What belongs here: how parquet files are opened, and which errors count as damage. What does not: the paths of files,
+and the handling of damaged ones. Only reads through this module verify pages; DuckDB does not.
 """
 
 import base64
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 Damaged = Callable[[str], Exception]
-"""Makes the error for a damaged file from the reason, such as a checksum that does not match."""
+"""Returns the error for a damaged file, given the reason, such as a checksum that does not match."""
 
 
 def create_parquet(path: Path, schema: pa.Schema, **options: Any) -> pq.ParquetWriter:
@@ -24,34 +24,34 @@ def create_parquet(path: Path, schema: pa.Schema, **options: Any) -> pq.ParquetW
 
 
 class CheckedFile(pq.ParquetFile):
-    """A parquet file whose pages are verified when they are read; a fault in it raises the error of `damaged`."""
+    """A parquet file whose pages are verified when they are read; damage raises the error of `damaged`."""
 
     def __init__(self, source: Path | BinaryIO, damaged: Damaged) -> None:
         self._damaged = damaged
-        with damage_named(damaged):
+        with translate_damage(damaged):
             super().__init__(source, page_checksum_verification=True)
 
     def read(self, *arguments: Any, **options: Any) -> pa.Table:
         """Read all row groups; see pyarrow."""
-        with damage_named(self._damaged):
+        with translate_damage(self._damaged):
             return super().read(*arguments, **options)
 
     def read_row_group(self, *arguments: Any, **options: Any) -> pa.Table:
         """Read one row group; see pyarrow."""
-        with damage_named(self._damaged):
+        with translate_damage(self._damaged):
             return super().read_row_group(*arguments, **options)
 
     def iter_batches(self, *arguments: Any, **options: Any) -> Iterator[pa.RecordBatch]:
         """Yield record batches; see pyarrow."""
-        with damage_named(self._damaged):
+        with translate_damage(self._damaged):
             yield from super().iter_batches(*arguments, **options)
 
 
 def written_schema(footer: pq.FileMetaData) -> pa.Schema:
-    """Return the schema that a file's rows were written with; what is read names the items of lists otherwise.
+    """Return the schema that a file's rows were written with; reading changes the names of list items.
 
     Raises:
-        ValueError: the footer names other columns elsewhere.
+        ValueError: the footer contains two different lists of columns.
     """
     schema = footer.schema.to_arrow_schema()
     stored = (footer.metadata or {}).get(b"ARROW:schema")
@@ -62,10 +62,10 @@ def written_schema(footer: pq.FileMetaData) -> pa.Schema:
 
 
 @contextmanager
-def damage_named(damaged: Damaged) -> Iterator[None]:
-    """Turn what readers raise about the content of a file into the error of `damaged`.
+def translate_damage(damaged: Damaged) -> Iterator[None]:
+    """Translate errors about the content of a file into the error of `damaged`.
 
-    Missing files, missing permissions, failing disks and networks are no damage and stay what they are.
+    Missing files, missing permissions, and failing disks and networks are not damage; their errors are not changed.
     """
     try:
         yield
@@ -78,6 +78,6 @@ def damage_named(damaged: Damaged) -> Iterator[None]:
 def _is_damage(error: Exception) -> bool:
     if isinstance(error, MemoryError):
         return False
-    # Errors of the operating system have a number, those of buckets and networks a class of their own.
+    # Errors of the operating system have an errno; those of buckets and networks have their own classes.
     of_content = type(error) is OSError and error.errno is None
     return of_content or isinstance(error, pa.ArrowException | ValueError | struct.error)

@@ -1,9 +1,9 @@
-"""Where artifacts come from: recipes, and what follows from them.
+"""Provenance: recipes of artifacts, and which artifacts are up to date.
 
-A recipe says of an asset what its artifacts are a function of: a code version bumped by hand, the configuration that
-matters, and the artifacts that go in. From it follow, without opening any data: what an artifact's provenance should
-be now; whether one that exists is up to date (then making it again is a no-op); and whether it may be used.
-Provenance never holds time, host, engine or worker count.
+A recipe defines what the artifacts of an asset are a function of: a code version bumped by hand, the relevant
+configuration, and the input artifacts. From it follow, without reading any data: the expected provenance of an
+artifact, whether an existing one is up to date (making it again is then a no-op), and whether it may be an input.
+Provenance never contains time, host, engine or worker count.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -14,7 +14,7 @@ from typing import Any
 
 from plantclef_assets.lake.filesystems import is_in_bucket
 from plantclef_assets.lake.inputs import RECORDS_AT_ONCE
-from plantclef_assets.lake.sidecars import foreign_file
+from plantclef_assets.lake.sidecars import mismatched_sidecar
 from plantclef_assets.lake.store import (
     Artifact,
     DamagedArtifactError,
@@ -22,25 +22,26 @@ from plantclef_assets.lake.store import (
     LakePath,
     MissingArtifactError,
     Record,
-    made_as,
+    recorded_name,
 )
 
 Config = Mapping[str, Any]
 _SHOWN_DIGITS = 12
 ORIGIN = "origin"
-"""The figure that holds the address of the photographs that a manifest lists."""
+"""The footer statistic with the address of the photographs that a manifest lists."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """The source that an asset is made from, to tell one survey from another.
+    """The source that an asset is made from, which distinguishes one survey from another.
 
     Attributes:
-        variable: the setting that names it.
-        location: its value: a path or an address.
-        replaceable: whether what was made from another source may be replaced.
-        holds: whether some photographs of an artifact lie at the location, for one whose footer has no address because
-            an earlier version made it. None: the address does not tell surveys apart, only the demo from one's own.
+        variable: the setting that names the source.
+        location: the value of the setting: a path or an address.
+        replaceable: whether an artifact that was made from another source may be replaced.
+        holds: checks whether photographs of an artifact exist at the location, for artifacts of earlier versions, which
+            have no address in their footer. If None, the address does not distinguish surveys, only the demo from
+            other sources.
     """
 
     variable: str
@@ -51,52 +52,52 @@ class Origin:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the artifacts of one asset are a function of."""
+    """The definition of what the artifacts of one asset are a function of."""
 
     asset: str
     code_version: str
     inputs: Callable[[str | None], tuple[Artifact, ...]] = lambda partition: ()
-    """The artifacts that one partition is made from."""
+    """The input artifacts of a partition."""
     config: Callable[[str | None], Config] = lambda partition: {}
-    """The settings that matter to a partition, as plain values; called late, since some depend on the device."""
+    """The relevant settings of a partition, as plain values; called late, because some depend on the device."""
     sources: Callable[[], Config] = dict
-    """The identity of files outside the lake; costly, so only asked when the asset itself is made or judged."""
+    """The identity of files outside the lake; expensive, so only called when the asset itself is made or checked."""
     origin: Origin | None = None
-    """Where these files lie, for an asset at the beginning of the graph; no part of the provenance."""
+    """The location of these files, for an asset at the beginning of the graph; not part of the provenance."""
     beside: Callable[[Lake, Artifact], tuple[LakePath, ...]] = lambda lake, artifact: ()
-    """Files that are made with an artifact and have to be there too."""
+    """Sidecars: files that are made with an artifact and must exist too."""
     partitions: tuple[str, ...] | None = None
     suffix: str = "parquet"
 
     def artifact(self, partition: str | None = None) -> Artifact:
-        """Give the artifact of a partition, or the only one."""
+        """Return the artifact of a partition, or the only artifact."""
         return Artifact(self.asset, partition, self.suffix)
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
-        """All artifacts that the settings ask for."""
+        """All artifacts under the current settings."""
         return tuple(self.artifact(key) for key in (self.partitions or (None,)))
 
 
 class OtherSourcesError(ValueError):
-    """A lake was made from other sources than the settings name, and nothing of it is replaced by mistake."""
+    """The lake was made from other sources than the settings name, so nothing in it is replaced."""
 
 
 class StaleInputError(ValueError):
-    """An input exists, but it is not what the settings and its own inputs now ask for."""
+    """An input exists, but is out of date with respect to the settings or its own inputs."""
 
 
 @dataclass
 class Lineage:
-    """Judges artifacts of a lake by their recipes; remembers what it read, so make a new one for each step."""
+    """Compares artifacts of a lake with their recipes; caches records, so create a new instance for each step."""
 
     lake: Lake
     recipes: Mapping[str, Recipe]
     _records: dict[Artifact, Record | None] = field(default_factory=dict, repr=False)
-    _verdicts: dict[Artifact, str | None] = field(default_factory=dict, repr=False)
+    _reasons: dict[Artifact, str | None] = field(default_factory=dict, repr=False)
 
     def record(self, artifact: Artifact) -> Record | None:
-        """Read an artifact's record once; None where it is not in the lake.
+        """Return the record of an artifact, which is read once; None if it is not in the lake.
 
         Raises:
             DamagedArtifactError: its file is damaged.
@@ -106,7 +107,7 @@ class Lineage:
         return self._records[artifact]
 
     def read_ahead(self, artifacts: Iterable[Artifact]) -> None:
-        """Read the records of artifacts and of all that went into them, several at a time, where each is far away."""
+        """Read the records of artifacts and of all their inputs concurrently, if the lake is in a bucket."""
         if not is_in_bucket(self.lake.root):
             return
         wanted: dict[Artifact, None] = {}
@@ -120,7 +121,7 @@ class Lineage:
             list(pool.map(self._try_record, wanted))
 
     def expected(self, artifact: Artifact, *, with_sources: bool) -> dict[str, Any]:
-        """Give the provenance that an artifact made now would carry.
+        """Return the provenance that the artifact would have if it were made now.
 
         Raises:
             MissingArtifactError: one of its inputs is not in the lake.
@@ -137,25 +138,25 @@ class Lineage:
         return provenance | ({"sources": dict(recipe.sources())} if with_sources else {})
 
     def is_current(self, artifact: Artifact, provenance: Mapping[str, Any]) -> bool:
-        """Whether the artifact exists, with the files that were made with it, and was made in just this way."""
+        """Whether the artifact exists with its sidecars and has exactly this provenance."""
         record = self.record(artifact)
         if record is None or record.provenance != provenance:
             return False
-        beside = self.recipes[artifact.asset].beside(self.lake, artifact)
-        return all(path.exists() for path in beside) and foreign_file(self.lake, artifact, record) is None
+        sidecars = self.recipes[artifact.asset].beside(self.lake, artifact)
+        return all(path.exists() for path in sidecars) and mismatched_sidecar(self.lake, artifact, record) is None
 
     def stale(self, artifact: Artifact, *, with_sources: bool = False) -> str | None:
-        """Say why an artifact is not what the settings ask for; None where it is. Looks at its inputs too."""
-        if with_sources or artifact not in self._verdicts:
-            self._verdicts[artifact] = self._judge(artifact, with_sources=with_sources)
-        return self._verdicts[artifact]
+        """Return why an artifact or one of its inputs is out of date; None if it is up to date."""
+        if with_sources or artifact not in self._reasons:
+            self._reasons[artifact] = self._find_reason(artifact, with_sources=with_sources)
+        return self._reasons[artifact]
 
     def require_inputs(self, artifact: Artifact) -> None:
-        """Refuse to make an artifact from inputs that are missing or stale.
+        """Raise an error if an input of the artifact is missing or out of date.
 
         Raises:
             MissingArtifactError: an input is not in the lake.
-            StaleInputError: an input is not what the settings ask for; the message says in what.
+            StaleInputError: an input is out of date; the message gives the difference.
             DamagedArtifactError: the file of an input is damaged.
         """
         for one in self.recipes[artifact.asset].inputs(artifact.partition):
@@ -166,12 +167,12 @@ class Lineage:
                 raise StaleInputError(f"{artifact} needs {one}, but {reason}; materialize {one.asset} again first")
 
     def require_same_sources(self) -> None:
-        """Refuse to work on a lake that was made from other sources than the settings name.
+        """Raise an error if the lake was made from other sources than the settings name.
 
-        Costs a footer read for each source; a source is only listed where its address is another or unknown.
+        Reads one footer per source; a source is only listed if its address is different or unknown.
 
         Raises:
-            OtherSourcesError: it was, and replacing that is not allowed; the message says which source differs.
+            OtherSourcesError: a source differs and must not be replaced; the message names it.
         """
         for recipe in self.recipes.values():
             origin, artifact = recipe.origin, recipe.artifact()
@@ -179,7 +180,7 @@ class Lineage:
                 continue
             record = self.record(artifact)
             if record is not None and record.rows and not self._is_of(recipe, origin, record):
-                was = record.figures.get(ORIGIN) or _kind_of_source(record)
+                was = record.statistics.get(ORIGIN) or _kind_of_source(record)
                 raise OtherSourcesError(
                     f"{origin.variable} is {origin.location or 'not set'}, but {artifact} in the lake "
                     f"{self.lake.root} was made from {was}. Nothing is replaced. Set the variables or the "
@@ -188,11 +189,11 @@ class Lineage:
                 )
 
     def _is_of(self, recipe: Recipe, origin: Origin, record: Record) -> bool:
-        """Whether an artifact was made from the source that its recipe now names."""
+        """Whether an artifact was made from the current source of its recipe."""
         artifact = recipe.artifact()
         if record.provenance.get("inputs", {}).keys() != {str(one) for one in recipe.inputs(None)}:
             return False  # the demo and a survey, or training photographs and a checkpoint
-        known = record.figures.get(ORIGIN)
+        known = record.statistics.get(ORIGIN)
         if origin.holds is None or known == origin.location:
             return True
         if known is None and origin.holds(self.lake, artifact):
@@ -200,7 +201,7 @@ class Lineage:
         return record.provenance.get("sources") == recipe.sources()  # the same photographs at another address
 
     def _try_record(self, artifact: Artifact) -> None:
-        with suppress(Exception):  # whoever needs it is told what is wrong with it
+        with suppress(Exception):  # the error is raised again when the record is needed
             self.record(artifact)
 
     def _fingerprint(self, artifact: Artifact) -> str:
@@ -209,7 +210,7 @@ class Lineage:
             raise MissingArtifactError(artifact, self.lake.path(artifact))
         return record.fingerprint
 
-    def _judge(self, artifact: Artifact, *, with_sources: bool) -> str | None:
+    def _find_reason(self, artifact: Artifact, *, with_sources: bool) -> str | None:
         try:
             record = self.record(artifact)
         except DamagedArtifactError as error:
@@ -223,9 +224,9 @@ class Lineage:
         difference = _difference(artifact, record.provenance, expected)
         if difference:
             return difference
-        foreign = foreign_file(self.lake, artifact, record) if with_sources else None
+        foreign = mismatched_sidecar(self.lake, artifact, record) if with_sources else None
         if foreign:
-            return f"{artifact} was made with another {foreign} than lies beside it"
+            return f"{artifact} was made with a different version of its sidecar {foreign}"
         for one in self.recipes[artifact.asset].inputs(artifact.partition):
             reason = self.stale(one)
             if reason:
@@ -234,17 +235,17 @@ class Lineage:
 
 
 def _kind_of_source(record: Record) -> str:
-    """Return what an artifact without an address in its footer was made from."""
+    """Return the kind of source of an artifact without an address in its footer."""
     kinds = {"demo_survey": "the demo", "finetuned_backbone": "a checkpoint"}
     inputs = record.provenance.get("inputs", {})
     return next((kind for name, kind in kinds.items() if name in inputs), "another survey")
 
 
 def _difference(artifact: Artifact, stored: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:
-    """Say in one sentence how an artifact's provenance differs from the one expected; None where it does not."""
+    """Return the difference between the stored and the expected provenance in one sentence; None if they are equal."""
     if not stored:
-        return f"{artifact} carries no provenance"
-    made = made_as(stored)
+        return f"{artifact} has no provenance"
+    made = recorded_name(stored)
     if made not in (str(artifact), None):
         return f"{artifact} is the file of {made}"
     if stored.get("code_version") != expected["code_version"]:

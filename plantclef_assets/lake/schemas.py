@@ -1,6 +1,7 @@
-"""The schemas of all tables in the lake, with a sentence for each column.
+"""The schemas of all tables in the lake, with a description of each column.
 
-A column that may not be null is required; a `vector` is a fixed-size list of float32 whose width its backbone decides.
+Columns are required unless they may be null. A vector is a fixed-size list of float32 whose width depends
+on the backbone.
 """
 
 import pyarrow as pa
@@ -318,4 +319,4 @@ TABLES: dict[str, TableSpec] = {
     "sweep": SWEEP,
     "embedding_map": EMBEDDING_MAP,
 }
-"""The table of each parquet asset."""
+"""The table specification of each parquet asset."""

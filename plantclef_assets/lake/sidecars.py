@@ -1,7 +1,7 @@
-"""Files beside a table: a CSV, a picture or a JSON that is made with it, and that it knows by its checksum.
+"""Sidecar files: the CSV, picture or JSON that is written with a table, and whose checksum is in the table's footer.
 
-Each is published on its own, before its table. Where two runs with different settings make the same artifact in a
-bucket, the table of one may find the file of the other beside it; from the checksums in its figures it is told.
+Each is published on its own, before its table. When two runs with different settings write the same artifact to a
+bucket, the table of one run may end up beside the sidecars of the other; the checksums reveal this.
 """
 
 import base64
@@ -13,28 +13,28 @@ from typing import Any
 from plantclef_assets.lake import buckets
 from plantclef_assets.lake.store import Artifact, Lake, LakePath, Record
 
-BESIDE = "beside"
-"""The figure that holds the checksums of the files beside an artifact, by their names."""
+SIDECARS = "beside"
+"""The footer statistic with the checksums of an artifact's sidecars, by file name."""
 
 
-def publish_beside(lake: Lake, contents: Mapping[LakePath, bytes]) -> dict[str, Any]:
-    """Publish files beside an artifact that is still to be written, and give the figure by which it will know them.
+def publish_sidecars(lake: Lake, contents: Mapping[LakePath, bytes]) -> dict[str, Any]:
+    """Publish the sidecars of an artifact that is still to be written; return the statistic for its footer.
 
     Raises:
-        OvertakenError: in a bucket, somebody else published one of them meanwhile.
+        OvertakenError: in a bucket, another process published one of them in the meantime.
     """
     for path, content in contents.items():
         with lake.publish(path) as temporary:
             temporary.write_bytes(content)
-    return {BESIDE: {path.name: _checksum_of(content) for path, content in contents.items()}}
+    return {SIDECARS: {path.name: _checksum_of(content) for path, content in contents.items()}}
 
 
-def foreign_file(lake: Lake, artifact: Artifact, record: Record) -> str | None:
-    """Name a file beside an artifact that is missing or not the one that was made with it; None where all are.
+def mismatched_sidecar(lake: Lake, artifact: Artifact, record: Record) -> str | None:
+    """Return the name of a sidecar that is missing or was not written with the artifact; None if all match.
 
-    Costs a look at the metadata of each object in a bucket, and reading each file of a folder.
+    Reads the metadata of each object in a bucket, and the content of each local file.
     """
-    for name, checksum in record.figures.get(BESIDE, {}).items():
+    for name, checksum in record.statistics.get(SIDECARS, {}).items():
         if _checksum_at(lake, lake.path(artifact).with_name(name)) != checksum:
             return name
     return None
@@ -42,7 +42,7 @@ def foreign_file(lake: Lake, artifact: Artifact, record: Record) -> str | None:
 
 def _checksum_at(lake: Lake, path: LakePath) -> str | None:
     try:
-        # Cloud Storage keeps this checksum of every object that was created by one upload.
+        # Cloud Storage stores this checksum for every object that was created by one upload.
         known = None if isinstance(path, Path) else buckets.find_object(lake.storage, str(path)).md5_hash
         return known or _checksum_of(path.read_bytes())
     except FileNotFoundError:
@@ -50,5 +50,5 @@ def _checksum_at(lake: Lake, path: LakePath) -> str | None:
 
 
 def _checksum_of(content: bytes) -> str:
-    """Give the checksum that Cloud Storage has of its objects: MD5, base64."""
+    """Return the checksum in the form of Cloud Storage: MD5, base64."""
     return base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()

@@ -1,6 +1,6 @@
-"""The figures of a table, computed as its rows are written and stored in its footer.
+"""Statistics of a table, computed while its rows are written and stored in its footer.
 
-Asset checks read these instead of the data. What must hold of every shard is enforced here before it is published.
+Asset checks read them instead of the data. Conditions that every shard must meet are enforced here, before publication.
 """
 
 from collections import Counter
@@ -13,23 +13,23 @@ import pyarrow.compute as pc
 from plantclef_assets.lake.table_specs import TableSpec
 
 _NAMED = 5
-"""So many offending rows are named; the rest are counted."""
+"""Number of offending rows that are named; the rest are counted."""
 
 
 class UnsoundTableError(ValueError):
-    """A table that must not be published: required values are missing, or vectors are not usable."""
+    """A table that must not be published: required values are missing, or vectors are unusable."""
 
 
-class Figures:
-    """Counts what the rows of one table are like, batch by batch."""
+class TableStatistics:
+    """Statistics of the rows of one table, accumulated batch by batch."""
 
     def __init__(self, spec: TableSpec) -> None:
         self._spec = spec
         self._rows = 0
         self._species: set[int] = set()
         self._learn_tags: Counter[str] = Counter()
-        self._probabilities = _ProbabilityFigures()
-        self._vectors: dict[str, _VectorFigures] = {name: _VectorFigures() for name in spec.vectors}
+        self._probabilities = _ProbabilityStatistics()
+        self._vectors: dict[str, _VectorStatistics] = {name: _VectorStatistics() for name in spec.vectors}
 
     def update(self, batch: pa.RecordBatch) -> None:
         """Add the rows of a batch."""
@@ -42,50 +42,50 @@ class Figures:
                 self._learn_tags[entry["values"] or "none"] += entry["counts"]
         if {"probability", "rank"} <= names:
             self._probabilities.update(batch)
-        for name, figures in self._vectors.items():
-            figures.update(batch.column(name), batch.column(self._spec.key[0]))
+        for name, statistics in self._vectors.items():
+            statistics.update(batch.column(name), batch.column(self._spec.key[0]))
 
     def result(self) -> dict[str, Any]:
-        """Give the figures as plain values for JSON."""
-        figures: dict[str, Any] = {"rows": self._rows}
+        """Return the statistics as plain values for JSON."""
+        statistics: dict[str, Any] = {"rows": self._rows}
         if "species_id" in self._spec.columns.names:
-            figures["species"] = sorted(self._species)
+            statistics["species"] = sorted(self._species)
         if "learn_tag" in self._spec.columns.names:
-            figures["learn_tags"] = dict(sorted(self._learn_tags.items()))
+            statistics["learn_tags"] = dict(sorted(self._learn_tags.items()))
         if "probability" in self._spec.columns.names:
-            figures |= self._probabilities.result()
+            statistics |= self._probabilities.result()
         if self._vectors:
-            figures["vectors"] = {name: vector.result() for name, vector in self._vectors.items()}
-        return figures
+            statistics["vectors"] = {name: vector.result() for name, vector in self._vectors.items()}
+        return statistics
 
 
-def enforce(artifact: object, figures: dict[str, Any]) -> None:
-    """Refuse a table that would make later work wrong.
+def enforce(artifact: object, statistics: dict[str, Any]) -> None:
+    """Raise an error for a table that would corrupt later results.
 
     Raises:
-        UnsoundTableError: a vector is not finite, all zero or constant, or a probability is none.
+        UnsoundTableError: a vector is not finite, all zero or constant, or a probability is invalid.
     """
-    problems = unsound(figures)
+    problems = unsound(statistics)
     if problems:
         raise UnsoundTableError(f"{artifact} is not published: {'; '.join(problems)}")
 
 
-def unsound(figures: dict[str, Any]) -> list[str]:
-    """Say what is wrong with a table, by its figures; empty where nothing is."""
+def unsound(statistics: dict[str, Any]) -> list[str]:
+    """Return the problems of a table according to its statistics; empty if there are none."""
     problems = []
-    for name, vector in figures.get("vectors", {}).items():
+    for name, vector in statistics.get("vectors", {}).items():
         for kind in ("non_finite", "zero", "constant"):
             if vector[kind]:
                 named = ", ".join(vector["first_bad"])
                 problems.append(f"{vector[kind]} {name} vectors are {kind.replace('_', '-')} ({named})")
     for name in ("probabilities_outside", "probabilities_rising"):
-        if figures.get(name):
-            problems.append(f"{figures[name]} {name.replace('_', ' ')}")
+        if statistics.get(name):
+            problems.append(f"{statistics[name]} {name.replace('_', ' ')}")
     return problems
 
 
-class _ProbabilityFigures:
-    """Counts of probabilities that are none, or that rise with the rank; a batch holds whole tiles."""
+class _ProbabilityStatistics:
+    """Counts of invalid probabilities and of probabilities that rise with the rank; a batch holds complete tiles."""
 
     def __init__(self) -> None:
         self._outside = self._rising = self._tiles = 0
@@ -105,8 +105,8 @@ class _ProbabilityFigures:
         return {"probabilities_outside": self._outside, "probabilities_rising": self._rising, **mean}
 
 
-class _VectorFigures:
-    """Counts of unusable vectors, and the range of the norms of the others."""
+class _VectorStatistics:
+    """Counts of unusable vectors, and the norms of all vectors."""
 
     def __init__(self) -> None:
         self.width = 0

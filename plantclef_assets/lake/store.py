@@ -1,9 +1,9 @@
-"""Where artifacts lie, and how they get there whole.
+"""The files of artifacts: their paths, atomic publication, and the records in their headers and footers.
 
 An artifact is one file of one asset: `<root>/<asset>/<partition>.<suffix>`, or `<root>/<asset>.<suffix>` for an asset
-without partitions. It is written under a temporary name and published by one rename, or in a bucket by one upload that
-replaces what was there when its making began, and nothing else; so a file that exists is whole. Each carries a record
-in its own header or footer: its provenance, the fingerprint of its rows, and its figures.
+without partitions. It is written under a temporary name and published by one rename, or in a bucket by one conditional
+upload that only replaces the object that existed when the writing began. A file that exists is therefore complete. Its
+header or footer holds a record: provenance, fingerprint of the rows, and statistics.
 """
 
 import io
@@ -20,28 +20,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from plantclef_assets.lake import buckets
-from plantclef_assets.lake.atomic import temporary_beside, whole_file
+from plantclef_assets.lake.atomic import atomic_write, temporary_path
 from plantclef_assets.lake.filesystems import bucket_options, default_cache, is_in_bucket, local_folder
-from plantclef_assets.lake.parquet_files import CheckedFile, Damaged, damage_named, written_schema
+from plantclef_assets.lake.parquet_files import CheckedFile, Damaged, translate_damage, written_schema
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client
     from upath import UPath
 
 LakePath = Union[Path, "UPath"]
-"""A file of the lake: a local path, or a path in a bucket that behaves like one; `Lake.local` makes it local."""
+"""A file of the lake: a local path, or a path in a bucket with the same methods; `Lake.local` returns a local copy."""
 
 PROVENANCE_KEY = "plantclef.provenance"
 FINGERPRINT_KEY = "plantclef.fingerprint"
-FIGURES_KEY = "plantclef.figures"
+STATISTICS_KEY = "plantclef.figures"
 
-OTHER_TENSORS = "its tensors are not those that it was written with"
-"""What is wrong with a file of tensors that do not have the fingerprint in its header."""
+OTHER_TENSORS = "its tensors are not those that were written"
+"""The problem of a tensor file whose fingerprint differs from the one in its header."""
 
 
 @dataclass(frozen=True, order=True)
 class Artifact:
-    """The address of one file in the lake: an asset and, where it has partitions, one of their keys."""
+    """The address of one file in the lake: an asset and, if it is partitioned, a partition key."""
 
     asset: str
     partition: str | None = None
@@ -52,44 +52,44 @@ class Artifact:
 
 
 def artifact_named(name: str) -> Artifact:
-    """Return the artifact whose file has a name below the root of a lake."""
+    """Return the artifact of a file, given its name below the root of a lake."""
     path = PurePosixPath(name)
     parts = path.with_suffix("").parts
     folders = 2 if parts[0] == "quarantine" else 1  # quarantine/<asset>/<partition>.parquet
     return Artifact("/".join(parts[:folders]), "/".join(parts[folders:]) or None, path.suffix.removeprefix("."))
 
 
-def made_as(provenance: Mapping[str, Any]) -> str | None:
-    """Return the name of the artifact that a file was made as, by its provenance; None where that does not say."""
+def recorded_name(provenance: Mapping[str, Any]) -> str | None:
+    """Return the artifact name that is recorded in a provenance; None if there is none."""
     asset, partition = provenance.get("asset"), provenance.get("partition")
     return str(Artifact(asset, partition)) if asset else None
 
 
 @dataclass(frozen=True)
 class Record:
-    """What an artifact says of itself in its footer (parquet) or header (safetensors)."""
+    """The record of an artifact, from its footer (parquet) or header (safetensors)."""
 
     provenance: Mapping[str, Any]
     fingerprint: str
-    figures: Mapping[str, Any]
+    statistics: Mapping[str, Any]
     bytes: int
     rows: int | None = None
     schema: pa.Schema | None = None
 
 
 class MissingArtifactError(FileNotFoundError):
-    """An artifact that was asked for is not in the lake."""
+    """A requested artifact is not in the lake."""
 
     def __init__(self, artifact: Artifact, path: LakePath) -> None:
         super().__init__(f"{artifact} is not in the lake ({path}); materialize {artifact.asset} first")
         self.artifact, self.path = artifact, path
 
     def __reduce__(self) -> tuple[type["MissingArtifactError"], tuple[Artifact, LakePath]]:
-        return type(self), (self.artifact, self.path)  # it has to cross process boundaries
+        return type(self), (self.artifact, self.path)  # to be picklable
 
 
 class DamagedArtifactError(ValueError):
-    """The file of an artifact is truncated, empty, malformed, or not what was written."""
+    """The file of an artifact is truncated, empty or malformed, or was changed after it was written."""
 
     def __init__(self, artifact: Artifact, path: LakePath, reason: str) -> None:
         asset = artifact.asset.removeprefix("quarantine/")
@@ -97,17 +97,17 @@ class DamagedArtifactError(ValueError):
         self.artifact, self.path, self.reason = artifact, path, reason
 
     def __reduce__(self) -> tuple[type["DamagedArtifactError"], tuple[Artifact, LakePath, str]]:
-        return type(self), (self.artifact, self.path, self.reason)  # it has to cross process boundaries
+        return type(self), (self.artifact, self.path, self.reason)  # to be picklable
 
 
 @dataclass(frozen=True)
 class Lake:
-    """The root of all artifacts, and where files are kept that have to be local.
+    """The root of all artifacts, and the folder for files that must be local.
 
     Attributes:
         root: a local folder, or `gs://bucket/prefix`.
-        cache: the folder for local copies; used where the root is in a bucket.
-        client: of Cloud Storage; the process's own if None. It stays behind when the lake goes to another process.
+        cache: the folder for local copies; used if the root is in a bucket.
+        client: the Cloud Storage client; that of the process if None. It is not pickled.
     """
 
     root: str
@@ -119,11 +119,11 @@ class Lake:
 
     @property
     def folder(self) -> Path:
-        """The local folder that belongs to the lake: itself, or for one in a bucket its part of the cache."""
+        """The local folder of the lake: the lake itself, or for a lake in a bucket its part of the cache."""
         return local_folder(self.root, self.cache)
 
     def require(self) -> None:
-        """Make sure that the root can be used; a folder is made when it is needed, a bucket has to be there.
+        """Check that the root can be used: a bucket must exist; a folder is created when it is needed.
 
         Raises:
             UnreachableBucketError: there is no such bucket, or no permission to use it.
@@ -132,7 +132,7 @@ class Lake:
             buckets.require_bucket(self.storage, self.root)
 
     def path(self, artifact: Artifact) -> LakePath:
-        """Give the file of an artifact, whether it exists or not."""
+        """Return the file of an artifact, which need not exist."""
         name = f"{artifact}.{artifact.suffix}"
         if not is_in_bucket(self.root):
             return Path(self.root, name)
@@ -147,14 +147,14 @@ class Lake:
     def read(
         self, artifact: Artifact, columns: list[str] | None = None, filters: list[tuple[str, str, Any]] | None = None
     ) -> pa.Table:
-        """Read a parquet artifact: whole, some of its columns, or the rows that pass `filters` (as pyarrow has them).
+        """Read a parquet artifact: all of it, some columns, or the rows that pass pyarrow's `filters`.
 
         Raises:
-            MissingArtifactError: it is not in the lake.
+            MissingArtifactError: the artifact is not in the lake.
             DamagedArtifactError: its file is damaged.
         """
         try:
-            with damage_named(self._damaged(artifact)):
+            with translate_damage(self._damaged(artifact)):
                 return pq.read_table(
                     self._source(artifact),
                     columns=columns,
@@ -178,20 +178,20 @@ class Lake:
             raise MissingArtifactError(artifact, self.path(artifact)) from None
 
     def record(self, artifact: Artifact) -> Record | None:
-        """Read what an artifact says of itself; None where it is not in the lake. Costs one footer read.
+        """Read the record of an artifact, which takes one footer read; None if it is not in the lake.
 
         Raises:
             DamagedArtifactError: its file is damaged.
         """
         path = self.path(artifact)
         try:
-            with self._stream(path) as stream, damage_named(self._damaged(artifact)):
+            with self._stream(path) as stream, translate_damage(self._damaged(artifact)):
                 return _read_record(stream, artifact.suffix)
         except FileNotFoundError:
             return None
 
     def local(self, path: LakePath) -> Path:
-        """Give a file of the lake as a local one: itself, or a copy of the object as it is now, kept in the cache.
+        """Return a local file: the file itself, or a copy of the current object in the cache.
 
         Raises:
             FileNotFoundError: there is no such object.
@@ -202,29 +202,29 @@ class Lake:
 
     @contextmanager
     def publish(self, path: LakePath, *, replace: bool = True) -> Iterator[Path]:
-        """Give a temporary local file to write; when the block ends well it takes the place of `path` in one step.
+        """Yield a temporary local file to write; if the block succeeds, it is published as `path` in one step.
 
         Raises:
-            FileExistsError: it may not replace a local file, and there is one.
-            OvertakenError: in a bucket, something else was published there since the block began, or was there already
-                and may not be replaced.
+            FileExistsError: `replace` is false and the local file exists.
+            OvertakenError: in a bucket, the object was changed since the block began, or `replace` is false and the
+                object exists.
         """
         if isinstance(path, Path):
-            with whole_file(path, replace=replace) as temporary:
+            with atomic_write(path, replace=replace) as temporary:
                 yield temporary
             return
         replaced = buckets.generation_of(self.storage, str(path)) if replace else 0
-        with temporary_beside(self._local_name(path, "uploads")) as temporary:
+        with temporary_path(self._local_name(path, "uploads")) as temporary:
             yield temporary
             try:
                 buckets.create_object(self.storage, str(path), temporary, replaces=replaced)
             except buckets.OvertakenError:
-                if not self._says_the_same(temporary, path):
+                if not self._is_same_artifact(temporary, path):
                     raise
 
     @property
     def storage(self) -> "Client":
-        """The client of Cloud Storage, for a lake in a bucket.
+        """The Cloud Storage client, for a lake in a bucket.
 
         Raises:
             UnreachableBucketError: there are no credentials.
@@ -246,25 +246,25 @@ class Lake:
     def _local_name(self, path: "UPath", purpose: str) -> Path:
         return self.folder / purpose / str(path).removeprefix(self.root).lstrip("/")
 
-    def _says_the_same(self, file: Path, path: "UPath") -> bool:
-        """Whether an object has the provenance and the fingerprint of a file: it is the same artifact then."""
+    def _is_same_artifact(self, file: Path, path: "UPath") -> bool:
+        """Whether an object is the same artifact as a file: both have equal provenance and fingerprint."""
         suffix = path.suffix.removeprefix(".")
         if suffix not in _RECORDS:
             return False
         try:
             with file.open("rb") as own, self._stream(path) as other:
                 ours, theirs = _read_record(own, suffix), _read_record(other, suffix)
-        except (FileNotFoundError, ValueError, struct.error):  # gone again, or no artifact
+        except (FileNotFoundError, ValueError, struct.error):  # deleted, or not an artifact
             return False
         return (ours.provenance, ours.fingerprint) == (theirs.provenance, theirs.fingerprint)
 
 
-def record_metadata(provenance: Mapping[str, Any], fingerprint: str, figures: Mapping[str, Any]) -> dict[str, str]:
-    """Give the key-value metadata that makes a file an artifact."""
+def record_metadata(provenance: Mapping[str, Any], fingerprint: str, statistics: Mapping[str, Any]) -> dict[str, str]:
+    """Return the record of an artifact as key-value metadata."""
     return {
         PROVENANCE_KEY: json.dumps(provenance, sort_keys=True),
         FINGERPRINT_KEY: fingerprint,
-        FIGURES_KEY: json.dumps(figures, sort_keys=True),
+        STATISTICS_KEY: json.dumps(statistics, sort_keys=True),
     }
 
 
@@ -278,7 +278,7 @@ def _read_record(stream: BinaryIO, suffix: str) -> Record:
 
 def _footer_record(stream: BinaryIO, size: int) -> Record:
     footer = pq.read_metadata(stream)
-    written_schema(footer)  # refuses one that contradicts itself
+    written_schema(footer)  # raises for a footer that contradicts itself
     schema = footer.schema.to_arrow_schema()
     metadata = {key.decode(): value.decode() for key, value in (footer.metadata or {}).items()}
     return _record(metadata, size, rows=footer.num_rows, schema=schema)
@@ -287,7 +287,7 @@ def _footer_record(stream: BinaryIO, size: int) -> Record:
 def _header_record(stream: BinaryIO, size: int) -> Record:
     """Read the header of a safetensors file: eight bytes of length, then JSON (the format's specification).
 
-    Its one metadata entry is JSON too: safetensors writes several in no fixed order, so bytes would differ.
+    The metadata are one JSON entry: safetensors writes several entries in no fixed order, so bytes would differ.
     """
     (length,) = struct.unpack("<Q", stream.read(8))
     if length > size - 8:
@@ -306,7 +306,7 @@ def _record(metadata: Mapping[str, str], size: int, rows: int | None = None, sch
     return Record(
         provenance=json.loads(metadata.get(PROVENANCE_KEY, "{}")),
         fingerprint=metadata.get(FINGERPRINT_KEY, ""),
-        figures=json.loads(metadata.get(FIGURES_KEY, "{}")),
+        statistics=json.loads(metadata.get(STATISTICS_KEY, "{}")),
         bytes=size,
         rows=rows,
         schema=schema,
@@ -314,6 +314,6 @@ def _record(metadata: Mapping[str, str], size: int, rows: int | None = None, sch
 
 
 _RECORDS = {"parquet": _footer_record, "safetensors": _header_record}
-"""How a record is read, by suffix."""
+"""Functions that read a record, by suffix."""
 RECORD_SUFFIXES = frozenset(_RECORDS)
-"""The suffixes of files that carry a record."""
+"""The suffixes of files with a record."""

@@ -1,16 +1,16 @@
-"""What a table of the lake is: its columns, which of them name a row, and which may be null."""
+"""Table specifications: columns, which of them identify a row, and which may be null."""
 
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 VECTOR = pa.list_(pa.float32())
-"""Stands for a fixed-size list of any width; `TableSpec.schema` puts in the width."""
+"""Placeholder for a fixed-size list of float32; `TableSpec.schema` fills in the width."""
 
 
 @dataclass(frozen=True)
 class TableSpec:
-    """What one kind of table holds: its columns, and those that together name a row."""
+    """The columns of a kind of table, and its key: the columns that together identify a row."""
 
     columns: pa.Schema
     key: tuple[str, ...]
@@ -22,18 +22,18 @@ class TableSpec:
 
     @property
     def required(self) -> tuple[str, ...]:
-        """The names of the columns that may not be null."""
+        """The names of the columns that must not be null."""
         return tuple(column.name for column in self.columns if not column.nullable)
 
     def schema(self, **widths: int) -> pa.Schema:
-        """Give the Arrow schema, with the width of each vector column put in."""
+        """Return the Arrow schema with the given widths of the vector columns."""
         return pa.schema(
             column.with_type(pa.list_(pa.float32(), widths[column.name])) if column.type == VECTOR else column
             for column in self.columns
         )
 
     def problems(self, actual: pa.Schema) -> list[str]:
-        """Say in which columns a schema differs from this one; more columns than these are welcome."""
+        """Return the differences of a schema from this one; additional columns are permitted."""
         found = []
         for column in self.columns:
             index = actual.get_field_index(column.name)
@@ -53,5 +53,5 @@ def _fits(actual: pa.DataType, wanted: pa.DataType) -> bool:
 
 
 def column(name: str, kind: pa.DataType, description: str, *, null: bool = False) -> pa.Field:
-    """Describe a column; it is required unless it may be null."""
+    """Return a column with its description; it is required unless `null` is true."""
     return pa.field(name, kind, nullable=null, metadata={"description": description})

@@ -1,4 +1,4 @@
-"""Writing a table: batches in, one published parquet file with its record out."""
+"""Writing of tables and quarantine tables: batches in, one published parquet file with a record out."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,26 +11,26 @@ from plantclef_assets.lake.fingerprints import Fingerprint
 from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.parquet_files import create_parquet
 from plantclef_assets.lake.schemas import QUARANTINE
-from plantclef_assets.lake.statistics import Figures, UnsoundTableError, enforce
+from plantclef_assets.lake.statistics import TableStatistics, UnsoundTableError, enforce
 from plantclef_assets.lake.store import Artifact, Lake, record_metadata
 from plantclef_assets.lake.table_specs import TableSpec
 
 ROW_GROUP_BYTES = 64 * 2**20
-"""Rows are gathered into row groups of about this size: large enough to read fast, small enough for memory."""
+"""Approximate size of row groups: large enough for fast reading, small enough for memory."""
 
 
 class TableWriter:
-    """Takes batches, gathers them into row groups, and counts and hashes their rows."""
+    """Writes batches in row groups, and computes the statistics and the fingerprint of their rows."""
 
     def __init__(self, writer: pq.ParquetWriter, spec: TableSpec) -> None:
         self._writer = writer
         self._spec = spec
-        self._counted = Figures(spec)
+        self._counted = TableStatistics(spec)
         self._fingerprint = Fingerprint()
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_bytes = 0
-        self.figures: dict[str, Any] = {}
-        """Figures of the caller's own, stored beside those that are counted."""
+        self.statistics: dict[str, Any] = {}
+        """Additional statistics, stored together with the computed ones."""
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Add rows.
@@ -40,7 +40,7 @@ class TableWriter:
         """
         for name in self._spec.required:
             if name in batch.schema.names and batch.column(name).null_count:
-                raise UnsoundTableError(f"{batch.column(name).null_count} rows have no {name}, which may not be null")
+                raise UnsoundTableError(f"{batch.column(name).null_count} rows have no {name}, which must not be null")
         batch = batch.cast(self._writer.schema)
         self._counted.update(batch)
         self._fingerprint.update(batch)
@@ -50,7 +50,7 @@ class TableWriter:
             self._flush()
 
     def write_rows(self, **columns: Any) -> None:
-        """Add rows given as columns by name; a column that is not given is null."""
+        """Add rows given as columns by name; missing columns are null."""
         length = len(next(iter(columns.values())))
         schema = self._writer.schema
         arrays = [
@@ -60,12 +60,12 @@ class TableWriter:
         self.write(pa.RecordBatch.from_arrays(arrays, schema=schema))
 
     def close(self, artifact: Artifact, provenance: Mapping[str, Any], *, enforced: bool) -> None:
-        """Write what waits and the record."""
+        """Write the remaining rows and the record."""
         self._flush()
-        figures = self._counted.result() | self.figures
+        statistics = self._counted.result() | self.statistics
         if enforced:
-            enforce(artifact, figures)
-        record = record_metadata(provenance, self._fingerprint.digest(), figures)
+            enforce(artifact, statistics)
+        record = record_metadata(provenance, self._fingerprint.digest(), statistics)
         self._writer.add_key_value_metadata(record)
         self._writer.close()
 
@@ -97,22 +97,21 @@ def write_table(
     enforced: bool = True,
     replace: bool = True,
 ) -> Iterator[TableWriter]:
-    """Write one parquet artifact; it appears whole when the block ends well, and not at all otherwise.
+    """Write one parquet artifact; it is published if the block succeeds, and not at all otherwise.
 
     Args:
-        lake: where to write.
-        artifact: what to write; an artifact that exists is replaced in one step, if it may be replaced.
+        lake: the lake.
+        artifact: the artifact to write.
         spec: its columns.
-        provenance: what it is made from, stored in the footer.
+        provenance: its provenance, stored in the footer.
         widths: the widths of the vector columns.
-        enforced: whether an unsound table is refused, and one whose inputs have changed; only tests that damage a lake
-            say no.
-        replace: whether an artifact that exists is replaced.
+        enforced: whether to refuse an unsound table and changed inputs; false only in tests that corrupt a lake.
+        replace: whether to replace an existing artifact.
 
     Raises:
-        ChangedInputError: an input is no longer the one that the provenance names.
-        FileExistsError, OvertakenError: there is one, and it may not be replaced (see `Lake.publish`).
-        UnsoundTableError: the rows would make later work wrong (see `figures.enforce`).
+        ChangedInputError: an input no longer has its fingerprint in the provenance.
+        FileExistsError, OvertakenError: the artifact exists and `replace` is false (see `Lake.publish`).
+        UnsoundTableError: the rows would corrupt later results (see `statistics.enforce`).
     """
     schema = spec.schema(**(widths or {}))
     plain = [name for name in schema.names if name != "data" and name not in spec.vectors]
@@ -120,7 +119,7 @@ def write_table(
         parquet = create_parquet(
             temporary,
             schema,
-            # Photographs are compressed already, and no two vectors are alike.
+            # Photographs are compressed already, and vectors do not repeat.
             compression={name: "NONE" if name == "data" else "ZSTD" for name in schema.names},
             use_dictionary=plain,
             write_statistics=plain,
@@ -135,22 +134,22 @@ def write_table(
 
 @contextmanager
 def open_quarantine(lake: Lake, artifact: Artifact) -> Iterator[TableWriter]:
-    """Take what is set aside while an artifact is made, for `quarantine/<asset>[/<partition>].parquet`.
+    """Open the quarantine table of an artifact, `quarantine/<asset>[/<partition>].parquet`.
 
-    It is published before the artifact itself, and also where nothing was set aside, so that it is never older.
+    It is published before the artifact, and also if it is empty, so that it is never older than the artifact.
     """
     place = Artifact(f"quarantine/{artifact.asset}", artifact.partition)
     with write_table(lake, place, QUARANTINE, {"asset": str(place)}) as writer:
         yield writer
 
 
-def write_findings(quarantine: TableWriter, findings: list[dict[str, str | None]]) -> None:
-    """Add what was set aside to a quarantine table."""
-    if findings:
-        quarantine.write_rows(**{name: [one[name] for one in findings] for name in QUARANTINE.columns.names})
+def add_quarantined(quarantine: TableWriter, rows: list[dict[str, str | None]]) -> None:
+    """Add rows to a quarantine table."""
+    if rows:
+        quarantine.write_rows(**{name: [row[name] for row in rows] for name in QUARANTINE.columns.names})
 
 
-def write_quarantine(lake: Lake, artifact: Artifact, findings: list[dict[str, str | None]]) -> None:
-    """Publish all that was set aside while an artifact was made."""
+def write_quarantine(lake: Lake, artifact: Artifact, rows: list[dict[str, str | None]]) -> None:
+    """Write and publish the quarantine table of an artifact."""
     with open_quarantine(lake, artifact) as quarantine:
-        write_findings(quarantine, findings)
+        add_quarantined(quarantine, rows)

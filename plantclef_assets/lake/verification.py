@@ -1,7 +1,7 @@
-"""Verification: whether artifacts hold what they were written with.
+"""Verification: whether the content of artifacts is what was written.
 
-Reads every row and tensor and compares their fingerprint with the one in the footer or header. That finds what page
-checksums cannot: damage in files written before there were checksums, and rows that somebody edited.
+Reads every row and tensor and compares the fingerprint with the one in the footer or header. This finds more than page
+checksums do: damage in files from before checksums were introduced, and edited rows.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -13,7 +13,7 @@ from plantclef_assets.lake.filesystems import open_filesystem
 from plantclef_assets.lake.fingerprints import Fingerprint
 from plantclef_assets.lake.parquet_files import written_schema
 from plantclef_assets.lake.schemas import TABLES
-from plantclef_assets.lake.sidecars import foreign_file
+from plantclef_assets.lake.sidecars import mismatched_sidecar
 from plantclef_assets.lake.store import (
     RECORD_SUFFIXES,
     Artifact,
@@ -21,11 +21,11 @@ from plantclef_assets.lake.store import (
     Lake,
     Record,
     artifact_named,
-    made_as,
+    recorded_name,
 )
 
 VerifyTensors = Callable[[str, Path], object]
-"""Reads a file of tensors of an asset; raises a ValueError where they are not what was written."""
+"""Reads a tensor file of an asset; raises a ValueError if the tensors are not what was written."""
 
 _QUARANTINE = "quarantine/"
 
@@ -33,18 +33,18 @@ _QUARANTINE = "quarantine/"
 def verify_artifacts(
     lake: Lake, assets: Collection[str], known: Collection[str], verify_tensors: VerifyTensors
 ) -> Iterator[tuple[Artifact, str | None]]:
-    """Read artifacts whole; yield each with what is wrong with it, None where nothing is.
+    """Read artifacts completely; yield each with its problem, or None if it is intact.
 
-    Files of unknown assets are left out where they are unreadable or have no fingerprint: they are not the platform's.
+    Unreadable files of unknown assets, and those without a fingerprint, are skipped: they are not the platform's.
 
     Args:
         lake: a local folder or a bucket.
-        assets: which assets to verify, with their quarantine tables; all if empty.
-        known: names of assets besides those that are tables.
+        assets: the assets to verify, with their quarantine tables; all if empty.
+        known: names of assets in addition to the tables.
         verify_tensors: reads safetensors files.
 
     Raises:
-        UnreachableBucketError: the bucket may not be used.
+        UnreachableBucketError: there is no permission to use the bucket.
     """
     for artifact in _list_artifacts(lake):
         asset = asset_of(artifact)
@@ -71,7 +71,7 @@ def asset_of(artifact: Artifact) -> str:
 
 
 def _list_artifacts(lake: Lake) -> Iterator[Artifact]:
-    """List the files that may carry a record, by name."""
+    """Yield the files that may have a record, sorted by name."""
     lake.require()
     filesystem, root = open_filesystem(lake.root)
     for path in sorted(filesystem.find(root)):
@@ -87,24 +87,24 @@ def _problem(
     reason = None
     if not record.fingerprint:
         reason = "it has no fingerprint, so another program wrote it"
-    elif ours and made_as(record.provenance) not in (str(artifact), None):
-        reason = f"it is the file of {made_as(record.provenance)}"
+    elif ours and recorded_name(record.provenance) not in (str(artifact), None):
+        reason = f"it is the file of {recorded_name(record.provenance)}"
     elif artifact.suffix == "parquet":
         if _row_fingerprint(lake, artifact) != record.fingerprint:
-            reason = "its rows are not those that it was written with"
+            reason = "its rows are not those that were written"
     else:
         try:
             verify_tensors(artifact.asset, lake.local(path))
         except ValueError as error:
             return str(error)
-    beside = foreign_file(lake, artifact, record)
-    if reason is None and beside:
-        reason = f"{beside} beside it is missing or changed"
+    sidecar = mismatched_sidecar(lake, artifact, record)
+    if reason is None and sidecar:
+        reason = f"its sidecar {sidecar} is missing or changed"
     return str(DamagedArtifactError(artifact, path, reason)) if reason else None
 
 
 def _row_fingerprint(lake: Lake, artifact: Artifact) -> str:
-    """Compute the fingerprint of a table's rows anew, one row group at a time."""
+    """Compute the fingerprint of a table's rows, one row group at a time."""
     fingerprint = Fingerprint()
     with lake.open(artifact) as file:
         schema = written_schema(file.metadata)

@@ -15,10 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from plantclef_assets.ingest.checkpoints import checkpoint_files, licence_at
-from plantclef_assets.ingest.class_lists import read_class_mapping, read_species_names
-from plantclef_assets.ingest.classes import write_class_map_of
+from plantclef_assets.ingest.class_map import read_class_mapping, read_species_names, write_class_map_of
+from plantclef_assets.ingest.downloads import Limits
 from plantclef_assets.ingest.fetching import fetch_file
-from plantclef_assets.ingest.limits import Limits
 from plantclef_assets.ingest.locations import is_remote
 from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.shards import Shard

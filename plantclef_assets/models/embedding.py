@@ -124,7 +124,7 @@ class EmbeddedTiles:
                 threads=self.embedding.threads,
                 dct="dct" in self.spec.vectors,
                 log=self.embedding.log,
-                on_undecodable=lambda plot, error: table.set_aside(
+                on_undecodable=lambda plot, error: table.quarantine(
                     plot["plot_id"], plot["plot_id"], error.reason, error.detail
                 ),
             )
@@ -142,7 +142,7 @@ class EmbeddedTiles:
                 )
                 plots_out += 1
                 self.embedding.advance(len(boxes))
-            table.figures = {"rows_out": plots_out}
+            table.statistics = {"rows_out": plots_out}
 
     def _tiles(self, plot: dict[str, Any]) -> list[tuple[str, Tile]]:
         return [(tiling, tile) for tiling in self.tilings for tile in tile_boxes(plot["width"], plot["height"], tiling)]

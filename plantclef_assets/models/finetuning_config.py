@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from plantclef_assets.configuration import setting
-from plantclef_assets.ingest.validation_split import set_aside
+from plantclef_assets.ingest.validation_split import hold_out
 
 if TYPE_CHECKING:  # settings import this module, and must not load torch
     from plantclef_assets.models.shuffled_photographs import Photographs
@@ -66,7 +66,7 @@ def split_holdout(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split the training rows into rows to learn from and rows that choose the epoch, with no obs_id on both sides.
 
-    The classifiers hold out the same ones, see `set_aside`.
+    The classifiers hold out the same ones, see `hold_out`.
 
     Args:
         photographs: all of them.
@@ -76,7 +76,7 @@ def split_holdout(
     Returns:
         two arrays of row numbers, ascending.
     """
-    learn, hold = set_aside(
+    learn, hold = hold_out(
         train, photographs.species_id, photographs.obs_id, share=config.holdout_share, seed=config.seed
     )
     return np.flatnonzero(learn), np.flatnonzero(hold)

@@ -67,7 +67,7 @@ class PredictedTiles:
                     )
                     plots.update(used.column("plot_id").to_pylist())
             table.rows_in = len(plots)
-            table.figures = {"rows_out": len(plots)}
+            table.statistics = {"rows_out": len(plots)}
 
 
 def _require_known(name: str, classifier: LinearClassifier, known: set[int]) -> None:

@@ -52,10 +52,10 @@ class CheckContext:
                 found[artifact] = record
         return found
 
-    def figures(self, asset: str) -> Mapping[str, Any]:
+    def statistics(self, asset: str) -> Mapping[str, Any]:
         """Return the statistics of an asset without partitions; empty where it is not in the lake."""
         record = self.lineage.record(self.lineage.recipes[asset].artifact())
-        return record.figures if record else {}
+        return record.statistics if record else {}
 
     def inputs(self, artifact: Artifact, asset: str) -> list[Artifact]:
         """Return the artifacts of an asset that one of the checked artifacts is made from."""
@@ -80,19 +80,21 @@ class Check:
     blocking: bool = False
 
 
-def count_is_zero(figure: str, text: str, examples: str | None = None) -> Callable[[CheckContext], Iterable[Problem]]:
+def count_is_zero(
+    statistic: str, text: str, examples: str | None = None
+) -> Callable[[CheckContext], Iterable[Problem]]:
     """Return the function of a check that a statistic, which counts what is wrong, is zero in every artifact.
 
     Args:
-        figure: the name of the count.
+        statistic: the name of the count.
         text: of the problem, with `{artifact}`, `{count}`, `{rows}` and `{named}`, the examples.
         examples: the name of the statistic that lists some of them.
     """
 
     def problems(context: CheckContext) -> Iterator[Problem]:
         for artifact, record in context.records.items():
-            if count := record.figures.get(figure, 0):
-                named = ", ".join(map(str, record.figures.get(examples or "", [])))
+            if count := record.statistics.get(statistic, 0):
+                named = ", ".join(map(str, record.statistics.get(examples or "", [])))
                 yield Problem(artifact, text.format(artifact=artifact, count=count, rows=record.rows, named=named))
 
     return problems

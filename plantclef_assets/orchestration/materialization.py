@@ -28,7 +28,7 @@ from plantclef_assets.engines.progress import Progress
 from plantclef_assets.lake.provenance import Lineage, OtherSourcesError, StaleInputError
 from plantclef_assets.lake.schemas import TABLES
 from plantclef_assets.lake.shards import Shard
-from plantclef_assets.lake.sidecars import BESIDE
+from plantclef_assets.lake.sidecars import SIDECARS
 from plantclef_assets.lake.store import Artifact, DamagedArtifactError, Lake, MissingArtifactError, Record
 from plantclef_assets.orchestration.messages import note_failure
 from plantclef_assets.orchestration.resources import EngineResource
@@ -41,8 +41,8 @@ Describe = Callable[[Lake, Artifact, Record], Mapping[str, Any]]
 Hold = Callable[[Callable[[str], None]], AbstractContextManager[None]]
 """Waits, with a log, for something that one run holds at a time, and holds it during a block."""
 
-_HIDDEN_FIGURES = {"species", "rows", "rows_out", BESIDE}
-"""Figures that are for checks, or that Dagster shows in its own way."""
+_HIDDEN_STATISTICS = {"species", "rows", "rows_out", SIDECARS}
+"""Statistics that are for checks, or that Dagster shows in its own way."""
 
 
 @dataclass
@@ -189,13 +189,13 @@ def _metadata(
     lineage: Lineage, artifact: Artifact, record: Record, describe: Describe | None, seconds: float | None
 ) -> dict[str, Any]:
     """Return the metadata of one artifact; `seconds` is None where nothing had to be made."""
-    figures = {
+    statistics = {
         name: value if isinstance(value, int | float) else MetadataValue.json(value)
-        for name, value in record.figures.items()
-        if name not in _HIDDEN_FIGURES and value not in ({}, [], None)
+        for name, value in record.statistics.items()
+        if name not in _HIDDEN_STATISTICS and value not in ({}, [], None)
     }
     metadata: dict[str, Any] = {
-        **figures,
+        **statistics,
         "dagster/uri": lineage.lake.path(artifact).as_uri(),
         "megabytes": round(record.bytes / 1e6, 3),
         "fingerprint": record.fingerprint,
@@ -207,7 +207,7 @@ def _metadata(
         metadata |= {rows: record.rows, "dagster/column_schema": _column_schema(artifact.asset)}
     if seconds is not None:
         metadata["seconds"] = round(seconds, 2)
-        worked_on = max(record.figures.get("rows_in", 0), record.rows or 0)
+        worked_on = max(record.statistics.get("rows_in", 0), record.rows or 0)
         if worked_on and seconds > 0:
             metadata[_rate_name(artifact.asset)] = round(worked_on / seconds, 2)
     if seconds is None and artifact.partition is not None:

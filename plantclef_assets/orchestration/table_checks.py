@@ -57,9 +57,9 @@ def labels_in_class_map() -> Check:
 
 def _rows_accounted(context: CheckContext) -> Iterable[Problem]:
     for artifact, record in context.records.items():
-        figures = record.figures
-        rows_in, quarantined = figures.get("rows_in"), figures.get("quarantined")
-        rows_out = figures.get("rows_out", record.rows)
+        statistics = record.statistics
+        rows_in, quarantined = statistics.get("rows_in"), statistics.get("quarantined")
+        rows_out = statistics.get("rows_out", record.rows)
         if rows_in is None or quarantined is None:
             yield Problem(artifact, f"{artifact} does not say how many rows went in")
         elif rows_in != rows_out + quarantined:
@@ -89,9 +89,9 @@ def _unique_keys(context: CheckContext) -> Iterable[Problem]:
 def _vectors_usable(context: CheckContext) -> Iterable[Problem]:
     widths: dict[str, tuple[int, str]] = {}
     for artifact, record in context.records.items():
-        for problem in unsound({"vectors": record.figures.get("vectors", {})}):
+        for problem in unsound({"vectors": record.statistics.get("vectors", {})}):
             yield Problem(artifact, f"{artifact}: {problem}")
-        for name, vector in record.figures.get("vectors", {}).items():
+        for name, vector in record.statistics.get("vectors", {}).items():
             if not record.rows:
                 continue
             width, first = widths.setdefault(name, (vector["width"], str(artifact)))
@@ -100,11 +100,11 @@ def _vectors_usable(context: CheckContext) -> Iterable[Problem]:
 
 
 def _labels_in_class_map(context: CheckContext) -> Iterable[Problem]:
-    known = set(context.figures("class_map").get("species", []))
+    known = set(context.statistics("class_map").get("species", []))
     if not known:
         return
     for artifact, record in context.records.items():
-        unknown = sorted(set(record.figures.get("species", [])) - known)
+        unknown = sorted(set(record.statistics.get("species", [])) - known)
         if unknown:
             named = ", ".join(map(str, unknown[:5]))
             yield Problem(artifact, f"{artifact}: {len(unknown)} species are not in the class map ({named})")

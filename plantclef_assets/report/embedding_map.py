@@ -15,7 +15,7 @@ from plantclef_assets.errors import UserError
 from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.schemas import EMBEDDING_MAP
 from plantclef_assets.lake.shards import Shard
-from plantclef_assets.lake.sidecars import publish_beside
+from plantclef_assets.lake.sidecars import publish_sidecars
 from plantclef_assets.lake.store import Artifact, Lake, LakePath
 from plantclef_assets.lake.tables import write_table
 from plantclef_assets.models.separation import choose_photographs, lay_out, read_vectors, separation
@@ -85,7 +85,7 @@ class EmbeddingMap:
         names = {row["species_id"]: row["species"] or str(row["species_id"]) for row in classes}
         picture = draw_map(panels, shown.species_id, shown.held_out, names)
         require_unchanged(self.lake, shard.provenance)
-        sidecars = publish_beside(self.lake, {map_picture(self.lake, shard.artifact): picture})
+        sidecars = publish_sidecars(self.lake, {map_picture(self.lake, shard.artifact): picture})
         with write_table(self.lake, shard.artifact, EMBEDDING_MAP, shard.provenance) as table:
             for backbone, places in positions.items():
                 table.write_rows(
@@ -96,7 +96,7 @@ class EmbeddingMap:
                     y=places[:, 1],
                     held_out=shown.held_out,
                 )
-            table.figures = {
+            table.statistics = {
                 "rows_in": rows * len(self.backbones),
                 "quarantined": 0,
                 "photographs": rows,

@@ -38,4 +38,4 @@ class RunAgreement:
                     species_per_plot_b=[lengths[other] for _, other in pairs],
                     plots=[len(predictions[one]) for one, _ in pairs],
                 )
-            table.figures = {"rows_in": len(pairs), "quarantined": 0, "runs": len(self.runs)}
+            table.statistics = {"rows_in": len(pairs), "quarantined": 0, "runs": len(self.runs)}

@@ -13,7 +13,7 @@ import pyarrow as pa
 from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.schemas import SPECIES_COVER
 from plantclef_assets.lake.shards import Shard
-from plantclef_assets.lake.sidecars import publish_beside
+from plantclef_assets.lake.sidecars import publish_sidecars
 from plantclef_assets.lake.store import Artifact, Lake, LakePath
 from plantclef_assets.lake.tables import write_table
 from plantclef_assets.scoring.cover import CoveredSpecies, Hits, PlotCover, cover_plot
@@ -67,10 +67,10 @@ class SpeciesCover:
         # Spreadsheets recognise UTF-8 by the byte order mark.
         contents = {table_file: _csv(rows).encode("utf-8-sig"), text_file: text.encode()}
         require_unchanged(self.lake, shard.provenance)
-        sidecars = publish_beside(self.lake, contents)
+        sidecars = publish_sidecars(self.lake, contents)
         with write_table(self.lake, shard.artifact, SPECIES_COVER, shard.provenance) as table:
             table.write(pa.RecordBatch.from_pylist(rows, schema=SPECIES_COVER.schema()))
-            table.figures = _statistics(covers) | sidecars
+            table.statistics = _statistics(covers) | sidecars
 
     def _hits(self, partition: str | None) -> dict[str, Hits]:
         filters = [("feature_set", "=", self.feature_set), ("tiling", "=", self.tiling), ("rank", "<=", self.max_rank)]

@@ -38,7 +38,7 @@ class Leaderboard:
         rows.sort(key=lambda row: (-(row["f1_plot"] or 0.0), row["run"]))
         with write_table(self.lake, shard.artifact, LEADERBOARD, shard.provenance) as table:
             table.write(pa.RecordBatch.from_pylist(rows, schema=LEADERBOARD.schema()))
-            table.figures = {"rows_in": len(self.runs), "quarantined": 0}
+            table.statistics = {"rows_in": len(self.runs), "quarantined": 0}
 
     def _row(self, name: str, run: Run, truth: Mapping[str, Sequence[int]]) -> dict[str, Any]:
         predictions = read_predictions(self.lake, name)

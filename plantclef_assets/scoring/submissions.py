@@ -9,7 +9,7 @@ import pyarrow as pa
 from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.schemas import SUBMISSION
 from plantclef_assets.lake.shards import Shard
-from plantclef_assets.lake.sidecars import publish_beside
+from plantclef_assets.lake.sidecars import publish_sidecars
 from plantclef_assets.lake.store import Artifact, Lake, LakePath
 from plantclef_assets.lake.tables import write_table
 from plantclef_assets.scoring.comparison import effect_of_change
@@ -60,14 +60,14 @@ class Submissions:
             path: format_submission((row for row in rows if row[0] not in left_out[dialect]), dialect).encode()
             for dialect, path in files.items()
         }
-        sidecars = publish_beside(self.lake, texts)
+        sidecars = publish_sidecars(self.lake, texts)
         with write_table(self.lake, shard.artifact, SUBMISSION, shard.provenance) as table:
             table.write_rows(
                 run=[name] * len(rows),
                 plot_id=[plot for plot, _ in rows],
                 species_ids=[species for _, species in rows],
             )
-            table.figures = {
+            table.statistics = {
                 "rows_in": len(plots),
                 "quarantined": 0,
                 "empty": sum(not species for _, species in rows),

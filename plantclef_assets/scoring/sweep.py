@@ -81,7 +81,7 @@ class Sweep:
             row["run"] = names.get((row["feature_set"], row["tiling"], row["rule"]))
         with write_table(self.lake, shard.artifact, SWEEP, shard.provenance) as table:
             table.write(pa.RecordBatch.from_pylist(rows, schema=SWEEP.schema()))
-            table.figures = {"rows_in": len(rows), "quarantined": 0, **_statistics(rows)}
+            table.statistics = {"rows_in": len(rows), "quarantined": 0, **_statistics(rows)}
 
     def _rows(
         self, survey: LabelledPlots, truth: Mapping[str, Sequence[int]], feature_set: str, tiling: str

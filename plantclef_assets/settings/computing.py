@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 
-from plantclef_assets.ingest.locations import check_spark_address
+from plantclef_assets.engines.spark_session import check_spark_address
 from plantclef_assets.settings.cron import check_cron, check_time_zone
 from plantclef_assets.settings.loading import FromProfile
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from plantclef_assets.ingest.checkpoints import CheckpointError, has_classifier
-from plantclef_assets.ingest.limits import Limits
+from plantclef_assets.ingest.downloads import Limits
 from plantclef_assets.ingest.locations import (
     HUB,
     TRAIN,

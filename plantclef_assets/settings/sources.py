@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from plantclef_assets.ingest.limits import Limits
+from plantclef_assets.ingest.downloads import Limits
 from plantclef_assets.ingest.locations import (
     PACKAGE_FOLDER,
     check_inbox,

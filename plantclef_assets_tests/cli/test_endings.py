@@ -99,12 +99,12 @@ def ending(stderr: str) -> str:
     [
         ("TRAINING_IMAGES", "{survey}/imagse", "did you mean {survey}/images?"),
         ("TRAINING_METADATA", "{survey}/metadata.cvs", "did you mean {survey}/metadata.csv?"),
-        ("TRAINING_METADATA", "metadata.csv", "is relative to the working folder, so give an absolute path"),
+        ("TRAINING_METADATA", "metadata.csv", "is relative to the working folder; use an absolute path"),
         ("PLOT_IMAGES", "{survey}/1/2", "'{survey}' exists, but has no '1'"),
         ("TRAINING_METADATA", "{survey}/images", "but a folder"),
         ("PROFILE", "survey.toml", "there is no file '{here}/survey.toml'"),
         ("TRANING_IMAGES", "{survey}/images", "did you mean PLANTCLEF_TRAINING_IMAGES?"),
-        ("LAKE", "{survey}/metadata.csv", "cannot write to '{survey}/metadata.csv'; give a folder"),
+        ("LAKE", "{survey}/metadata.csv", "cannot write to '{survey}/metadata.csv'; set a folder"),
     ],
 )
 def test_a_mistake_in_the_settings_is_one_line(
@@ -127,7 +127,7 @@ def test_a_lake_that_may_not_be_written_is_one_line(
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != lake and may(path, mode))
     status, _, err = end(LAKE=lake)
     assert status == 1
-    assert ending(err) == f"PLANTCLEF_LAKE: cannot write to '{lake}'; give a folder that can be made and written."
+    assert ending(err) == f"PLANTCLEF_LAKE: cannot write to '{lake}'; set a folder that can be created and written."
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,8 @@ def variables(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 def test_the_classifier_recognises_the_photographs(variables: dict[str, str]) -> None:
     record = Lake(variables["PLANTCLEF_LAKE"]).record(Artifact("classifier", "base_cls", "safetensors"))
     assert record is not None
-    assert record.figures["validation_rows"] == 170
-    assert record.figures["accuracy"] >= 0.92
+    assert record.statistics["validation_rows"] == 170
+    assert record.statistics["accuracy"] >= 0.92
 
 
 def test_tiles_find_the_species_of_the_plots(variables: dict[str, str]) -> None:

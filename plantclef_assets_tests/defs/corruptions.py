@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from plantclef_assets.lake.sidecars import BESIDE, publish_beside
+from plantclef_assets.lake.sidecars import SIDECARS, publish_sidecars
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.settings import Settings
 from plantclef_assets_tests.defs.chain_runs import FIRST
@@ -53,7 +53,7 @@ def row_lost(asset: str) -> Corrupt:
 
     def corrupt(own_lake: OwnLake, survey: Path) -> Settings:
         settings = own_lake()
-        rewrite(settings, artifact, figures={"rows_in": record_of(settings, artifact).figures["rows_in"] + 1})
+        rewrite(settings, artifact, figures={"rows_in": record_of(settings, artifact).statistics["rows_in"] + 1})
         return settings
 
     # These do not count rows but photographs or plots, whose number only the figures know.
@@ -173,8 +173,10 @@ def plot_missing_in_csv(own_lake: OwnLake, survey: Path) -> Settings:
     settings, artifact = own_lake(), Artifact("submission", FIRST["submission"])
     file = Path(settings.lake) / "submission" / f"{artifact.partition}.2024.csv"
     shorter = "".join(file.read_text().splitlines(keepends=True)[:-1]).encode()
-    known = record_of(settings, artifact).figures[BESIDE]
-    rewrite(settings, artifact, figures={BESIDE: known | publish_beside(Lake(settings.lake), {file: shorter})[BESIDE]})
+    known = record_of(settings, artifact).statistics[SIDECARS]
+    rewrite(
+        settings, artifact, figures={SIDECARS: known | publish_sidecars(Lake(settings.lake), {file: shorter})[SIDECARS]}
+    )
     return settings
 
 
@@ -188,7 +190,7 @@ def column_of_another_type(column: str) -> Change:
 
 def plot_twice(asset: str, own_lake: OwnLake, survey: Path) -> Settings:
     settings, artifact = own_lake(), Artifact(asset, FIRST[asset])
-    rows = record_of(settings, artifact).figures["rows_in"] + 1
+    rows = record_of(settings, artifact).statistics["rows_in"] + 1
     rewrite(settings, artifact, first_row_twice, figures={"rows_in": rows})
     return settings
 

@@ -45,14 +45,14 @@ def rewrite(
     counted = {name for name in _COUNTED if labelled or name != "species"}
     kept = {
         name: value
-        for name, value in record.figures.items()
+        for name, value in record.statistics.items()
         if name not in counted and not name.startswith("probabilities_")
     }
     spec, origin = TableSpec(pa.schema(fields), key), {**record.provenance, **(provenance or {})}
     with write_table(lake, artifact, spec, origin, widths=widths, enforced=False) as writer:
         for batch in table.to_batches():
             writer.write(batch)
-        writer.figures = kept | dict(figures or {})
+        writer.statistics = kept | dict(figures or {})
 
 
 def record_of(settings: Settings, artifact: Artifact) -> Record:
@@ -98,7 +98,7 @@ def restamp_classifier(
     artifact = Artifact("classifier", feature_set, "safetensors")
     path, record = Lake(settings.lake).path(artifact), record_of(settings, artifact)
     stamp = record_metadata(
-        {**record.provenance, **provenance}, record.fingerprint, {**record.figures, **(figures or {})}
+        {**record.provenance, **provenance}, record.fingerprint, {**record.statistics, **(figures or {})}
     )
     write_classifier(path, read_classifier(path), stamp)
 
@@ -119,7 +119,7 @@ def rewrite_backbone(
     with safe_open(path, framework="pt") as file:
         ((name, text),) = file.metadata().items()
     stamp = record_metadata(
-        {**record.provenance, **provenance}, record.fingerprint, {**record.figures, **(figures or {})}
+        {**record.provenance, **provenance}, record.fingerprint, {**record.statistics, **(figures or {})}
     )
     save_file(tensors, path, metadata={name: json.dumps(json.loads(text) | {"metadata": stamp})})
 
@@ -134,5 +134,5 @@ def with_demo_survey(own_lake: OwnLake, survey: Path) -> Settings:
     provenance = Lineage(lake, build_graph(settings).recipes).expected(artifact, with_sources=True)
     with write_table(lake, artifact, DEMO_SURVEY, provenance) as table:
         table.write_rows(source=["images/train/1/a.jpg", "images/val/1/b.jpg", "plots/c.jpg"], bytes=[10, 20, 30])
-        table.figures = {"rows_in": 3, "quarantined": 0}
+        table.statistics = {"rows_in": 3, "quarantined": 0}
     return settings

@@ -111,7 +111,7 @@ def test_a_run_that_was_overtaken_says_so(in_bucket: Settings, monkeypatch: pyte
     result = materialize(in_bucket, "tile_predictions", first="00")
     assert not result.success
     (failure,) = [event for event in result.get_step_failure_events() if event.step_key == "tile_predictions"]
-    assert "was changed by somebody else while it was made here" in str(failure.event_specific_data)
+    assert "was changed by another process while it was made here" in str(failure.event_specific_data)
     monkeypatch.undo()
     assert materialize(in_bucket, "tile_predictions", first="00").success
     assert lake.path(artifact).read_bytes() == content
@@ -122,7 +122,7 @@ def test_a_bucket_that_is_not_there_ends_a_run_in_one_sentence(in_bucket: Settin
     result = materialize(absent, "training_metadata")
     assert not result.success
     said = [str(event.event_specific_data) for event in result.all_events]
-    assert any("there is no bucket 'no-such-bucket'; make it, or mend its name" in one for one in said)
+    assert any("there is no bucket 'no-such-bucket'; create it, or correct its name" in one for one in said)
     assert materialized(result) == set()
 
 

@@ -48,19 +48,19 @@ def test_what_was_made_while_an_input_was_replaced_is_not_published(
     settings = own_lake()
     suffix = "safetensors" if asset == "classifier" else "parquet"
     Lake(settings.lake).path(Artifact(asset, partition, suffix)).unlink()
-    made_here = local.make_here
+    made_here = local.make_shard
     before: dict[Path, bytes] = {}
 
-    def make_here(make: local.MakeShard, shard: Shard) -> local.Outcome:
+    def make_shard(make: local.MakeShard, shard: Shard) -> local.Outcome:
         rewrite(settings, replaced, lambda table: table.slice(0, table.num_rows - 1))  # as another run would
         before.update(contents(settings))
         return made_here(make, shard)
 
-    monkeypatch.setattr(local, "make_here", make_here)
+    monkeypatch.setattr(local, "make_shard", make_shard)
     result = materialize(settings, asset, first=partition)
     assert not result.success
     (event,) = [event for event in result.all_events if event.is_step_failure]
-    assert f"its input {replaced} was replaced meanwhile" in event.step_failure_data.error.message
+    assert f"its input {replaced} was replaced in the meantime" in event.step_failure_data.error.message
     assert contents(settings) == before, "neither it, nor what lies beside it, nor its quarantine"
     monkeypatch.undo()
     assert materialize(settings, asset, first=partition).success or asset == "training_manifest"
@@ -72,19 +72,19 @@ def test_a_backbone_that_was_replaced_while_it_embedded_is_noticed(
     settings = own_lake()
     path = Lake(settings.lake).path(Artifact("base_embeddings", "00"))
     path.unlink()
-    made_here = local.make_here
+    made_here = local.make_shard
 
-    def make_here(make: local.MakeShard, shard: Shard) -> local.Outcome:
+    def make_shard(make: local.MakeShard, shard: Shard) -> local.Outcome:
         weights = Artifact("base_backbone", suffix="safetensors")
         record = Lake(settings.lake).record(weights)
         assert record is not None
         stamp_fingerprint(settings, "0" * len(record.fingerprint))
         return made_here(make, shard)
 
-    monkeypatch.setattr(local, "make_here", make_here)
+    monkeypatch.setattr(local, "make_shard", make_shard)
     result = materialize(settings, "base_embeddings", first="00")
     (event,) = [event for event in result.all_events if event.is_step_failure]
-    assert "its input base_backbone was replaced meanwhile" in event.step_failure_data.error.message
+    assert "its input base_backbone was replaced in the meantime" in event.step_failure_data.error.message
     assert not path.exists()
 
 
@@ -105,16 +105,16 @@ def test_a_fine_tuning_whose_photographs_were_replaced_leaves_no_state_to_go_on_
 ) -> None:
     settings = own_finetuned_lake()
     Lake(settings.lake).path(Artifact("finetuned_backbone", suffix="safetensors")).unlink()
-    made_here = local.make_here
+    made_here = local.make_shard
 
-    def make_here(make: local.MakeShard, shard: Shard) -> local.Outcome:
+    def make_shard(make: local.MakeShard, shard: Shard) -> local.Outcome:
         rewrite(settings, RESIZED, lambda table: table.slice(0, table.num_rows - 1))
         return made_here(make, shard)
 
-    monkeypatch.setattr(local, "make_here", make_here)
+    monkeypatch.setattr(local, "make_shard", make_shard)
     result = materialize(settings, "finetuned_backbone")
     (event,) = [event for event in result.all_events if event.is_step_failure]
-    assert "its input resized_images/00 was replaced meanwhile" in event.step_failure_data.error.message
+    assert "its input resized_images/00 was replaced in the meantime" in event.step_failure_data.error.message
     assert not list(Path(settings.lake, "training").glob("*.pt"))
 
 

@@ -103,15 +103,15 @@ def test_an_archive_gives_backbone_classifier_and_answers(
     lake = Lake(settings.lake)
     backbone = lake.record(Artifact("finetuned_backbone", suffix="safetensors"))
     assert backbone is not None
-    assert backbone.figures["classes"] == len(CLASSES)
+    assert backbone.statistics["classes"] == len(CLASSES)
     classified = materialize(settings, "classifier", first="base_dct", last="finetuned_head")
     assert ("classifier", "better_than_majority") not in failed_checks(classified) or not classified.success
     head = lake.record(Artifact("classifier", "finetuned_head", "safetensors"))
     assert head is not None
-    assert head.figures["species"] == sorted(SPECIES), "classes that the class map lacks are left out"
-    assert head.figures["classes_of_checkpoint"] == len(CLASSES)
-    assert head.figures["uncovered"] == 0
-    assert head.figures["validation_rows"] == 12
+    assert head.statistics["species"] == sorted(SPECIES), "classes that the class map lacks are left out"
+    assert head.statistics["classes_of_checkpoint"] == len(CLASSES)
+    assert head.statistics["uncovered"] == 0
+    assert head.statistics["validation_rows"] == 12
 
 
 def test_the_better_of_the_two_checkpoints_is_taken(archive: Path, with_checkpoint: Callable[..., Settings]) -> None:
@@ -207,7 +207,7 @@ def test_a_truncated_archive_is_one_sentence(
     cut = tmp_path / "cut.tar"
     cut.write_bytes(archive.read_bytes()[: archive.stat().st_size * 3 // 4])
     message = str(failure(materialize(with_checkpoint(cut), "finetuned_backbone")))
-    assert "cut.tar cannot be read as a tar archive (unexpected end of data); fetch it again" in message
+    assert "cut.tar cannot be read as a tar archive (unexpected end of data); download it again" in message
 
 
 def test_a_hostile_pickle_is_refused_without_running(tmp_path: Path, with_checkpoint: Callable[..., Settings]) -> None:
@@ -224,7 +224,7 @@ def test_a_hostile_pickle_is_refused_without_running(tmp_path: Path, with_checkp
 def test_an_archive_without_weights_is_one_sentence(tmp_path: Path, with_checkpoint: Callable[..., Settings]) -> None:
     path = write_archive(tmp_path / "models.tar", {})
     message = str(failure(materialize(with_checkpoint(path), "finetuned_backbone")))
-    assert "holds no model_best.pth.tar" in message
+    assert "has no model_best.pth.tar" in message
 
 
 def test_without_a_class_list_there_is_nothing_to_answer_with(
@@ -272,7 +272,7 @@ def test_the_published_architecture_answers_plots_at_its_full_size(
     record = Lake(settings.lake).record(Artifact("finetuned_tile_embeddings", "00"))
     assert record is not None
     assert record.rows == 4
-    assert record.figures["vectors"]["cls"]["width"] == 768
+    assert record.statistics["vectors"]["cls"]["width"] == 768
     answers = read_submission(Path(settings.lake, "submission", "finetuned_head_2x2.csv"))
     assert {species for row in answers for species in row.species_ids} <= set(classes)
 
@@ -314,13 +314,13 @@ def test_the_published_architecture_goes_through_the_whole_chain_at_its_full_siz
     lake = Lake(settings.lake)
     vectors = [lake.record(Artifact("finetuned_embeddings", shard)) for shard in ("00", "01")]
     assert sum(record.rows or 0 for record in vectors if record) == 9
-    assert all(record.figures["vectors"]["cls"]["width"] == 768 for record in vectors if record)
+    assert all(record.statistics["vectors"]["cls"]["width"] == 768 for record in vectors if record)
     head, trained = (
         lake.record(Artifact("classifier", f"finetuned_{name}", "safetensors")) for name in ("head", "cls")
     )
     assert head is not None and trained is not None
-    assert (head.figures["classes_of_checkpoint"], head.figures["uncovered"]) == (7_806, 0)
-    assert head.figures["species"] == trained.figures["species"] == sorted(SPECIES)
+    assert (head.statistics["classes_of_checkpoint"], head.statistics["uncovered"]) == (7_806, 0)
+    assert head.statistics["species"] == trained.statistics["species"] == sorted(SPECIES)
     predicted = lake.read(Artifact("tile_predictions", "00")).to_pylist()
     tiles = {(row["feature_set"], row["tiling"], row["tile_index"]) for row in predicted}
     assert {("finetuned_cls", "full", 0), *(("finetuned_head", "2x2", tile) for tile in range(4))} <= tiles

@@ -239,7 +239,7 @@ def test_fine_tuning_helped_where_an_epoch_of_the_backbone_was_kept(
 
 def test_figures_are_judged_by_the_record_and_not_remembered(own_lake: OwnLake) -> None:
     settings, artifact = own_lake(), Artifact("raw_images", "00")
-    rows = record_of(settings, artifact).figures["rows_in"]
+    rows = record_of(settings, artifact).statistics["rows_in"]
     rewrite(settings, artifact, figures={"rows_in": rows + 1})
     assert failed(evaluate_checks(settings, "raw_images"), "raw_images") == {"rows_accounted"}
     rewrite(settings, artifact, figures={"rows_in": rows})

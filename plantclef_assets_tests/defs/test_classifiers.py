@@ -88,4 +88,4 @@ def test_classifiers_and_fine_tuning_set_the_same_photographs_aside(finetuned_la
         assert {matrix.obs_id[row] for row in sides.holdout.nonzero()[0]} == names
         record = lake.record(Artifact("classifier", name, "safetensors"))
         assert record is not None
-        assert record.figures["holdout_rows"] == len(names) > 0
+        assert record.statistics["holdout_rows"] == len(names) > 0

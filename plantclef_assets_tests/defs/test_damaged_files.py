@@ -107,7 +107,7 @@ def test_damaged_tensors_answer_nothing(own_lake: OwnLake, artifact: str) -> Non
     for shard in ("00", "01"):
         path_of(settings, Artifact(follows, shard)).unlink()
     result = materialize(settings, follows, first="00", last="01")
-    assert f"{path} is damaged: its tensors are not those that it was written with; delete it" in failure_of(result)
+    assert f"{path} is damaged: its tensors are not those that were written; delete it" in failure_of(result)
 
 
 def test_checks_name_a_damaged_file_and_look_at_the_others(own_lake: OwnLake) -> None:

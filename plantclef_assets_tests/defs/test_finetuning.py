@@ -28,7 +28,7 @@ def test_it_says_where_it_comes_from_and_how_it_learned(own_finetuned_lake: OwnL
     assert shown["train_rows"] + shown["holdout_rows"] == 36
     base = Lake(settings.lake).record(Artifact("base_backbone", suffix="safetensors"))
     assert base is not None
-    assert shown["weights_sha256"] != base.figures["weights_sha256"]
+    assert shown["weights_sha256"] != base.statistics["weights_sha256"]
     assert not list(Path(settings.lake, "training").glob("*")), "the state goes when the backbone is there"
 
 

@@ -118,7 +118,7 @@ def test_a_name_that_is_not_utf_8_is_told_and_stops_nothing(settings: Ask, inbox
     assert sensor.requested() == ["00"]
     assert delivered(settings(), "00") == ["A-1.jpg"]
     pretend_done(settings(), "00")
-    assert sensor.tick().skip_message == "caf\\xe9.jpg: its name is not UTF-8; give it another one."
+    assert sensor.tick().skip_message == "caf\\xe9.jpg: its name is not UTF-8; rename it."
 
 
 def test_a_double_delivery_is_not_taken_again(settings: Ask, inbox: Path) -> None:
@@ -142,7 +142,7 @@ def test_another_photograph_of_a_plot_that_there_is_needs_another_name(settings:
     assert sensor.requested() == ["00"]
     assert delivered(settings(), "00") == ["A-1.jpg"]
     pretend_done(settings(), "00")
-    said = "later/A-1.png: plot A-1 is another photograph already (A-1.jpg); give this one another name."
+    said = "later/A-1.png: plot A-1 already has another photograph (A-1.jpg); rename this one."
     assert sensor.tick().skip_message == said
     (inbox / "later" / "A-1.png").rename(inbox / "A-2.png")
     assert sensor.requested() == ["01"]
@@ -160,7 +160,7 @@ def test_a_photograph_of_the_survey_is_not_delivered(own_lake: Ask, inbox: Path)
     pretend_done(settings, "00")
     said = sensor.tick().skip_message or ""
     assert "renamed.jpg: it is the photograph of plot PLOT-2-20240501 of the survey." in said
-    assert "PLOT-1-20240501.jpg: plot PLOT-1-20240501 is another photograph already (in the survey)" in said
+    assert "PLOT-1-20240501.jpg: plot PLOT-1-20240501 already has another photograph (in the survey)" in said
 
 
 def test_a_delivery_whose_run_was_never_asked_for_is_asked_for_again(

@@ -80,7 +80,7 @@ def grow(folder: Path) -> None:
 
 def test_manifests_record_where_their_photographs_lie(ask: Ask) -> None:
     records = [Lake(ask().lake).record(manifest) for manifest in MANIFESTS]
-    assert [record.figures["origin"] for record in records if record] == [ask().training_images, ask().plot_images]
+    assert [record.statistics["origin"] for record in records if record] == [ask().training_images, ask().plot_images]
 
 
 @pytest.mark.parametrize("selection", ["training_metadata", "class_map", "plot_manifest", "base_backbone"])
@@ -156,7 +156,7 @@ def test_a_survey_that_grows_stays_free(source_lake: Path, tiny_survey: Path, tm
         if known:
             forget_origins(settings)
     record = Lake(settings.lake).record(Artifact("plot_manifest"))
-    assert record and record.figures["origin"] == settings.plot_images, "an old footer is replaced by one that knows"
+    assert record and record.statistics["origin"] == settings.plot_images, "an old footer is replaced by one that knows"
 
 
 def test_a_survey_that_was_moved_stays_free_as_it_is(ask: Ask, tiny_survey: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def test_names_and_species_are_enough_for_a_submission(tiny_survey: Path, tmp_pa
     lake = Lake(settings.lake)
     classifier = lake.record(Artifact("classifier", "base_cls", "safetensors"))
     assert classifier is not None
-    figures = classifier.figures
+    figures = classifier.statistics
     assert figures["train_rows"] + figures["holdout_rows"] + figures["validation_rows"] == len(photographs)
     assert 0.05 < figures["validation_rows"] / len(photographs) < 0.4, "one in five validates"
     assert len(read_submission(Path(settings.lake, "submission", "base_cls_2x2.csv"))) == 4

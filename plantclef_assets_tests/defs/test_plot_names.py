@@ -62,8 +62,8 @@ def test_no_unusual_name_keeps_the_other_plots_from_being_answered(unusual: Sett
         assert dict(read_submission(Path(unusual.lake, "submission", files["2024"]))) == held
         record = lake.record(Artifact("submission", run))
         assert record is not None
-        assert set(record.figures["left_out"]["2024"]) == left
-        assert record.figures["left_out"]["2025"] == []
+        assert set(record.statistics["left_out"]["2024"]) == left
+        assert record.statistics["left_out"]["2025"] == []
     rows = lake.read(Artifact("leaderboard")).to_pylist()
     assert {row["plots"] for row in rows} == {4}, "each name of the truth is that of one plot"
     covered: set[str] = set()

@@ -63,9 +63,9 @@ def test_separation_is_that_of_the_features_of_held_out_photographs(finetuned_la
         for suffix, some in (("", [row for row in rows if row["learn_tag"] == "val"]), ("_all", rows)):
             vectors = np.array([row["cls"] for row in some], np.float32)
             wanted = maps.separation(vectors, np.array([row["species_id"] for row in some]))
-            assert record.figures[f"separation_{backbone}{suffix}"] == pytest.approx(wanted, abs=1e-6)
-    assert record.figures["photographs"] == 48
-    assert record.figures["photographs_held_out"] == 12
+            assert record.statistics[f"separation_{backbone}{suffix}"] == pytest.approx(wanted, abs=1e-6)
+    assert record.statistics["photographs"] == 48
+    assert record.statistics["photographs_held_out"] == 12
 
 
 def test_picture_and_figures_are_in_the_metadata_also_of_a_no_op(own_finetuned_lake: OwnLake) -> None:

@@ -54,7 +54,7 @@ def let_tiles_say(settings: Settings, said: np.ndarray) -> None:
     weight[:, : len(said)] = np.log(said).T
     still = np.zeros_like(before.mean)
     classifier = LinearClassifier(still, still + 1, weight, np.zeros(len(SPECIES), np.float32), before.species_ids)
-    stamp = record_metadata(record.provenance, fingerprint_classifier(classifier), record.figures)
+    stamp = record_metadata(record.provenance, fingerprint_classifier(classifier), record.statistics)
     write_classifier(lake.path(artifact), classifier, stamp)
 
     def change(table: pa.Table) -> pa.Table:
@@ -131,7 +131,7 @@ def test_a_prior_has_its_effect_and_says_so(own_lake: OwnLake) -> None:
     result = materialize(settings, "submission", first="region")
     assert result.success
     assert ("submission", "prior_has_effect") not in failed_checks(result)
-    figures = record_of(settings, Artifact("submission", "region")).figures
+    figures = record_of(settings, Artifact("submission", "region")).statistics
     assert (figures["plots_changed"], figures["pairs_kept"]) == (4, 0.5)
     assert [*answers(settings, "region").values()] == [[SECOND_SPECIES]] * 4
     recipe = build_graph(settings).recipes["submission"]
@@ -160,7 +160,7 @@ def test_a_list_of_species_limits_the_answers(own_lake: OwnLake) -> None:
     let_tiles_say(settings, SAID)
     assert materialize(settings, "submission", first="listed").success
     assert [*answers(settings, "listed").values()] == [[THIRD_SPECIES, SECOND_SPECIES]] * 4
-    figures = record_of(settings, Artifact("submission", "listed")).figures
+    figures = record_of(settings, Artifact("submission", "listed")).statistics
     assert (figures["species_listed"], figures["species_matched"]) == (3, 2)
     assert (figures["plots_changed"], figures["pairs_kept"]) == (4, 0.5)
     assert Lineage(Lake(settings.lake), build_graph(settings).recipes).stale(Artifact("submission", "listed")) is None

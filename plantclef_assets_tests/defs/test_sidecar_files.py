@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from plantclef_assets.defs.graph import build_graph
-from plantclef_assets.lake.sidecars import BESIDE
+from plantclef_assets.lake.sidecars import SIDECARS
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.settings import Settings
 from plantclef_assets_tests.defs.chain_runs import evaluate_checks, evaluations
@@ -18,7 +18,7 @@ def test_a_table_knows_every_file_beside_it(finetuned_lake: Settings) -> None:
     for recipe in build_graph(finetuned_lake).recipes.values():
         for artifact in recipe.artifacts:
             names = {path.name for path in recipe.beside(lake, artifact)}
-            assert set(record_of(finetuned_lake, artifact).figures.get(BESIDE, {})) == names, artifact
+            assert set(record_of(finetuned_lake, artifact).statistics.get(SIDECARS, {})) == names, artifact
             known |= {recipe.asset} if names else set()
     assert known == {"submission", "species_cover", "embedding_map"}
 
@@ -37,7 +37,7 @@ def test_a_file_of_another_run_is_told_and_mended(own_lake: Callable[..., Settin
     path.write_bytes(b"of another run")
     found = evaluations(evaluate_checks(settings, artifact.asset), artifact.asset)["up_to_date"]
     assert not found.passed
-    assert found.description == f"{artifact} was made with another {name} than lies beside it"
+    assert found.description == f"{artifact} was made with a different version of its sidecar {name}"
     assert materialize(settings, artifact.asset, first=artifact.partition).success
     assert path.read_bytes() == content
     assert evaluations(evaluate_checks(settings, artifact.asset), artifact.asset)["up_to_date"].passed

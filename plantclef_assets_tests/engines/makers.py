@@ -56,7 +56,7 @@ class TellProcess:
 
 
 def shards_of(*keys: str, asset: str = "made") -> list[Shard]:
-    """Give shards that are to be made."""
+    """Return shards that are to be made."""
     return [Shard(Artifact(asset, key), {"asset": asset, "partition": key}) for key in keys]
 
 

@@ -41,7 +41,7 @@ def free_port() -> int:
 
 
 def processes_of_session(leader: int) -> list[int]:
-    """Give the processes of a session (setsid) that are more than an entry nobody has asked for yet."""
+    """Return the processes of a session (setsid) except zombies."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:

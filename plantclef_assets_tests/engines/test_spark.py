@@ -72,12 +72,12 @@ def test_where_spark_gives_up_every_shard_has_an_outcome(local_session: "SparkSe
     errors = {outcome.shard.artifact.partition: outcome.error for outcome in outcomes}
     assert set(errors) == {"00", "01", "02"}
     assert isinstance(errors["01"], SparkJobError)
-    assert "Spark gave up, and it was not made: Job aborted" in str(errors["01"])
+    assert "Spark gave up, so the shard was not made: Job aborted" in str(errors["01"])
     assert {key for key, error in errors.items() if error is None} <= {file.stem for file in tmp_path.iterdir()}
 
 
 def test_outside_of_a_task_there_is_no_share() -> None:
-    with pytest.raises(RuntimeError, match="no Python worker of Spark"):
+    with pytest.raises(RuntimeError, match="not a Python worker of Spark"):
         task_share()
 
 

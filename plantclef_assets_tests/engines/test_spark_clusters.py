@@ -101,7 +101,7 @@ def sample_lake(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def sample_settings(sample: Path, lake: str, **changes: object) -> Settings:
-    """Give the settings of the real sample in many small shards, with the real weights."""
+    """Return the settings of the real sample in many small shards, with the real weights."""
     return load_settings(
         lake=lake,
         training_metadata=str(sample / "metadata.csv"),

@@ -27,7 +27,7 @@ SHARDS_MADE_BY_ENGINES = {
 
 
 def bytes_of(lake: str, assets: tuple[str, ...]) -> Mapping[str, bytes]:
-    """Give the files of some assets and of their quarantine tables."""
+    """Return the files of some assets and of their quarantine tables."""
     folders = [Path(lake, place) for asset in assets for place in (asset, f"quarantine/{asset}")]
     return {str(file.relative_to(lake)): file.read_bytes() for folder in folders for file in folder.glob("*.parquet")}
 

@@ -53,9 +53,9 @@ def test_without_pyspark_the_sentence_names_the_extra(missing: str, monkeypatch:
         (
             "spark://127.0.0.1:{port}",
             None,
-            "SPARK_MASTER: nobody answers at 'spark://127.0.0.1:.*start the master",
+            "SPARK_MASTER: there is no answer from 'spark://127.0.0.1:.*start the master",
         ),
-        ("local[*]", "sc://127.0.0.1:{port}/;x=y", "PLANTCLEF_SPARK_REMOTE: nobody answers at 'sc://127.0.0.1:"),
+        ("local[*]", "sc://127.0.0.1:{port}/;x=y", "PLANTCLEF_SPARK_REMOTE: there is no answer from 'sc://127.0.0.1:"),
     ],
 )
 def test_an_address_where_nobody_answers_is_refused_at_once(

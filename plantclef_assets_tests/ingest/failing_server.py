@@ -1,6 +1,6 @@
-"""A server on loopback that fails in every way that servers do, and remembers what it was asked for.
+"""A server on loopback that fails in all the ways of real servers and records its requests.
 
-With it: the file that it serves, a clock that is put forward by waiting, and limits that make short work of both.
+Also here: the file that it serves, a clock that advances by waiting only, and limits that keep tests short.
 """
 
 import hashlib
@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
-from plantclef_assets.ingest.limits import Allowance, Clock, Limits, Retries
+from plantclef_assets.ingest.downloads import Download, Limits, download_files
+from plantclef_assets.ingest.downloads.limits import Clock, Retries
 
 CONTENT = random.Random(0).randbytes(3_300_000)
 CHUNK = 2**18
@@ -25,31 +27,31 @@ RANGES = [f"bytes={start}-{start + CHUNK - 1}" for start in range(0, len(CONTENT
 RANGES[-1] = f"bytes={CHUNK * (len(RANGES) - 1)}-{len(CONTENT) - 1}"
 
 Fetch = Callable[..., bytes]
-"""Downloads the file and gives its bytes; takes what `download_file` takes."""
+"""Downloads the file and returns its bytes; takes the options of `download_file`."""
 _BLOCK = 2**14
 
 
 @dataclass
 class FailingServer:
-    """What the server has, what it does wrong, and what it was asked.
+    """The files of the server, its faults, and the requests it has received.
 
     Attributes:
         files: contents by path.
-        break_after: after so many bytes of each of the first answers the connection is closed.
-        refuse: status codes of the first answers.
-        retry_after: what it says beside a refusal.
-        ranges: whether it gives them.
-        open_ended: whether it sends everything from the start of a range, whatever the end.
-        etag, etags: the file's version; several: answers take turns.
-        length: whether it says a Content-Length.
-        unsaid_bytes: how many more bytes an answer has than it says (fewer, if negative).
-        said_total: what it says of the file's length in place of the truth.
-        encoding: what it says of the encoding.
-        most: requests that it answers at a time; it refuses others with 429.
-        stall_at: bytes after which it sends nothing more until `go_on` is set.
+        break_after: number of bytes after which each of the first responses breaks off.
+        refuse: status codes of the first responses.
+        retry_after: Retry-After header of refusals.
+        ranges: whether ranges are supported.
+        open_ended: whether the end of a requested range is ignored.
+        etag, etags: version of the file; several are used in turn.
+        length: whether responses have a Content-Length.
+        unsaid_bytes: by how many bytes a response exceeds its Content-Length (falls short, if negative).
+        said_total: length of the file in Content-Range, in place of the true one.
+        encoding: Content-Encoding header.
+        most: maximum of concurrent requests; others are refused with 429.
+        stall_at: bytes after which nothing more is sent until `go_on` is set.
         requests: the Range header of each request.
-        ranges_sent: first byte and the byte after the last of what it has sent, for each answer.
-        open_at_once: the most requests that were open at a time.
+        ranges_sent: first byte and the byte after the last one sent, for each response.
+        open_at_once: the largest number of concurrent requests.
     """
 
     files: dict[str, bytes]
@@ -74,18 +76,18 @@ class FailingServer:
 
     @property
     def sent(self) -> int:
-        """Bytes of content that it has sent in all."""
+        """Bytes of content sent in all."""
         return sum(end - start for start, end in list(self.ranges_sent))
 
     def forget(self) -> None:
-        """Forget what it was asked for."""
+        """Clear the record of requests."""
         self.requests.clear()
         self.ranges_sent.clear()
 
 
 @contextmanager
 def serve(server: FailingServer) -> Iterator[FailingServer]:
-    """Run a server for the time of a block; its `root` is the address of the folder that it serves."""
+    """Run a server for the duration of the block; `root` is the address of its folder."""
     lock = threading.Lock()
     state = {"open": 0}
 
@@ -182,7 +184,7 @@ def serve(server: FailingServer) -> Iterator[FailingServer]:
 
 
 class FakeClock:
-    """A clock that is put forward by waiting."""
+    """A clock that advances by waiting only."""
 
     def __init__(self) -> None:
         self.time = 1000.0
@@ -197,10 +199,18 @@ class FakeClock:
             self.waits.append(seconds)
             self.time += seconds
 
-    def allowance(self, limits: Limits) -> Allowance:
-        return Allowance(limits, Clock(self.now, self.wait))
+    @property
+    def clock(self) -> Clock:
+        return Clock(self.now, self.wait)
+
+
+def download_file(url: str, target: Path, *, sha256: str | None = None, md5: str | None = None, **options: Any) -> Path:
+    """Download one file with the options of `download_files`; raises the error if it fails."""
+    for error in download_files([Download(url, target, sha256, md5)], **options).values():
+        raise error
+    return target
 
 
 def left_in(folder: Path) -> list[str]:
-    """Give the names of what is in a folder."""
+    """Return the names of the files in a folder."""
     return sorted(path.name for path in folder.iterdir())

@@ -17,7 +17,7 @@ Row = tuple[str, int, str | None, str | None]
 
 
 def survey(species: int = 6, observations: int = 4) -> list[Row]:
-    """Give the rows of a tagged survey: of each species as many observations, one in two held out, of two shots."""
+    """Return the rows of a tagged survey: of each species as many observations, one in two held out, of two shots."""
     return [
         (f"{one}-{observation}-{shot}.jpg", one, f"{one}{observation}", "val" if observation % 2 else "train")
         for one in range(1, species + 1)
@@ -45,7 +45,7 @@ def write_photographs(root: Path, rows: Sequence[Row], shards: int = 2, lost: Co
 
 
 def photograph(name: str, species: int) -> bytes:
-    """Give the JPEG of a noisy picture in a colour of its species."""
+    """Return the JPEG of a noisy picture in a colour of its species."""
     rng = np.random.default_rng([species, *name.encode()])
     colour = np.random.default_rng(species).integers(40, 220, 3)
     pixels = (colour + rng.normal(0, 25, (60, 72, 3))).clip(0, 255).astype(np.uint8)

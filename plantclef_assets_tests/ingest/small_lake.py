@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plantclef_assets.ingest.classes import write_class_map
+from plantclef_assets.ingest.class_map import write_class_map
 from plantclef_assets.ingest.manifests import write_plot_manifest, write_training_manifest
 from plantclef_assets.ingest.metadata import write_training_metadata
 from plantclef_assets.ingest.sources import ImageSource, open_source
@@ -38,7 +38,7 @@ class SmallLake:
         return self.lake.read(artifact).to_pylist()
 
     def read_classes(self, **lists: str) -> list[dict[str, Any]]:
-        """Make class_map from the metadata and official lists given as text, and give its rows."""
+        """Make class_map from the metadata and official lists given as text, and return its rows."""
         files = {}
         for name, text in lists.items():
             files[name] = self.root / f"{name}.txt"
@@ -64,33 +64,33 @@ class SmallLake:
         return open_source(str(self.images), self.cache)
 
     def list_photographs(self, shards: int = 2, **more: Any) -> list[dict[str, Any]]:
-        """Make training_manifest and give its rows."""
+        """Write training_manifest and return its rows."""
         made = Shard(Artifact("training_manifest"), {})
         write_training_manifest(self.lake, made, source=self.source, shards=shards, **more)
         return self.lake.read(made.artifact).to_pylist()
 
     def list_plots(self, shards: int = 2) -> list[dict[str, Any]]:
-        """Make plot_manifest and give its rows."""
+        """Write plot_manifest and return its rows."""
         made = Shard(Artifact("plot_manifest"), {})
         write_plot_manifest(self.lake, made, source=self.source, shards=shards)
         return self.lake.read(made.artifact).to_pylist()
 
-    def findings(self, asset: str, partition: str | None = None) -> list[tuple[str | None, str]]:
-        """Give (image_name, reason) of what an asset set aside."""
+    def quarantined(self, asset: str, partition: str | None = None) -> list[tuple[str | None, str]]:
+        """Return (image_name, reason) of the quarantined rows of an asset."""
         rows = self.lake.read(Artifact(f"quarantine/{asset}", partition)).to_pylist()
         return [(row["image_name"], row["reason"]) for row in rows]
 
     def details(self, asset: str, partition: str | None = None) -> list[str]:
-        """Give the sentences for what an asset set aside."""
+        """Return the details of the quarantined rows of an asset."""
         return self.lake.read(Artifact(f"quarantine/{asset}", partition)).column("detail").to_pylist()
 
-    def figures(self, asset: str) -> Mapping[str, Any]:
-        """Give the figures of an asset."""
+    def statistics(self, asset: str) -> Mapping[str, Any]:
+        """Return the statistics of an asset."""
         record = self.lake.record(Artifact(asset))
         assert record is not None
-        return record.figures
+        return record.statistics
 
 
 def csv_of(rows: Sequence[tuple[str, int]]) -> str:
-    """Give the shortest CSV that names photographs and their species."""
+    """Return the shortest CSV that names photographs and their species."""
     return "image_name,species_id\n" + "".join(f"{name},{species}\n" for name, species in rows)

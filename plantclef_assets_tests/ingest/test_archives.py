@@ -88,7 +88,7 @@ def test_an_archive_that_breaks_off_keeps_what_is_whole_and_says_where(tmp_path:
     whole = path.read_bytes()
     path.write_bytes(whole[:left])
     if left < 512:
-        with pytest.raises(SourceError, match=r"a\.tar is no tar archive"):
+        with pytest.raises(SourceError, match=r"a\.tar is not a tar archive"):
             members(path)
         return
     found = members(path)
@@ -190,7 +190,7 @@ def test_a_disk_without_room_for_the_plain_bytes_is_one_sentence(
 ) -> None:
     path = write_tar(tmp_path / "a.tar.gz", {"7/a.jpg": bytes(2**20)}, "w:gz")
     monkeypatch.setattr(archives, "_SPARE_BYTES", 2**60)
-    with pytest.raises(SourceError, match="has no room for its plain bytes; let PLANTCLEF_CACHE name a folder"):
+    with pytest.raises(SourceError, match="has no space to decompress it; set PLANTCLEF_CACHE to a folder"):
         open_archive(*open_filesystem(str(path)), "a.tar.gz", tmp_path / "cache")
     assert not list((tmp_path / "cache").rglob("*.*")), "nothing half-written stays"
 
@@ -205,9 +205,9 @@ def test_a_compressed_archive_that_breaks_off_is_one_sentence(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "is empty; fetch it again"),
-        (b"<html>404</html>", "is no tar archive"),
-        (b"PK\3\4" * 300, "is no tar archive"),
+        (b"", "is empty; download it again"),
+        (b"<html>404</html>", "is not a tar archive"),
+        (b"PK\3\4" * 300, "is not a tar archive"),
     ],
 )
 def test_what_is_no_archive_is_one_sentence(tmp_path: Path, content: bytes, said: str) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from plantclef_assets.ingest.class_lists import ClassListError
+from plantclef_assets.ingest.class_map import ClassListError
 from plantclef_assets_tests.ingest.small_lake import SmallLake, csv_of
 
 THREE = csv_of([("a.jpg", 30), ("b.jpg", 10), ("c.jpg", 20), ("d.jpg", 10)])
@@ -17,7 +17,7 @@ def test_without_a_list_classes_ascend_with_species_id(small: SmallLake) -> None
     rows = small.read_classes()
     assert indices(rows) == {10: 0, 20: 1, 30: 2}
     assert [row["images"] for row in rows] == [2, 1, 1]
-    figures = small.figures("class_map")
+    figures = small.statistics("class_map")
     assert (figures["rows_in"], figures["rows_out"], figures["quarantined"]) == (4, 4, 0)
     assert (figures["unlisted"], figures["without_images"]) == ([], 0)
 
@@ -34,15 +34,15 @@ def test_species_of_the_list_without_photographs_keep_their_place(small: SmallLa
     rows = small.read_classes(class_mapping="99\n20\n30\n10\n")
     assert indices(rows) == {99: 0, 20: 1, 30: 2, 10: 3}
     assert (rows[0]["images"], rows[0]["species"]) == (0, None)
-    assert small.figures("class_map")["without_images"] == 1
+    assert small.statistics("class_map")["without_images"] == 1
 
 
 def test_species_that_the_list_lacks_follow_behind_it_and_are_told(small: SmallLake) -> None:
     small.read_csv(THREE)
     rows = small.read_classes(class_mapping="20\n")
     assert indices(rows) == {20: 0, 10: 1, 30: 2}
-    assert small.figures("class_map")["unlisted"] == [10, 30]
-    assert small.figures("class_map")["official"] == 1
+    assert small.statistics("class_map")["unlisted"] == [10, 30]
+    assert small.statistics("class_map")["official"] == 1
 
 
 def test_the_commonest_spelling_stands_for_a_species(small: SmallLake) -> None:
@@ -84,16 +84,16 @@ def test_windows_line_ends_blank_lines_and_a_byte_order_mark_do_not_matter(small
 @pytest.mark.parametrize(
     ("lists", "said"),
     [
-        ({"class_mapping": "10\nspecies\n"}, "class_mapping.txt, line 2: 'species' is no species_id"),
-        ({"class_mapping": "species_id\n10\n"}, "line 1: 'species_id' is no species_id"),
-        ({"class_mapping": "10\n-3\n"}, "line 2: '-3' is no species_id"),
-        ({"class_mapping": "10\n20\n10\n"}, "species_id 10 stands there twice"),
-        ({"class_mapping": "10\n0\n"}, "line 2: '0' is no species_id"),
-        ({"class_mapping": "10\n99999999999999999999\n"}, "line 2: '99999999999999999999' is no species_id"),
+        ({"class_mapping": "10\nspecies\n"}, "class_mapping.txt, line 2: 'species' is not a species_id"),
+        ({"class_mapping": "species_id\n10\n"}, "line 1: 'species_id' is not a species_id"),
+        ({"class_mapping": "10\n-3\n"}, "line 2: '-3' is not a species_id"),
+        ({"class_mapping": "10\n20\n10\n"}, "species_id 10 occurs twice"),
+        ({"class_mapping": "10\n0\n"}, "line 2: '0' is not a species_id"),
+        ({"class_mapping": "10\n99999999999999999999\n"}, "line 2: '99999999999999999999' is not a species_id"),
         ({"species_names": '"10";"X"\n'}, "has no column species_id and no column species; it has 10, X"),
         ({"species_names": ""}, "is empty; a header line with species_id and species is needed"),
         ({"species_names": '"species_id";"species"\n"10"\n'}, 'has a row with 1 fields instead of 2: "10"'),
-        ({"species_names": '"species_id";"species"\n"ten";"X"\n'}, "line 2: 'ten' is no species_id"),
+        ({"species_names": '"species_id";"species"\n"ten";"X"\n'}, "line 2: 'ten' is not a species_id"),
     ],
 )
 def test_a_list_of_another_form_is_one_clear_error(small: SmallLake, lists: dict[str, str], said: str) -> None:

@@ -128,7 +128,7 @@ def test_options_beat_the_settings(
     monkeypatch.setenv("PLANTCLEF_DOWNLOAD__MAX_BYTES", "1M")
     monkeypatch.setenv("PLANTCLEF_TRAINING_IMAGES", "/not/there/yet")
     assert run(f"{server.root}w.bin", "--to", str(tmp_path)) == 1
-    assert "would be more than the 1,000,000 that are allowed" in capsys.readouterr().err
+    assert "exceed the limit of 1,000,000 bytes" in capsys.readouterr().err
     assert run(f"{server.root}w.bin", "--to", str(tmp_path), "--max-bytes", "4MB") == 0
 
 
@@ -136,14 +136,14 @@ def test_options_beat_the_settings(
     ("arguments", "said"),
     [
         ([], "no address is given"),
-        (["ftp://host/file"], "'ftp://host/file' is no http or https address"),
+        (["ftp://host/file"], "'ftp://host/file' is not an http or https address"),
         (["{root}"], "could not be listed: the server answers 404"),
-        (["{root}empty/"], "lists no file whose name matches"),
+        (["{root}empty/"], "lists no file with a name that matches"),
         (["{root}.."], "does not end with the name of a file"),
         (["{root}a%2Fb"], "does not end with the name of a file"),
-        (["{root}a/w.bin", "{root}b/w.bin"], "2 of the addresses are to be written to"),
-        (["{root}w.bin#sha256=12"], "ends with no checksum"),
-        (["{root}w.bin#crc32=12"], "ends with no checksum"),
+        (["{root}a/w.bin", "{root}b/w.bin"], "2 of the addresses would be written to"),
+        (["{root}w.bin#sha256=12"], "does not end with a checksum"),
+        (["{root}w.bin#crc32=12"], "does not end with a checksum"),
         (["{root}w.bin", "{root}x.bin", "--sha256", "0" * 64], "--sha256 is for one address"),
         (["--list", "/nowhere.txt"], "the list of addresses /nowhere.txt cannot be read"),
     ],
@@ -180,4 +180,4 @@ def test_what_is_published_is_shown(capsys: pytest.CaptureFixture[str], monkeypa
     assert all(address.startswith("https://") for *_, address in rows)
     monkeypatch.setenv("PLANTCLEF_PROFILE", "demo")
     assert main(["published"]) == 1
-    assert "The profile knows of nothing published" in capsys.readouterr().err
+    assert "The profile has no published files" in capsys.readouterr().err

@@ -75,7 +75,7 @@ def hard(tiny_survey: Path, tmp_path_factory: pytest.TempPathFactory) -> Setting
 
 
 def pixels(settings: Settings, name: str) -> np.ndarray:
-    """Give the pixels of a resized photograph, after a look at its size."""
+    """Return the pixels of a resized photograph, after a look at its size."""
     with open_catalog(Lake(settings.lake)) as catalog:
         ((data,),) = catalog.execute("select data from resized_images where image_name = ?", [name]).fetchall()
     with Image.open(io.BytesIO(data)) as image:
@@ -131,7 +131,7 @@ def test_rows_in_are_rows_out_and_rows_quarantined(hard: Settings) -> None:
     for artifact in single + shards:
         record = lake.record(artifact)
         assert record and record.rows is not None
-        assert record.figures["rows_in"] == record.rows + record.figures["quarantined"], artifact
+        assert record.statistics["rows_in"] == record.rows + record.statistics["quarantined"], artifact
         totals[artifact.asset] = totals.get(artifact.asset, 0) + record.rows
     assert totals == {"training_metadata": 14, "training_manifest": 13, "raw_images": 11, "resized_images": 10}
 

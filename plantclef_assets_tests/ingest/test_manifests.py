@@ -25,7 +25,7 @@ THUMBNAILS = [
 
 
 def fill(small: SmallLake, sizes: dict[str, int], species: int = 7) -> None:
-    """Write files of so many bytes, with a metadata row for each."""
+    """Write files of the given sizes in bytes, with a metadata row for each."""
     small.write_files({name: bytes(size) for name, size in sizes.items()})
     small.read_csv(csv_of([(Path(name).name, species) for name in sizes]))
 
@@ -63,11 +63,11 @@ def test_shards_do_not_depend_on_how_many_rows_come_at_once(
     sizes = {f"7/{number:03}.jpg": number * number % 997 for number in range(150)}
     fill(small, sizes)
     small.write_files({f"8/{number:03}-unknown.jpg": b"x" for number in range(20)})
-    whole, findings = small.list_photographs(shards=5), small.findings("training_manifest")
+    whole, findings = small.list_photographs(shards=5), small.quarantined("training_manifest")
     monkeypatch.setattr(manifests, "_ROWS_AT_ONCE", rows_at_once)
     monkeypatch.setattr(sources, "_ROWS_AT_ONCE", rows_at_once)
     assert small.list_photographs(shards=5) == whole
-    assert small.findings("training_manifest") == findings
+    assert small.quarantined("training_manifest") == findings
     assert len(findings) == 20
 
 
@@ -134,8 +134,8 @@ def test_hidden_and_foreign_files_are_left_alone(small: SmallLake) -> None:
     assert small.source.digest() == digest
     small.write_files(dict.fromkeys(THUMBNAILS, b"x"))
     assert [row["image_name"] for row in small.list_photographs()] == ["a.jpg", "b.JPEG", "c.png"]
-    assert small.findings("training_manifest") == []
-    assert small.figures("training_manifest")["rows_in"] == 3
+    assert small.quarantined("training_manifest") == []
+    assert small.statistics("training_manifest")["rows_in"] == 3
 
 
 def test_a_name_in_two_folders_is_used_once(small: SmallLake) -> None:
@@ -143,8 +143,8 @@ def test_a_name_in_two_folders_is_used_once(small: SmallLake) -> None:
     small.write_files({"val/7/a.jpg": bytes(20)})
     (row,) = small.list_photographs()
     assert (row["source"], row["bytes"]) == ("train/7/a.jpg", 10)
-    assert small.findings("training_manifest") == [("a.jpg", "duplicate_name")]
-    figures = small.figures("training_manifest")
+    assert small.quarantined("training_manifest") == [("a.jpg", "duplicate_name")]
+    figures = small.statistics("training_manifest")
     assert (figures["rows_in"], figures["rows"], figures["quarantined"]) == (2, 1, 1)
 
 
@@ -152,15 +152,15 @@ def test_a_photograph_that_no_row_names_is_set_aside(small: SmallLake) -> None:
     fill(small, {"7/a.jpg": 10})
     small.write_files({"7/unknown.jpg": bytes(10)})
     assert [row["image_name"] for row in small.list_photographs()] == ["a.jpg"]
-    assert small.findings("training_manifest") == [("unknown.jpg", "not_in_metadata")]
+    assert small.quarantined("training_manifest") == [("unknown.jpg", "not_in_metadata")]
 
 
 def test_a_row_without_photograph_is_told_but_is_no_photograph_that_was_lost(small: SmallLake) -> None:
     fill(small, {"7/a.jpg": 10})
     small.read_csv(csv_of([("a.jpg", 7), ("absent.jpg", 7)]))
     assert len(small.list_photographs()) == 1
-    assert small.findings("training_manifest") == [("absent.jpg", "no_image")]
-    figures = small.figures("training_manifest")
+    assert small.quarantined("training_manifest") == [("absent.jpg", "no_image")]
+    figures = small.statistics("training_manifest")
     assert (figures["rows_in"], figures["quarantined"], figures["without_image"]) == (1, 0, 1)
 
 
@@ -168,14 +168,14 @@ def test_a_photograph_in_the_folder_of_another_species_is_set_aside(small: Small
     small.write_files({"train/7/a.jpg": bytes(10), "train/8/b.jpg": bytes(10)})
     small.read_csv(csv_of([("a.jpg", 7), ("b.jpg", 7), ("c.jpg", 8)]))
     assert [row["image_name"] for row in small.list_photographs()] == ["a.jpg"]
-    assert ("b.jpg", "label_mismatch") in small.findings("training_manifest")
+    assert ("b.jpg", "label_mismatch") in small.quarantined("training_manifest")
     assert "lies in folder 8, but is of species 7" in small.details("training_manifest")
 
 
 def test_folders_that_are_not_named_by_species_say_nothing_of_labels(small: SmallLake) -> None:
     fill(small, {"a.jpg": 10, "alps/b.jpg": 10, "2023/c.jpg": 10, "2023/12/d.jpg": 10})
     assert len(small.list_photographs()) == 4, "2023 and 12 are no species of the metadata, but a year and a month"
-    assert small.findings("training_manifest") == []
+    assert small.quarantined("training_manifest") == []
 
 
 def test_labels_and_tags_come_from_the_metadata(small: SmallLake) -> None:
@@ -197,8 +197,8 @@ def test_plots_are_named_by_their_files(small: SmallLake) -> None:
 def test_a_plot_name_in_two_files_is_used_once(small: SmallLake) -> None:
     small.write_files({"a/P-1.jpg": bytes(10), "b/P-1.png": bytes(10), "b/P-2.jpg": bytes(10)})
     assert [row["source"] for row in small.list_plots()] == ["a/P-1.jpg", "b/P-2.jpg"]
-    assert small.findings("plot_manifest") == [("P-1", "duplicate_name")]
-    figures = small.figures("plot_manifest")
+    assert small.quarantined("plot_manifest") == [("P-1", "duplicate_name")]
+    figures = small.statistics("plot_manifest")
     assert (figures["rows_in"], figures["rows"], figures["quarantined"]) == (3, 2, 1)
 
 
@@ -221,14 +221,14 @@ PLOT_NAMES = {
 def test_plots_are_named_in_one_normal_form(small: SmallLake) -> None:
     small.write_files(dict.fromkeys(PLOT_NAMES, b"x"))
     assert {row["source"]: row["plot_id"] for row in small.list_plots()} == PLOT_NAMES
-    assert small.findings("plot_manifest") == []
-    assert small.figures("plot_manifest")["unused"] == []
+    assert small.quarantined("plot_manifest") == []
+    assert small.statistics("plot_manifest")["unused"] == []
 
 
 def test_names_that_only_look_different_are_one_plot(small: SmallLake) -> None:
     small.write_files(dict.fromkeys(["caf\u00e9.jpg", "cafe\u0301.png", " A.jpg", "A.jpg", " .jpg"], b"x"))
     assert [row["plot_id"] for row in small.list_plots()] == ["A", "caf\u00e9"]
-    assert sorted(reason for _, reason in small.findings("plot_manifest")) == ["duplicate_name"] * 2 + ["no_name"]
+    assert sorted(reason for _, reason in small.quarantined("plot_manifest")) == ["duplicate_name"] * 2 + ["no_name"]
 
 
 @pytest.mark.parametrize("name", ["photographs\\a.jpg", "train\\7\\a.jpg"])
@@ -243,7 +243,7 @@ def test_the_folder_of_a_species_is_found_behind_backslashes(small: SmallLake) -
     small.write_files({"train\\7\\a.jpg": b"x", "train\\7\\b.jpg": b"x"})
     small.read_csv(csv_of([("a.jpg", 8), ("b.jpg", 7)]))
     assert [row["image_name"] for row in small.list_photographs()] == ["b.jpg"]
-    assert ("a.jpg", "label_mismatch") in small.findings("training_manifest")
+    assert ("a.jpg", "label_mismatch") in small.quarantined("training_manifest")
 
 
 UNREAD = ["ph.heic", "IMG.HEIF", "av.avif", "ra.CR2", "r.dng", "plots2.zip", "a.mov", "p.7z", "sub/q.jxl"]
@@ -258,12 +258,12 @@ def test_files_that_may_hold_photographs_but_are_not_read_are_told(small: SmallL
     details = {row["source"]: row["detail"] for row in rows}
     assert "convert it to JPEG, for example with `heif-convert" in details["ph.heic"]
     assert "unpack it" in details["plots2.zip"]
-    unused = small.figures("plot_manifest")["unused"]
+    unused = small.statistics("plot_manifest")["unused"]
     assert {"ending": ".cr2", "reason": "unsupported", "files": 1} in unused
     assert sum(one["files"] for one in unused) == len(UNREAD)
     small.read_csv(csv_of([("a.jpg", 7)]))
     small.list_photographs()
-    assert small.figures("training_manifest")["unused"] == unused
+    assert small.statistics("training_manifest")["unused"] == unused
 
 
 def test_a_file_that_is_not_read_belongs_to_what_the_source_is_known_by(small: SmallLake) -> None:
@@ -293,7 +293,7 @@ def test_a_folder_without_photographs_is_refused_with_what_lies_there(
         with pytest.raises(SourceError) as refusal:
             listed()
         assert str(refusal.value).startswith(f"PLANTCLEF_{setting}_IMAGES: '{small.images}' has no photograph")
-        assert "give a folder or an archive that holds photographs" in str(refusal.value)
+        assert "set a folder or an archive with photographs" in str(refusal.value)
         assert said in str(refusal.value)
 
 
@@ -323,9 +323,9 @@ def test_a_name_that_is_no_unicode_stops_nothing(small: SmallLake) -> None:
     except OSError:
         pytest.skip("this file system takes Unicode names only")
     assert [row["image_name"] for row in small.list_photographs()] == ["a.jpg"]
-    assert [reason for _, reason in small.findings("training_manifest")] == ["unreadable_name"]
+    assert [reason for _, reason in small.quarantined("training_manifest")] == ["unreadable_name"]
     assert [row["plot_id"] for row in small.list_plots()] == ["a"]
-    assert [reason for _, reason in small.findings("plot_manifest")] == ["unreadable_name"]
+    assert [reason for _, reason in small.quarantined("plot_manifest")] == ["unreadable_name"]
     assert len(small.source.digest()) == 32
 
 

@@ -18,13 +18,13 @@ def match(small: SmallLake, files: list[str], rows: list[str]) -> dict[str, str]
 
 
 def loosely(small: SmallLake) -> dict[str, int]:
-    return small.figures("training_manifest").get("matched_loosely", {})
+    return small.statistics("training_manifest").get("matched_loosely", {})
 
 
 def test_photographs_of_one_file_name_are_told_apart_by_their_folders(small: SmallLake) -> None:
     files = [f"{folder}/original.jpg" for folder in ("a", "b", "c")]
     assert match(small, files, files) == {file: file for file in files}
-    assert small.findings("training_manifest") == []
+    assert small.quarantined("training_manifest") == []
     assert loosely(small) == {}
 
 
@@ -32,7 +32,7 @@ def test_a_folder_that_image_name_names_says_nothing_of_species(small: SmallLake
     files = [f"{number}/original.jpg" for number in (7, 8, 9)]
     assert match(small, files, [files[1], files[2], files[0]]) == {file: file for file in files}
     assert match(small, [*files, "8/p8.jpg"], ["p8.jpg", *files]) == {file: file for file in files}
-    assert ("p8.jpg", "label_mismatch") in small.findings("training_manifest")
+    assert ("p8.jpg", "label_mismatch") in small.quarantined("training_manifest")
 
 
 def test_a_path_may_begin_below_the_source(small: SmallLake) -> None:
@@ -72,7 +72,7 @@ def test_other_spellings_of_a_name_are_matched_and_counted(
     rows = [spelt(name) for name in NAMES]
     assert match(small, NAMES, rows) == dict(zip(NAMES, rows, strict=True))
     assert loosely(small) == {how: len(NAMES)}
-    assert small.findings("training_manifest") == []
+    assert small.quarantined("training_manifest") == []
 
 
 def test_the_unicode_form_of_a_name_does_not_matter(small: SmallLake) -> None:
@@ -104,7 +104,7 @@ def test_a_name_that_could_stand_for_several_photographs_stands_for_none(
     small: SmallLake, files: list[str], rows: list[str], refused: list[str]
 ) -> None:
     assert match(small, [*NAMES, *files], [*NAMES, *rows]) == {name: name for name in NAMES}
-    findings = small.findings("training_manifest")
+    findings = small.quarantined("training_manifest")
     assert sorted(name or "" for name, reason in findings if reason == "ambiguous_name") == sorted(refused)
     assert {name for name, reason in findings if reason == "no_image"} == set(rows)
 
@@ -114,7 +114,7 @@ def test_names_of_another_folder_are_no_names_of_this_one(small: SmallLake) -> N
     own = ["p0.jpg", "p1.jpg", "p2.jpg", "p6.jpg", "p7.jpg", "p8.jpg", "p9.jpg"]
     rows = [f"a/{name}" for name in NAMES] + [f"b/{name}" for name in own]
     assert match(small, [*own, "p5.jpg"], rows) == {name: f"b/{name}" for name in own}
-    assert ("p5.jpg", "ambiguous_name") in small.findings("training_manifest")
+    assert ("p5.jpg", "ambiguous_name") in small.quarantined("training_manifest")
 
 
 def test_folders_that_cannot_be_told_apart_are_one_clear_error(small: SmallLake) -> None:
@@ -130,7 +130,7 @@ def test_photographs_of_several_folders_may_lie_in_one(small: SmallLake) -> None
 
 def test_the_same_file_in_two_folders_is_used_once_however_it_is_spelt(small: SmallLake) -> None:
     assert match(small, ["x/A.JPG", "y/A.JPG"], ["a.jpg"]) == {"x/A.JPG": "a.jpg"}
-    assert small.findings("training_manifest") == [("A.JPG", "duplicate_name")]
+    assert small.quarantined("training_manifest") == [("A.JPG", "duplicate_name")]
 
 
 @pytest.mark.parametrize(

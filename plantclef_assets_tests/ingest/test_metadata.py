@@ -17,7 +17,7 @@ HEADER = ";".join(COLUMNS)
 
 
 def published_row(**values: str) -> str:
-    """Give a line as the organisers write it: `;`, all quoted, quotes doubled."""
+    """Return a line as the organisers write it: `;`, all quoted, quotes doubled."""
     whole = {"image_name": "a.jpg", "species_id": "1355868"} | values
     return ";".join('"' + whole.get(name, "").replace('"', '""') + '"' for name in COLUMNS) + "\n"
 
@@ -51,7 +51,7 @@ def test_quotes_delimiters_and_line_breaks_within_a_field_belong_to_it(small: Sm
     rows = small.read_csv(published(published_row(author=author), published_row(image_name="b.jpg")))
     assert [row["image_name"] for row in rows] == ["a.jpg", "b.jpg"]
     assert rows[0]["author"] == author
-    assert small.findings("training_metadata") == []
+    assert small.quarantined("training_metadata") == []
 
 
 def test_a_field_longer_than_pythons_limit_is_read(small: SmallLake) -> None:
@@ -67,7 +67,7 @@ def test_half_empty_columns_are_null_where_they_are_empty(small: SmallLake) -> N
     rows = small.read_csv(published(*lines))
     assert [row["partner"] for row in rows] == [None, "tela", None, "tela"]
     assert [row["latitude"] for row in rows] == [None, 4.5, None, 4.5]
-    assert small.figures("training_metadata")["unreadable"] == {}
+    assert small.statistics("training_metadata")["unreadable"] == {}
 
 
 def test_a_column_of_text_that_looks_like_numbers_stays_text(small: SmallLake) -> None:
@@ -99,7 +99,7 @@ def test_the_rows_do_not_depend_on_the_size_of_blocks(small: SmallLake, monkeypa
     whole = small.read_csv(text)
     monkeypatch.setattr(csv_tables, "BLOCK_BYTES", 4096)
     assert small.read_csv(text) == whole
-    assert small.figures("training_metadata")["unreadable"] == {"altitude": 200}
+    assert small.statistics("training_metadata")["unreadable"] == {"altitude": 200}
 
 
 def test_a_name_is_known_again_in_a_later_block(small: SmallLake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ def test_a_name_is_known_again_in_a_later_block(small: SmallLake, monkeypatch: p
     lines = [unusable, *lines, published_row(image_name="first-unusable.jpg"), lines[3]]
     rows = small.read_csv(published(*lines))
     assert [row["author"] for row in rows] == [*map(str, range(70)), None]
-    findings = small.findings("training_metadata")
+    findings = small.quarantined("training_metadata")
     assert findings[0] == ("first-unusable.jpg", "bad_species_id")
     assert findings[1:] == [(f"{number}.jpg", "duplicate_name") for number in [*range(70), 3]]
 
@@ -140,18 +140,18 @@ def test_a_row_that_cannot_be_used_is_set_aside_with_its_reason(
     rows = small.read_csv(published(*lines))
     assert [row["image_name"] for row in rows] == ["first.jpg", "last.jpg"]
     name = None if values.get("image_name") == "NA" else values.get("image_name", "a.jpg") or None
-    assert small.findings("training_metadata") == [(name, reason)]
+    assert small.quarantined("training_metadata") == [(name, reason)]
     assert said in small.details("training_metadata")[0]
-    figures = small.figures("training_metadata")
+    figures = small.statistics("training_metadata")
     assert (figures["rows_in"], figures["rows"], figures["quarantined"]) == (3, 2, 1)
 
 
 def test_a_row_with_the_wrong_number_of_fields_is_set_aside(small: SmallLake) -> None:
     rows = small.read_csv("image_name,species_id\na.jpg,1\nb.jpg\nc.jpg,2,3\nd.jpg,4\n")
     assert [row["image_name"] for row in rows] == ["a.jpg", "d.jpg"]
-    assert small.findings("training_metadata") == [(None, "malformed_row"), (None, "malformed_row")]
+    assert small.quarantined("training_metadata") == [(None, "malformed_row"), (None, "malformed_row")]
     assert small.details("training_metadata") == ["1 fields instead of 2: b.jpg", "3 fields instead of 2: c.jpg,2,3"]
-    figures = small.figures("training_metadata")
+    figures = small.statistics("training_metadata")
     assert (figures["rows_in"], figures["rows"], figures["quarantined"]) == (4, 2, 2)
 
 
@@ -165,7 +165,7 @@ def test_a_number_that_cannot_be_read_becomes_null_and_is_counted(small: SmallLa
     assert [row["altitude"] for row in rows] == [None, 300.0, 300.0]
     assert [row["latitude"] for row in rows][:2] == [None, 45.2]
     assert [row["gbif_species_id"] for row in rows] == [None, 12, None]
-    unreadable = small.figures("training_metadata")["unreadable"]
+    unreadable = small.statistics("training_metadata")["unreadable"]
     assert unreadable["altitude"] == 1
     assert unreadable["gbif_species_id"] == 2, "12.5 is there, but is no id"
 
@@ -173,7 +173,7 @@ def test_a_number_that_cannot_be_read_becomes_null_and_is_counted(small: SmallLa
 def test_a_number_beyond_all_ids_becomes_null_and_stops_nothing(small: SmallLake) -> None:
     (row,) = small.read_csv(published(published_row(gbif_species_id="1e30")))
     assert row["gbif_species_id"] is None
-    assert small.figures("training_metadata")["unreadable"] == {"gbif_species_id": 1}
+    assert small.statistics("training_metadata")["unreadable"] == {"gbif_species_id": 1}
 
 
 @pytest.mark.parametrize("missing", ["NA", " NA ", "NULL", "<NA>", "nan", " "])
@@ -183,7 +183,7 @@ def test_missing_observations_and_tags_are_none_as_empty_ones_are(small: SmallLa
     rows = small.read_csv("\n".join(["image_name;species_id;obs_id;learn_tag;license;altitude", *lines]) + "\n")
     columns = ("obs_id", "learn_tag", "license", "altitude")
     assert [[row[name] for name in columns] for row in rows] == [[None] * 4] * 3 + [["o1", "val", "cc0", 1.5]]
-    assert small.figures("training_metadata")["unreadable"] == {}
+    assert small.statistics("training_metadata")["unreadable"] == {}
 
 
 def test_a_species_id_as_published_is_read(small: SmallLake) -> None:
@@ -255,8 +255,8 @@ def test_the_twelve_real_rows_are_read(small: SmallLake) -> None:
     if not data or not file.is_file():
         pytest.skip("the twelve real rows are missing: set PLANTCLEF_TEST_DATA to the folder that holds reference/")
     rows = small.read_csv(file.read_bytes())
-    assert small.findings("training_metadata") == []
-    assert small.figures("training_metadata")["unreadable"] == {}
+    assert small.quarantined("training_metadata") == []
+    assert small.statistics("training_metadata")["unreadable"] == {}
     with file.open(encoding="utf-8", newline="") as stream:
         expected = list(csv.DictReader(stream, delimiter=";"))
     assert len(rows) == len(expected) == 12

@@ -15,7 +15,7 @@ MAX_PIXELS = 10_000
 
 
 def picture(width: int = 20, height: int = 10, form: str = "JPEG", orientation: int = 1) -> bytes:
-    """Give the bytes of a grey picture."""
+    """Return the bytes of a grey picture."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     buffer = io.BytesIO()
@@ -56,7 +56,7 @@ def test_a_shard_without_photographs_is_an_empty_table(small: SmallLake) -> None
     sizes = {shard: len(read_raw(small, shard)) for shard in ("00", "01", "02", "03", "04")}
     assert sum(sizes.values()) == 1
     assert sizes["00"] == 0
-    assert small.findings("raw_images", "00") == []
+    assert small.quarantined("raw_images", "00") == []
 
 
 @pytest.mark.parametrize(
@@ -71,14 +71,14 @@ def test_a_shard_without_photographs_is_an_empty_table(small: SmallLake) -> None
 def test_what_is_no_picture_is_set_aside_with_its_reason(small: SmallLake, content: bytes, reason: str) -> None:
     rows = list_and_read(small, {"7/a.jpg": picture(), "7/b.jpg": content, "7/c.jpg": picture()})
     assert [row["image_name"] for row in rows] == ["a.jpg", "c.jpg"]
-    assert small.findings("raw_images", "00") == [("b.jpg", reason)]
+    assert small.quarantined("raw_images", "00") == [("b.jpg", reason)]
 
 
 def test_a_file_that_went_away_since_it_was_listed_is_set_aside(small: SmallLake) -> None:
     list_and_read(small, {"7/a.jpg": picture(), "7/b.jpg": picture()})
     (small.images / "7" / "a.jpg").unlink()
     assert [row["image_name"] for row in read_raw(small)] == ["b.jpg"]
-    assert small.findings("raw_images", "00") == [("a.jpg", "unreadable")]
+    assert small.quarantined("raw_images", "00") == [("a.jpg", "unreadable")]
     assert small.details("raw_images", "00") == ["No such file or directory"]
 
 
@@ -100,4 +100,4 @@ def test_plots_have_their_upright_size(small: SmallLake) -> None:
     rows = small.lake.read(artifact).to_pylist()
     assert [(row["plot_id"], row["width"], row["height"]) for row in rows] == [("P-1", 30, 20), ("P-2", 20, 30)]
     assert rows[1]["data"] == (small.images / "P-2.jpg").read_bytes()
-    assert small.findings("plot_images", "00") == [("P-3", "not_an_image")]
+    assert small.quarantined("plot_images", "00") == [("P-3", "not_an_image")]

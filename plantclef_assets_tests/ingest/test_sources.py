@@ -201,7 +201,7 @@ def test_a_hostile_archive_harms_nothing_and_all_of_it_is_told(small: SmallLake)
     (row,) = small.lake.read(artifact).to_pylist()
     assert (row["image_name"], row["data"]) == ("good.jpg", picture())
     assert [row["image_name"] for row in rows] == ["good.jpg", "bomb.png"]
-    assert sorted(small.findings("training_manifest"), key=str) == sorted(
+    assert sorted(small.quarantined("training_manifest"), key=str) == sorted(
         [
             ("escaped.jpg", "unsafe_name"),
             ("absolute.jpg", "unsafe_name"),
@@ -213,8 +213,8 @@ def test_a_hostile_archive_harms_nothing_and_all_of_it_is_told(small: SmallLake)
         ],
         key=str,
     )
-    assert small.findings("raw_images", "00") == [("bomb.png", "oversized")]
-    figures = small.figures("training_manifest")
+    assert small.quarantined("raw_images", "00") == [("bomb.png", "oversized")]
+    figures = small.statistics("training_manifest")
     assert figures["rows_in"] == len(rows) + figures["quarantined"] == 9
     made = {small.lake.root, str(small.cache), str(small.root / "metadata.csv")}
     assert {str(one) for one in set(small.root.iterdir()) - set(before)} == made, "nothing is unpacked anywhere"
@@ -234,14 +234,14 @@ def test_a_file_larger_than_any_photograph_is_set_aside_unread(small: SmallLake)
         file.truncate(2**28 + 1)  # a hole in the file: it takes no room
     rows = fill(small, small.images, [("a.jpg", 7), ("huge.jpg", 7)])
     assert [row["image_name"] for row in rows] == ["a.jpg"]
-    assert small.findings("training_manifest") == [("huge.jpg", "oversized")]
+    assert small.quarantined("training_manifest") == [("huge.jpg", "oversized")]
 
 
 def test_an_archive_that_was_replaced_is_no_longer_read(small: SmallLake) -> None:
     path = write_tar(small.images / "a.tar", {"7/a.jpg": picture(20), "7/b.jpg": picture(21)})
     fill(small, small.images, [("a.jpg", 7), ("b.jpg", 7)])
     write_tar(path, {"7/b.jpg": picture(21), "7/a.jpg": picture(20)})
-    with pytest.raises(SourceError, match=r"a\.tar is not the archive that was listed; materialize its manifest again"):
+    with pytest.raises(SourceError, match=r"a\.tar has changed since it was listed; materialize its manifest again"):
         RawImages(small.lake, str(small.images), str(small.cache), 10**6)(Shard(Artifact("raw_images", "00"), {}))
 
 
@@ -255,7 +255,7 @@ def test_plots_may_lie_in_an_archive_too(small: SmallLake) -> None:
     PlotImages(small.lake, str(small.images), str(small.cache), 10**6)(Shard(artifact, {}))
     (row,) = small.lake.read(artifact).to_pylist()
     assert (row["plot_id"], row["width"]) == ("P-1", 30)
-    assert small.findings("plot_images", "00") == [("P-2", "empty")]
+    assert small.quarantined("plot_images", "00") == [("P-2", "empty")]
 
 
 def test_an_archive_behind_an_address_is_downloaded_once(tmp_path: Path, address: str) -> None:
@@ -301,7 +301,7 @@ def test_licence_and_author_stay_with_a_photograph(small: SmallLake) -> None:
     header = "image_name;species_id;license;author\n"
     small.read_csv(header + "a.jpg;7;cc-by-sa;Ann\nb.jpg;7;cc-by-sa;Bob\nc.jpg;7;;Ann\n")
     small.list_photographs(shards=1)
-    assert small.figures("training_manifest")["licences"] == [
+    assert small.statistics("training_manifest")["licences"] == [
         {"license": "cc-by-sa", "images": 2, "authors": 2},
         {"license": None, "images": 1, "authors": 1},
     ]
@@ -319,7 +319,7 @@ def test_photographs_of_other_licences_are_set_aside(small: SmallLake) -> None:
     small.write_files({"7/a.jpg": b"x", "7/b.jpg": b"x", "7/c.jpg": b"x"})
     small.read_csv("image_name;species_id;license\na.jpg;7;CC-BY \nb.jpg;7;cc-by-nc\nc.jpg;7;\n")
     assert [row["image_name"] for row in small.list_photographs(licenses=("cc-by", "CC0"))] == ["a.jpg"]
-    assert small.findings("training_manifest") == [("b.jpg", "license"), ("c.jpg", "license")]
+    assert small.quarantined("training_manifest") == [("b.jpg", "license"), ("c.jpg", "license")]
     assert small.details("training_manifest") == [
         "its licence is cc-by-nc, and photographs of others are asked for",
         "it has no licence, and photographs of others are asked for",

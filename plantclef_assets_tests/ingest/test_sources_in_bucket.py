@@ -121,7 +121,7 @@ def test_an_archive_that_was_replaced_is_indexed_anew_and_no_longer_read_by_the_
     put_object(f"{bucket}/a.tar", write_tar(path, swapped).read_bytes())
     again = open_source(f"{bucket}/a.tar", tmp_path / "cache")
     assert again.digest() != before
-    with again.reading() as read, pytest.raises(SourceError, match=r"a\.tar is not the archive that was listed"):
+    with again.reading() as read, pytest.raises(SourceError, match=r"a\.tar has changed since it was listed"):
         read(rows)
     assert read_all(again) == swapped
 
@@ -164,13 +164,13 @@ def test_a_place_where_nothing_is_is_one_sentence(bucket: str, tmp_path: Path, p
     with pytest.raises(SourceError) as caught:
         open_source(location, tmp_path)
     assert str(caught.value) == f"there is no object, and there are none below such a prefix: '{location}'"
-    with pytest.raises(SourceError, match=f"there is no object '{location}'; give the address of one that can be read"):
+    with pytest.raises(SourceError, match=f"there is no object '{location}'; use the address of a readable object"):
         file_identity(location)
 
 
 def test_a_prefix_in_place_of_a_file_is_one_sentence(bucket: str, tmp_path: Path) -> None:
     put_object(f"{bucket}/images/a.jpg", b"x")
-    with pytest.raises(SourceError, match="is a prefix with objects below it, and one object is needed"):
+    with pytest.raises(SourceError, match="is a prefix with objects below it; the address of one object is needed"):
         fetch_file(f"{bucket}/images", tmp_path)
 
 
@@ -206,6 +206,6 @@ def test_what_may_not_be_read_is_no_missing_place(tmp_path: Path, location: str)
         with pytest.raises(SourceError) as caught:
             ask()
         assert str(caught.value) == (
-            f"no permission for '{location}': nobody may list this; its objects have to be listed and read "
-            "(role Storage Object Viewer)"
+            f"no permission for '{location}': nobody may list this; the account must be able to list and read its "
+            "objects (role Storage Object Viewer)"
         )

@@ -26,7 +26,7 @@ PLOTS = 7
 
 
 def make(lake: Lake, *, training_shards: int = 2, shards: int = 2, workers: int = 1, **changes: Any) -> list[dict]:
-    """Make all shards and give their rows."""
+    """Make all shards and return their rows."""
     keys = shard_keys(shards)
     values = {"plots": PLOTS, "side": 160, "species": (2, 4), "validation_share": 0.3, "seed": 5, "max_pixels": 10**6}
     maker = ValidationPlots(lake, shard_keys(training_shards), keys, **(values | changes))
@@ -134,10 +134,10 @@ def test_figures_say_which_species_there_are_and_that_no_photograph_trained(made
     found: set[int] = set()
     for record in shards:
         assert record is not None
-        assert (record.figures["not_held_out"], record.figures["first_not_held_out"]) == (0, [])
-        assert record.figures["held_out_species"] == [1, 2, 3, 4, 5, 6]
-        assert (record.figures["rows_in"], record.figures["quarantined"]) == (record.rows, 0)
-        found.update(record.figures["species"])
+        assert (record.statistics["not_held_out"], record.statistics["first_not_held_out"]) == (0, [])
+        assert record.statistics["held_out_species"] == [1, 2, 3, 4, 5, 6]
+        assert (record.statistics["rows_in"], record.statistics["quarantined"]) == (record.rows, 0)
+        found.update(record.statistics["species"])
     assert found == {1, 2, 3, 4, 5, 6} == {one for row in rows for one in row["species_ids"]}
 
 

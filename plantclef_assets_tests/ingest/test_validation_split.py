@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from plantclef_assets.ingest.validation_split import Sides, set_aside, split_rows, split_sides
+from plantclef_assets.ingest.validation_split import Sides, hold_out, split_rows, split_sides
 
 
 def test_tags_decide_where_both_sides_have_some():
@@ -56,14 +56,14 @@ def test_impossible_arguments_are_refused():
 def test_what_is_set_aside_is_whole_observations_of_the_training_side():
     train, observations = np.arange(3000) % 5 > 0, [f"o{number // 3}" for number in range(3000)]
     species = np.zeros(3000, np.int64)
-    learn, holdout = set_aside(train, species, observations, share=0.1, seed=42)
+    learn, holdout = hold_out(train, species, observations, share=0.1, seed=42)
     assert np.array_equal(learn | holdout, train)
     assert not (learn & holdout).any()
     names = np.array(observations)
     assert not set(names[learn]) & set(names[holdout])
     assert 0.07 < holdout.sum() / train.sum() < 0.13
-    assert np.array_equal(set_aside(train, species, observations, share=0.1, seed=42)[1], holdout)
-    assert not np.array_equal(set_aside(train, species, observations, share=0.1, seed=7)[1], holdout)
+    assert np.array_equal(hold_out(train, species, observations, share=0.1, seed=42)[1], holdout)
+    assert not np.array_equal(hold_out(train, species, observations, share=0.1, seed=7)[1], holdout)
 
 
 def test_what_is_set_aside_has_nothing_to_do_with_what_validates():
@@ -83,7 +83,7 @@ def test_what_is_set_aside_has_nothing_to_do_with_what_validates():
 def test_an_observation_with_the_last_photograph_of_a_species_is_learned_from_as_a_whole():
     observations = [f"o{number // 2}" for number in range(400)]
     species = np.where(np.arange(400) % 2, 1, np.arange(400) + 10)  # one of each pair is the only one of its species
-    learn, holdout = set_aside(np.ones(400, bool), species, observations, share=0.5, seed=3)
+    learn, holdout = hold_out(np.ones(400, bool), species, observations, share=0.5, seed=3)
     assert learn.all() and not holdout.any()
 
 

@@ -40,7 +40,7 @@ def write_numbers(
 
 
 def vectors(*rows: list[float]) -> dict[str, Any]:
-    """Give the columns of a table of vectors, named v0, v1, …"""
+    """Return the columns of a table of vectors, named v0, v1, …"""
     return {"name": [f"v{index}" for index in range(len(rows))], "cls": np.array(rows, np.float32)}
 
 

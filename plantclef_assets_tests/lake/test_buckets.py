@@ -45,7 +45,7 @@ def test_what_is_published_is_there_and_says_what_it_is(lake: Lake) -> None:
     write_numbers(lake, ONE, [("a", 1), ("b", 2)], made_by="test")
     record = lake.record(ONE)
     assert record is not None
-    assert (record.provenance, record.rows, record.figures["rows"]) == ({"made_by": "test"}, 2, 2)
+    assert (record.provenance, record.rows, record.statistics["rows"]) == ({"made_by": "test"}, 2, 2)
     assert record.bytes == lake.path(ONE).stat().st_size
     assert lake.exists(ONE)
     assert objects(lake) == ["sizes/00.parquet"]
@@ -97,7 +97,7 @@ def test_of_two_writers_the_later_one_is_told(lake: Lake, there_before: bool, si
     if there_before:
         with lake.publish(path) as temporary:
             temporary.write_bytes(b"before")
-    with pytest.raises(OvertakenError, match="was changed by somebody else") as caught, lake.publish(path) as late:
+    with pytest.raises(OvertakenError, match="was changed by another process") as caught, lake.publish(path) as late:
         with lake.publish(path) as early:
             early.write_bytes(b"e" * size)
         late.write_bytes(b"l" * size)
@@ -149,14 +149,14 @@ def test_the_same_rows_of_the_same_making_are_the_same_whatever_their_bytes(lake
     def write(provenance: dict, note: int, name: str = "a") -> None:
         with write_table(lake, ONE, NUMBERS, provenance) as table:
             table.write_rows(name=[name], size=[1])
-            table.figures = {"seconds": note}
+            table.statistics = {"seconds": note}
             if note == 1:
                 write(provenance if name == "a" else {"by": "another"}, 2)
 
     write({"by": "one"}, 1)
     record = lake.record(ONE)
     assert record is not None
-    assert record.figures["seconds"] == 2, "the first one stands"
+    assert record.statistics["seconds"] == 2, "the first one stands"
     with pytest.raises(OvertakenError):
         write({"by": "one"}, 1, "b")
 
@@ -305,11 +305,11 @@ def test_a_question_on_the_command_line_is_answered(lake: Lake) -> None:
         command, env=variables | {"PLANTCLEF_LAKE": "gs://no-such-bucket"}, capture_output=True, text=True, timeout=120
     )
     assert absent.returncode == 1
-    assert absent.stderr.strip() == "there is no bucket 'no-such-bucket'; make it, or mend its name"
+    assert absent.stderr.strip() == "there is no bucket 'no-such-bucket'; create it, or correct its name"
 
 
 def test_the_server_is_the_real_one(gcs: str, lake: Lake) -> None:
-    """What the other tests say is worth no more than the server that they talk to."""
+    """The other tests depend on the correctness of this server."""
     with lake.publish(lake.path(Artifact("words", suffix="txt"))) as temporary:
         temporary.write_text("over HTTP")
     bucket, _, prefix = lake.root.removeprefix("gs://").partition("/")
@@ -330,7 +330,7 @@ def test_records_of_weights_are_read_from_their_header(lake: Lake) -> None:
         save_file({"weight": np.zeros((1000, 1000), np.float32)}, temporary, metadata=metadata)
     record = lake.record(weights)
     assert record is not None
-    assert (record.provenance, record.fingerprint, record.figures) == ({"made": 1}, "abc", {"classes": 3})
+    assert (record.provenance, record.fingerprint, record.statistics) == ({"made": 1}, "abc", {"classes": 3})
 
 
 def test_artifacts_in_a_bucket_are_verified(lake: Lake) -> None:

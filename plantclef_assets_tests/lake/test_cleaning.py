@@ -29,7 +29,7 @@ DEAD = 2**22 + 1
 
 
 def leftovers(settings: Settings, *sources: str) -> dict[str, str]:
-    """Give what is left over, with its reason."""
+    """Return what is left over, with its reason."""
     found = find_leftovers(Lake(settings.lake, settings.cache), build_graph(settings).recipes, sources)
     return {one.file.name: one.reason for one in found}
 
@@ -97,7 +97,7 @@ def test_what_dead_processes_left_is_listed_and_what_may_be_written_is_not(own_l
     os.utime(folder / ".00.parquet.long-gone-7-0123abcd.incomplete", (yesterday, yesterday))
     (folder / "download.incomplete").write_bytes(b"a download of somebody's, to be continued")
     assert leftovers(settings) == {
-        f"raw_images/.00.parquet.{host}-{DEAD}-0123abcd.incomplete": f"process {DEAD} ended before it was whole",
+        f"raw_images/.00.parquet.{host}-{DEAD}-0123abcd.incomplete": f"process {DEAD} ended before it was complete",
         "raw_images/.00.parquet.long-gone-7-0123abcd.incomplete": "a process of another host has not written it for "
         "2 days",
     }

@@ -84,7 +84,7 @@ def test_manifests_are_the_same_wherever_lake_sources_and_temporary_files_lie(
         small = SmallLake(folder)
         small.write_files({"7/a.jpg": bytes(10), "8/b.jpg": bytes(20)})
         small.read_csv(csv_of([("a.jpg", 7), ("b.jpg", 8), ("c.jpg", 8)]))
-        listed.append((small.list_photographs(), small.findings("training_manifest"), small.read_classes()))
+        listed.append((small.list_photographs(), small.quarantined("training_manifest"), small.read_classes()))
         listed[-1] += (small.list_plots(),)
         assert not list(temporary.iterdir())
     assert listed[0] == listed[1]
@@ -97,7 +97,7 @@ def test_the_folder_of_a_lake_grants_no_licence(folder: str, tmp_path: Path) -> 
     small.write_files({"a.jpg": bytes(10), "b.jpg": bytes(10)})
     small.read_csv("image_name,species_id,license\na.jpg,7,cc0\nb.jpg,7,cc-by-nc\n")
     assert [row["image_name"] for row in small.list_photographs(licenses=["cc0"])] == ["a.jpg"]
-    assert small.findings("training_manifest") == [("b.jpg", "license")]
+    assert small.quarantined("training_manifest") == [("b.jpg", "license")]
 
 
 @pytest.mark.parametrize("folder", ["genus=Rosa", "family=Rosaceae", "species_id=7", "obs_id=1", "learn_tag=val"])

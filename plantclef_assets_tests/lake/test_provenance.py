@@ -166,7 +166,7 @@ def test_one_missing_shard_of_several_is_enough(chain: Chain) -> None:
 
 def test_a_foreign_file_is_not_taken_for_an_artifact(chain: Chain) -> None:
     write_numbers(chain.lake, MEASURED, [("a", 1)])
-    assert chain.lineage.stale(MEASURED) == "measured/00 carries no provenance"
+    assert chain.lineage.stale(MEASURED) == "measured/00 has no provenance"
 
 
 def test_an_input_that_is_no_longer_asked_for_is_named(chain: Chain) -> None:

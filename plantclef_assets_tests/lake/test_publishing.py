@@ -33,7 +33,7 @@ def leftover(path: Path, owner: int, host: str = "") -> Path:
 
 
 def dead_process() -> int:
-    """Give the id of a process that has ended."""
+    """Return the id of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return process.pid

@@ -36,7 +36,7 @@ def test_a_parquet_file_carries_its_record(lake: Lake) -> None:
     assert record.provenance == PROVENANCE
     assert record.rows == 2
     assert record.schema is not None and record.schema.names == list(NUMBERS.columns.names)
-    assert record.figures["rows"] == 2
+    assert record.statistics["rows"] == 2
     assert len(record.fingerprint) == 32
 
 
@@ -58,7 +58,7 @@ def test_a_safetensors_file_carries_its_record(lake: Lake) -> None:
     record = lake.record(artifact)
     assert record
     assert (record.provenance, record.fingerprint) == (PROVENANCE, "0" * 32)
-    assert record.figures == {"model": "small"}
+    assert record.statistics == {"model": "small"}
     assert (record.rows, record.schema) == (None, None)
 
 
@@ -73,7 +73,7 @@ def test_the_real_classifiers_and_backbones_carry_records(tiny_lake: Settings) -
         assert record.provenance["asset"] == artifact.asset
         assert record.provenance["partition"] == artifact.partition
         assert len(record.fingerprint) == 32
-        assert record.figures
+        assert record.statistics
 
 
 def test_foreign_files_have_empty_records(lake: Lake) -> None:
@@ -85,7 +85,7 @@ def test_foreign_files_have_empty_records(lake: Lake) -> None:
     for suffix in ("parquet", "safetensors"):
         record = lake.record(Artifact("foreign", suffix=suffix))
         assert record
-        assert (record.provenance, record.fingerprint, record.figures) == ({}, "", {})
+        assert (record.provenance, record.fingerprint, record.statistics) == ({}, "", {})
 
 
 def test_what_is_not_there_has_no_record(lake: Lake) -> None:

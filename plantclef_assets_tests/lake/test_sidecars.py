@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from plantclef_assets.lake.provenance import Lineage, Recipe
-from plantclef_assets.lake.sidecars import foreign_file, publish_beside
+from plantclef_assets.lake.sidecars import mismatched_sidecar, publish_sidecars
 from plantclef_assets.lake.store import Artifact, Lake, Record
 from plantclef_assets.lake.tables import write_table
 from plantclef_assets_tests.lake.tables import NUMBERS
@@ -26,13 +26,13 @@ def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
 
 
 def make(lake: Lake, csv: bytes) -> dict:
-    """Make the artifact with two files beside it, and give its provenance."""
+    """Make the artifact with two files beside it, and return its provenance."""
     provenance = Lineage(lake, {"sizes": RECIPE}).expected(ONE, with_sources=True)
     table, json = RECIPE.beside(lake, ONE)
-    beside = publish_beside(lake, {table: csv, json: b"{}"})
+    beside = publish_sidecars(lake, {table: csv, json: b"{}"})
     with write_table(lake, ONE, NUMBERS, provenance) as writer:
         writer.write_rows(name=["a"], size=[1])
-        writer.figures = beside
+        writer.statistics = beside
     return provenance
 
 
@@ -45,19 +45,19 @@ def record_of(lake: Lake) -> Record:
 def test_its_own_files_are_known(lake: Lake) -> None:
     provenance = make(lake, b"of this run\n")
     lineage = Lineage(lake, {"sizes": RECIPE})
-    assert foreign_file(lake, ONE, record_of(lake)) is None
+    assert mismatched_sidecar(lake, ONE, record_of(lake)) is None
     assert lineage.is_current(ONE, provenance)
     assert lineage.stale(ONE, with_sources=True) is None
 
 
 def test_a_file_of_another_run_is_told_and_made_again(lake: Lake) -> None:
     provenance = make(lake, b"of this run\n")
-    publish_beside(lake, {RECIPE.beside(lake, ONE)[0]: b"of another\n"})
+    publish_sidecars(lake, {RECIPE.beside(lake, ONE)[0]: b"of another\n"})
     lineage = Lineage(lake, {"sizes": RECIPE})
-    assert foreign_file(lake, ONE, record_of(lake)) == "00.csv"
+    assert mismatched_sidecar(lake, ONE, record_of(lake)) == "00.csv"
     assert not lineage.is_current(ONE, provenance)
     assert lineage.stale(ONE) is None, "what is made from the table has not read it"
-    assert lineage.stale(ONE, with_sources=True) == "sizes/00 was made with another 00.csv than lies beside it"
+    assert lineage.stale(ONE, with_sources=True) == "sizes/00 was made with a different version of its sidecar 00.csv"
     make(lake, b"of this run\n")
     assert Lineage(lake, {"sizes": RECIPE}).is_current(ONE, provenance)
 
@@ -65,7 +65,7 @@ def test_a_file_of_another_run_is_told_and_made_again(lake: Lake) -> None:
 def test_a_file_that_is_missing_is_told(lake: Lake) -> None:
     provenance = make(lake, b"of this run\n")
     RECIPE.beside(lake, ONE)[1].unlink()
-    assert foreign_file(lake, ONE, record_of(lake)) == "00.json"
+    assert mismatched_sidecar(lake, ONE, record_of(lake)) == "00.json"
     assert not Lineage(lake, {"sizes": RECIPE}).is_current(ONE, provenance)
 
 

@@ -61,7 +61,7 @@ def test_named_assets_alone_are_verified(own_lake: OwnLake, verify: Callable) ->
 
 def test_an_asset_without_artifacts_is_told(own_lake: OwnLake, verify: Callable) -> None:
     code, lines = verify("resized_image")
-    assert (code, lines[0]) == (1, f"There is nothing of resized_image in {own_lake().lake}.")
+    assert (code, lines[0]) == (1, f"{own_lake().lake} has no artifact of resized_image.")
 
 
 @pytest.mark.parametrize("checksums", [True, False])
@@ -92,7 +92,7 @@ def test_edited_rows_below_the_old_footer_are_found(own_lake: OwnLake, verify: C
     assert record and after and (after.fingerprint, after.provenance) == (record.fingerprint, record.provenance)
     code, lines = verify("class_map")
     assert code == 1
-    assert lines[0].startswith("class_map is damaged (its rows are not those that it was written with); delete ")
+    assert lines[0].startswith("class_map is damaged (its rows are not those that were written); delete ")
 
 
 @pytest.mark.parametrize("artifact", [CLASSIFIER, BACKBONE], ids=str)
@@ -101,7 +101,7 @@ def test_flipped_tensors_are_found(own_lake: OwnLake, verify: Callable, artifact
     flip_bytes(path, path.stat().st_size - 8)
     code, lines = verify(artifact.asset)
     assert code == 1
-    assert lines[0].startswith(f"{path} is damaged: its tensors are not those that it was written with; delete it")
+    assert lines[0].startswith(f"{path} is damaged: its tensors are not those that were written; delete it")
 
 
 def test_edited_tensors_below_the_old_header_are_found(own_lake: OwnLake, verify: Callable) -> None:
@@ -128,7 +128,7 @@ def test_truncated_empty_and_changed_files_are_all_named(own_lake: OwnLake, veri
         "class_map",
         "species_cover/00",
     ]
-    assert "(00.csv beside it is missing or changed)" in lines[2]
+    assert "(its sidecar 00.csv is missing or changed)" in lines[2]
 
 
 def test_files_of_others_in_the_lake_are_left_out(own_lake: OwnLake, verify: Callable) -> None:

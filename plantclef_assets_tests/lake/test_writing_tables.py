@@ -40,7 +40,7 @@ def test_a_table_without_rows_is_a_file_with_its_columns(lake: Lake) -> None:
         pass
     record = lake.record(HERE)
     assert record and record.schema
-    assert (record.rows, record.figures["rows"], record.provenance) == (0, 0, {"asset": "table"})
+    assert (record.rows, record.statistics["rows"], record.provenance) == (0, 0, {"asset": "table"})
     assert record.schema.field("cls").type == pa.list_(pa.float32(), 4)
 
 
@@ -105,7 +105,7 @@ def test_impossible_probabilities_are_refused(lake: Lake, probabilities: list[fl
 
 
 def tile(probabilities: list[float], index: int = 0) -> dict[str, list]:
-    """Give the predictions of one tile."""
+    """Return the predictions of one tile."""
     count = len(probabilities)
     numbers = {name: [0] * count for name in ("x", "y", "width", "height")}
     return numbers | {
@@ -124,7 +124,7 @@ def test_probabilities_may_rise_from_one_tile_to_the_next(lake: Lake) -> None:
         table.write_rows(**tile([0.4, 0.3]))
         table.write_rows(**tile([0.9, 0.1], 1))
     record = lake.record(HERE)
-    assert record and record.figures["mean_first_probability"] == pytest.approx(0.65)
+    assert record and record.statistics["mean_first_probability"] == pytest.approx(0.65)
 
 
 def test_species_and_tags_are_counted_over_all_batches(lake: Lake) -> None:
@@ -132,10 +132,10 @@ def test_species_and_tags_are_counted_over_all_batches(lake: Lake) -> None:
     with write_table(lake, HERE, TRAINING_METADATA, {}) as table:
         for name, species, tag in rows:
             table.write_rows(image_name=[name], species_id=[species], learn_tag=[tag])
-        table.figures = {"rows_in": 6, "quarantined": 2}
+        table.statistics = {"rows_in": 6, "quarantined": 2}
     record = lake.record(HERE)
     assert record
-    assert record.figures == {
+    assert record.statistics == {
         "rows": 4,
         "species": [1, 2, 3],
         "learn_tags": {"none": 1, "train": 2, "val": 1},
@@ -150,7 +150,7 @@ def test_the_norms_of_vectors_are_told(lake: Lake) -> None:
         table.write_rows(**vectors([0.0, 1.0], [0.0, 3.0]))
     record = lake.record(HERE)
     assert record
-    figures = record.figures["vectors"]["cls"]
+    figures = record.statistics["vectors"]["cls"]
     assert figures["width"] == 2
     assert [figures[f"norm_{name}"] for name in ("least", "greatest", "mean")] == pytest.approx([1.0, 5.0, 3.0])
 
@@ -159,10 +159,10 @@ def test_a_shard_accounts_for_its_rows_and_publishes_its_quarantine(lake: Lake) 
     with write_shard(lake, Shard(HERE, {"asset": "table"}), NUMBERS) as table:
         table.rows_in = 3
         table.add([{"name": "a", "size": 1}])
-        table.set_aside("b.jpg", "b", "empty", "the file has no bytes")
-        table.set_aside("c.jpg", None, "unreadable", None)
+        table.quarantine("b.jpg", "b", "empty", "the file has no bytes")
+        table.quarantine("c.jpg", None, "unreadable", None)
     record = lake.record(HERE)
-    assert record and (record.rows, record.figures["rows_in"], record.figures["quarantined"]) == (1, 3, 2)
+    assert record and (record.rows, record.statistics["rows_in"], record.statistics["quarantined"]) == (1, 3, 2)
     set_aside = lake.read(Artifact("quarantine/table", "00")).to_pylist()
     assert [row["reason"] for row in set_aside] == ["empty", "unreadable"]
     assert set_aside[0] == {
@@ -172,7 +172,7 @@ def test_a_shard_accounts_for_its_rows_and_publishes_its_quarantine(lake: Lake) 
 
 def test_a_shard_that_fails_publishes_neither_rows_nor_quarantine(lake: Lake) -> None:
     with pytest.raises(OSError, match="disk"), write_shard(lake, Shard(HERE, {}), NUMBERS) as table:
-        table.set_aside("b.jpg", "b", "empty", None)
+        table.quarantine("b.jpg", "b", "empty", None)
         raise OSError("disk")
     assert not list(Path(lake.root).rglob("*.parquet"))
 

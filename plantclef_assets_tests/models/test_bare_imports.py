@@ -65,7 +65,7 @@ def test_no_module_within_reach_imports_the_orchestration_not_even_in_a_function
     when_used = {
         ("configuration.py", "pydantic"),
         ("lake/catalog.py", "duckdb"),
-        ("ingest/classes.py", "duckdb"),
+        ("ingest/class_map.py", "duckdb"),
         ("engines/spark.py", "pyspark"),
     }
     assert found <= when_used, "these are imported when they are used"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from plantclef_assets.defs.naming import backbones
-from plantclef_assets.ingest.limits import Limits
+from plantclef_assets.ingest.downloads import Limits
 from plantclef_assets.settings import load_download_settings, load_published_settings, load_settings
 from plantclef_assets_tests.settings.fixtures import Set, refusal, with_sources
 

@@ -1,19 +1,19 @@
-"""The class map: species_id ↔ contiguous class index, the one place where labels become numbers."""
+"""The class map: species_id ↔ contiguous class index, from the training metadata and official class lists."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
-from plantclef_assets.ingest.class_lists import read_class_mapping, read_species_names
+from plantclef_assets.ingest.csv_tables import CsvError, CsvTable, read_species_id
 from plantclef_assets.lake.catalog import create_table
 from plantclef_assets.lake.schemas import CLASS_MAP, TRAINING_METADATA
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.tables import write_table
 
-# A species is written in several ways (7,855 names for 7,806 ids): the commonest spelling stands for it. The order
-# decides between equally common ones; without it threads would.
+# Some species have several spellings (7,855 names for 7,806 ids); the most common one is used. The order makes the
+# choice between equally common spellings deterministic.
 _SPECIES = """
 select species_id, mode(species order by species) as species, mode(genus order by genus) as genus,
        mode(family order by family) as family,
@@ -32,6 +32,10 @@ order by class_index
 """
 
 
+class ClassListError(ValueError):
+    """An official class list or list of names is malformed."""
+
+
 def write_class_map(
     lake: Lake,
     shard: Shard,
@@ -41,12 +45,12 @@ def write_class_map(
 ) -> None:
     """Write the class map from the training metadata.
 
-    Without an official list the classes are the species of the metadata, ascending. With one (a species_id a line, the
-    line number is the class index) they are its species in its order; species of the metadata that it does not list
-    follow behind, and are counted in the figures (`unlisted`).
+    Without an official list, the classes are the species of the metadata in ascending order. With an official list
+    (one species_id per line; the line number is the class index), the classes are its species in its order, followed
+    by the species of the metadata that it lacks, which are in the statistics (`unlisted`).
 
     Raises:
-        ClassListError: a list holds something else than species ids, or one twice.
+        ClassListError: a list has a line that is not a species_id, or a species_id twice.
     """
     official = read_class_mapping(class_mapping) if class_mapping else []
     names = read_species_names(species_names) if species_names else {}
@@ -54,7 +58,7 @@ def write_class_map(
 
 
 def write_class_map_of(lake: Lake, shard: Shard, species_ids: Sequence[int], names: Mapping[int, str]) -> None:
-    """Write the class map from a checkpoint's own class list, where there is no training metadata."""
+    """Write the class map from the class list of a checkpoint, for a lake without training metadata."""
     _write(lake, shard, species_ids, names, None)
 
 
@@ -84,7 +88,7 @@ def _write(
         table.write_rows(**{name: classes.column(name) for name in CLASS_MAP.columns.names})
         unlisted = classes.filter(classes.column("unlisted")).column("species_id").to_pylist() if official else []
         images = classes.column("images").to_pylist()
-        table.figures = {
+        table.statistics = {
             "rows_in": photographs,
             "rows_out": sum(images),
             "quarantined": 0,
@@ -92,3 +96,49 @@ def _write(
             "unlisted": unlisted,
             "without_images": images.count(0),
         }
+
+
+def read_class_mapping(file: Path) -> list[int]:
+    """Read an official class list (`class_mapping.txt`): one species_id per line, no header.
+
+    Raises:
+        ClassListError: a line is not a species_id, or repeats one.
+    """
+    species: dict[int, None] = {}
+    for number, (text,) in enumerate(_rows(file, ["species_id"], header=["species_id"]), 1):
+        species_id = read_species_id(text)
+        if species_id is None:
+            raise ClassListError(f"{file}, line {number}: '{text[:80]}' is not a species_id; one id per line is needed")
+        if species_id in species:
+            raise ClassListError(f"{file}: species_id {species_id} occurs twice")
+        species[species_id] = None
+    return list(species)
+
+
+def read_species_names(file: Path) -> dict[int, str]:
+    """Read an official list of names (`species_id_to_name.txt`): a CSV with the columns species_id and species.
+
+    Raises:
+        ClassListError: a column is missing, or a row is malformed.
+    """
+    names: dict[int, str] = {}
+    for number, (text, name) in enumerate(_rows(file, ["species_id", "species"]), 2):
+        species_id = read_species_id(text)
+        if species_id is None:
+            raise ClassListError(f"{file}, line {number}: '{text[:80]}' is not a species_id")
+        names[species_id] = name
+    return names
+
+
+def _rows(file: Path, columns: Sequence[str], header: Sequence[str] | None = None) -> Iterator[list[str]]:
+    """Yield the fields of each row in the order of `columns`; a missing value is an empty string."""
+    try:
+        table = CsvTable(file, columns, columns, header=header)
+        batches = list(table.batches())
+    except CsvError as error:
+        raise ClassListError(str(error)) from error
+    if table.rejected:
+        raise ClassListError(f"{file} has a row with {table.rejected[0]}")
+    for batch in batches:
+        for row in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
+            yield [text or "" for text in row]

@@ -1,7 +1,7 @@
-"""What downloads may take: connections, bytes a second, bytes of disk, and how patient they are.
+"""Limits of downloads: connections, bytes per second, bytes of disk, and the retry policy.
 
-What belongs here: the limits that a user sets, and the one allowance that all connections of a command share. What does
-not: what is asked of a server and what becomes of its answers (`transfers.py`).
+What belongs here: the limits that a user sets, and the allowance that all connections of a command share. What does
+not: requests, and how failures are handled (`transfers.py`).
 """
 
 import random
@@ -12,14 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from plantclef_assets.configuration import ByteCount, setting
-
-
-class DownloadError(OSError):
-    """A file that could not be had; the message says from where and why."""
-
-
-class Stopped(Exception):
-    """Another connection has ended the transfer for all."""
+from plantclef_assets.ingest.downloads.errors import DownloadError
 
 
 @dataclass(frozen=True)
@@ -50,15 +43,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class Retries:
-    """How often a connection that makes no progress is tried, and how long is waited in between.
+    """The retry policy of a connection that makes no progress.
 
     Attributes:
-        attempts: tries without a new byte before giving up; a try that brought some starts the count anew.
-        first_wait: seconds before the second try; doubled each time, with some chance added so that many who were
-            refused together do not come back together.
-        longest_wait: seconds that doubling ends at.
-        longest_request: seconds of waiting that a server may ask for (Retry-After) before it is given up.
-        chance: gives numbers from 0 to 1.
+        attempts: tries without a new byte before the connection gives up; a try with new bytes resets the count.
+        first_wait: seconds before the second try; doubled for each further one, with random jitter so that clients that
+            were refused together do not return together.
+        longest_wait: upper bound of the doubled wait, in seconds.
+        longest_request: the longest Retry-After to comply with, in seconds; a longer one ends the download.
+        chance: returns random numbers from 0 to 1.
     """
 
     attempts: int = 8
@@ -68,7 +61,7 @@ class Retries:
     chance: Callable[[], float] = random.random
 
     def wait_before(self, failures: int) -> float:
-        """Give the seconds to wait after so many failures in a row."""
+        """Return the seconds to wait after a number of consecutive failures."""
         doubled = self.first_wait * 2 ** (failures - 1) * (1 + self.chance() / 2)
         return 0.0 if failures < 1 else min(doubled, self.longest_wait)
 
@@ -79,11 +72,11 @@ def _wait(stop: threading.Event, seconds: float) -> None:
 
 @dataclass(frozen=True)
 class Clock:
-    """Where the time comes from; tests have one of their own.
+    """A source of time; tests replace it.
 
     Attributes:
-        now: seconds from some moment on, never backwards.
-        wait: waits for so many seconds, or until the event is set.
+        now: returns monotonic seconds.
+        wait: waits for a number of seconds, or until the event is set.
     """
 
     now: Callable[[], float] = time.monotonic
@@ -92,7 +85,7 @@ class Clock:
 
 @dataclass
 class Allowance:
-    """What is left of the limits; one for all connections of a command, safe to use from any thread."""
+    """What is left of the limits, shared by all connections of a command; thread-safe."""
 
     limits: Limits = field(default_factory=Limits)
     clock: Clock = field(default_factory=Clock)
@@ -112,15 +105,15 @@ class Allowance:
             yield
 
     def spend(self, count: int, stop: threading.Event) -> None:
-        """Count bytes that have come, and wait until that many were due: a bucket that holds one second's bytes.
+        """Count received bytes and wait until the rate limit permits them: a token bucket of one second's bytes.
 
-        The socket is not read meanwhile, so the server is slowed down by its own full buffers.
+        The socket is not read during the wait, so full buffers slow the server down.
 
         Raises:
             DownloadError: the downloads have been ended.
         """
         if self._ended:
-            raise DownloadError("the downloads were stopped; the same command goes on from here")
+            raise DownloadError("the downloads were stopped; the same command resumes them")
         rate = self.limits.bytes_per_second
         if rate is None:
             return
@@ -133,7 +126,7 @@ class Allowance:
             self.clock.wait(stop, owed)
 
     def reserve(self, count: int) -> bool:
-        """Set so many bytes of disk aside (give back, if negative); False where the limit has no room for them."""
+        """Reserve bytes of disk (release them if negative); return False if the limit does not permit it."""
         with self._lock:
             if self.limits.max_bytes is not None and self._reserved + count > self.limits.max_bytes:
                 return False
@@ -141,5 +134,5 @@ class Allowance:
             return True
 
     def end(self) -> None:
-        """Let none of the connections take another byte."""
+        """End all downloads: no connection may receive another byte."""
         self._ended = True

@@ -1,4 +1,4 @@
-"""What becomes of a transfer when the server fails in one of the ways that servers do."""
+"""Transfers from servers that fail."""
 
 import random
 import threading
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from plantclef_assets.ingest.downloads import download_file
-from plantclef_assets.ingest.limits import DownloadError, Limits, Retries
+from plantclef_assets.ingest.downloads import DownloadError, Limits
+from plantclef_assets.ingest.downloads.limits import Retries
 from plantclef_assets_tests.ingest.failing_server import (
     CHUNK,
     CONTENT,
@@ -22,6 +22,7 @@ from plantclef_assets_tests.ingest.failing_server import (
     FailingServer,
     FakeClock,
     Fetch,
+    download_file,
     left_in,
 )
 
@@ -54,7 +55,7 @@ def test_a_later_call_continues_what_an_earlier_one_gave_up(
     server.forget()
     seen: list[int] = []
     assert fetch(progress=lambda done, total: seen.append(done)) == CONTENT
-    assert seen[0] == CHUNK + 70_000, "what is there already is told first"
+    assert seen[0] == CHUNK + 70_000, "progress starts with the bytes that are already there"
     assert server.requests[0] == f"bytes={CHUNK + 70_000}-{2 * CHUNK - 1}"
     assert server.sent == len(CONTENT) - CHUNK - 70_000
     assert left_in(tmp_path) == ["w.bin"]
@@ -69,20 +70,20 @@ def test_a_busy_server_is_asked_again(server: FailingServer, fetch: Fetch, statu
 def test_the_wait_that_a_server_asks_for_is_kept(server: FailingServer, fetch: Fetch) -> None:
     clock = FakeClock()
     server.refuse, server.retry_after = [429], "7"
-    fetch(allowance=clock.allowance(ONE_BY_ONE))
+    fetch(clock=clock.clock)
     assert clock.waits == [7.0]
 
 
 def test_the_wait_may_be_given_as_a_date(server: FailingServer, fetch: Fetch) -> None:
     clock = FakeClock()
     server.refuse, server.retry_after = [503], formatdate(time.time() + 600, usegmt=True)
-    fetch(allowance=clock.allowance(ONE_BY_ONE))
+    fetch(clock=clock.clock)
     assert 500 < clock.waits[0] <= 600
 
 
 def test_a_server_that_asks_for_more_patience_than_there_is_is_given_up(server: FailingServer, fetch: Fetch) -> None:
     server.refuse, server.retry_after = [503], "86400"
-    with pytest.raises(DownloadError, match="the server answers 503, and to come again in 86,400 s"):
+    with pytest.raises(DownloadError, match="the server answers 503 and asks to wait 86,400 s"):
         fetch()
 
 
@@ -90,7 +91,7 @@ def test_waits_double_and_end_at_the_longest(server: FailingServer, fetch: Fetch
     clock = FakeClock()
     server.refuse = [503] * 5
     retries = Retries(attempts=6, first_wait=1.0, longest_wait=6.0, chance=lambda: 0.5)
-    assert fetch(retries=retries, allowance=clock.allowance(ONE_BY_ONE)) == CONTENT
+    assert fetch(retries=retries, clock=clock.clock) == CONTENT
     assert clock.waits == [1.25, 2.5, 5.0, 6.0, 6.0]
 
 
@@ -131,11 +132,11 @@ def shorten_content(server: FailingServer) -> None:
 @pytest.mark.parametrize(
     ("change", "expected", "said"),
     [
-        (change_content, CHANGED, "the file at the server has changed"),
+        (change_content, CHANGED, "the file on the server has changed"),
         (shorten_content, CONTENT[: CHUNK // 2], "has no such bytes"),
-        (lambda server: setattr(server, "ranges", False), CONTENT, "no longer gives ranges"),
+        (lambda server: setattr(server, "ranges", False), CONTENT, "no longer sends ranges"),
         (lambda server: setattr(server, "said_total", len(CONTENT) + 5), CONTENT, "has changed its length"),
-        (lambda server: setattr(server, "etag", None), CONTENT, "no longer gives ranges"),
+        (lambda server: setattr(server, "etag", None), CONTENT, "no longer sends ranges"),
     ],
     ids=[
         "the file has changed",
@@ -224,7 +225,7 @@ def test_a_server_that_sends_more_than_the_range_is_not_heard_out(server: Failin
 @pytest.mark.parametrize("unsaid", [1000, -1000], ids=["more", "fewer"])
 def test_a_server_that_lies_about_a_range_is_refused_clearly(unsaid: int, server: FailingServer, fetch: Fetch) -> None:
     server.unsaid_bytes = unsaid
-    with pytest.raises(DownloadError, match=f"says that bytes 0 to {CHUNK - 1} are {CHUNK - unsaid:,} bytes"):
+    with pytest.raises(DownloadError, match=f"reports {CHUNK - unsaid:,} bytes for the bytes 0 to {CHUNK - 1}"):
         fetch()
 
 
@@ -241,7 +242,7 @@ def test_a_server_that_lies_about_the_whole_length_is_survived(server: FailingSe
 
 def test_a_file_that_is_packed_on_the_way_is_refused(server: FailingServer, fetch: Fetch) -> None:
     server.encoding = "gzip"
-    with pytest.raises(DownloadError, match="sends it packed as gzip, unasked"):
+    with pytest.raises(DownloadError, match="sends it encoded as gzip, which was not requested"):
         fetch()
 
 

@@ -3,8 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from plantclef_assets.ingest.held_out import MissingPhotographsError, fetch_photographs, read_split
-from plantclef_assets.ingest.validation_split import split_rows
+from plantclef_assets.ingest.validation_split import MissingPhotographsError, fetch_photographs, read_split, split_rows
 from plantclef_assets.lake import tables
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.store import Lake

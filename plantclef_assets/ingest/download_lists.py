@@ -1,6 +1,6 @@
-"""Where many downloads come from: addresses, lists of them in a file, and directories of a server.
+"""Lists of downloads: addresses on the command line, in a file, or in the directory page of a server.
 
-What belongs here: from what a person names to one `Download` a file. What does not: fetching them (`downloads.py`).
+What belongs here: turning what a user names into one `Download` per file. What does not: the transfer (`downloads/`).
 """
 
 import re
@@ -13,14 +13,13 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
 
-from plantclef_assets.ingest.downloads import Download
-from plantclef_assets.ingest.limits import DownloadError
+from plantclef_assets.ingest.downloads import Download, DownloadError
 
 _DIGITS = {"sha256": 64, "md5": 32}
 
 
 def read_addresses(path: Path) -> list[str]:
-    """Read a list of addresses, one a line; empty lines and those that begin with `#` are left out.
+    """Read a list of addresses, one per line; empty lines and lines that begin with `#` are skipped.
 
     Raises:
         DownloadError: the file cannot be read as text.
@@ -33,40 +32,40 @@ def read_addresses(path: Path) -> list[str]:
 
 
 def plan_downloads(addresses: Iterable[str], folder: Path, pattern: str = "*") -> list[Download]:
-    """Say which file each address becomes; one that ends with `/` stands for all files of that directory.
+    """Return the download of each address; an address that ends with `/` stands for all files of that directory.
 
     Args:
-        addresses: http(s) addresses, where known with `#sha256=…` or `#md5=…` behind.
-        folder: where all files go, under the last part of their addresses.
-        pattern: shell pattern that the names of a directory's files have to match.
+        addresses: http(s) addresses, optionally followed by `#sha256=…` or `#md5=…`.
+        folder: the folder of all files, which are named by the last part of their addresses.
+        pattern: shell pattern for the names of a directory's files.
 
     Raises:
-        DownloadError: an address is none, a checksum is none, a directory cannot be listed, or two files have one name.
+        DownloadError: an address or a checksum is malformed, a directory cannot be listed, or two files have one name.
     """
     downloads: list[Download] = []
     for address in addresses:
         url, _, fragment = address.partition("#")
         if not re.match(r"https?://[^/]+", url):
-            raise DownloadError(f"'{address}' is no http or https address")
+            raise DownloadError(f"'{address}' is not an http or https address")
         if urlsplit(url).path.endswith("/") and not urlsplit(url).query:
             listed = [one for one in list_directory(url) if fnmatchcase(file_name(one), pattern)]
             if not listed:
-                raise DownloadError(f"{url} lists no file whose name matches '{pattern}'")
+                raise DownloadError(f"{url} lists no file with a name that matches '{pattern}'")
             downloads += [Download(one, folder / file_name(one)) for one in listed]
         else:
             downloads.append(Download(url, folder / file_name(url), **_checksum(fragment, address)))
     times = Counter(one.target for one in downloads)
     for target, count in times.items():
         if count > 1:
-            raise DownloadError(f"{count} of the addresses are to be written to {target}; use several folders")
+            raise DownloadError(f"{count} of the addresses would be written to {target}; use several folders")
     return downloads
 
 
 def file_name(url: str) -> str:
-    """Give the name of the file at an address.
+    """Return the name of the file at an address.
 
     Raises:
-        DownloadError: the address ends with nothing that could be the name of a file.
+        DownloadError: the address does not end with the name of a file.
     """
     name = unquote(urlsplit(url).path.rpartition("/")[2])
     if not name or name.startswith(".") or re.search(r"[/\\\x00-\x1f]", name):
@@ -75,9 +74,9 @@ def file_name(url: str) -> str:
 
 
 def list_directory(url: str) -> list[str]:
-    """Give the addresses of the files right in a directory of a server, in the order of its page.
+    """Return the addresses of the files in a directory of a server, in the order of its page.
 
-    Links that lead elsewhere, up, into folders or to another order of the same page do not count.
+    Links to other places, to the parent, to folders and to other sort orders of the page are skipped.
 
     Raises:
         DownloadError: the server does not answer with a page of links.
@@ -102,7 +101,7 @@ def _files_below(base: str, page: str) -> Iterator[str]:
 
 
 class _Links(HTMLParser):
-    """Collects where the links of a page lead."""
+    """Collects the targets of the links of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,5 +116,5 @@ def _checksum(fragment: str, address: str) -> dict[str, str]:
     if not fragment:
         return {}
     if not re.fullmatch(rf"[0-9a-fA-F]{{{_DIGITS.get(algorithm, 0)}}}", digest) or algorithm not in _DIGITS:
-        raise DownloadError(f"'{address}' ends with no checksum; it is '#sha256=' and 64 digits, or '#md5=' and 32")
+        raise DownloadError(f"'{address}' does not end with a checksum: '#sha256=' and 64 digits, or '#md5=' and 32")
     return {algorithm: digest}

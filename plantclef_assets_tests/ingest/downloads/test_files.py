@@ -1,4 +1,4 @@
-"""Downloads of one file and of many from a server on loopback: whole, alone, and within their limits."""
+"""Downloads of one file and of many from a server on loopback: completeness, locking and limits."""
 
 import hashlib
 import threading
@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from plantclef_assets.ingest.downloads import Download, download_file, download_files
-from plantclef_assets.ingest.limits import DownloadError, Limits
+from plantclef_assets.ingest.downloads import Download, DownloadError, Limits, download_files
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets_tests.ingest.failing_server import (
     CHUNK,
@@ -21,6 +20,7 @@ from plantclef_assets_tests.ingest.failing_server import (
     FailingServer,
     FakeClock,
     Fetch,
+    download_file,
     left_in,
 )
 from plantclef_assets_tests.tiny import materialize, tiny_settings
@@ -76,7 +76,7 @@ def test_another_file_than_was_meant_is_refused_and_not_kept(
 @pytest.mark.parametrize("connections", [1, 4])
 def test_bytes_a_second_are_kept_over_all_connections(connections: int, fetch: Fetch) -> None:
     clock = FakeClock()
-    assert fetch(allowance=clock.allowance(Limits(connections, 100_000, CHUNK))) == CONTENT
+    assert fetch(Limits(connections, 100_000, CHUNK), clock=clock.clock) == CONTENT
     least = len(CONTENT) / 100_000 - 1  # the bucket starts with the bytes of one second
     # Waits at the same time put this clock forward one after another, so with several it may be later, never earlier.
     assert clock.time - 1000 == pytest.approx(least) if connections == 1 else clock.time - 1000 > least * 0.999
@@ -87,7 +87,7 @@ def test_a_file_that_is_larger_than_allowed_is_not_begun(
     ranges: bool, server: FailingServer, fetch: Fetch, tmp_path: Path
 ) -> None:
     server.ranges = ranges
-    with pytest.raises(DownloadError, match="its 3,300,000 bytes would be more than the 3,000,000 that are allowed"):
+    with pytest.raises(DownloadError, match="its 3,300,000 bytes exceed the limit of 3,000,000 bytes"):
         fetch(Limits(max_bytes=3_000_000))
     assert "w.bin.incomplete" not in left_in(tmp_path)
 
@@ -96,7 +96,7 @@ def test_a_file_of_unknown_length_ends_where_the_limit_does(
     server: FailingServer, fetch: Fetch, tmp_path: Path
 ) -> None:
     server.ranges = server.length = False
-    with pytest.raises(DownloadError, match="more than the 1,000,000 that are allowed"):
+    with pytest.raises(DownloadError, match="exceed the limit of 1,000,000 bytes"):
         fetch(Limits(max_bytes=1_000_000))
     assert "w.bin.incomplete" not in left_in(tmp_path)
 
@@ -105,7 +105,7 @@ def test_a_disk_without_room_is_told_before_it_is_full(
     server: FailingServer, fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 1_000_000}))
-    with pytest.raises(DownloadError, match=r"has 3,300,000 bytes, but the disk of .* has room for 1,000,000"):
+    with pytest.raises(DownloadError, match=r"has 3,300,000 bytes, but the disk of .* has only 1,000,000 free"):
         fetch()
     assert "w.bin.incomplete" not in left_in(tmp_path)
 
@@ -137,7 +137,7 @@ def test_a_second_download_of_the_same_file_waits_for_the_first(server: FailingS
     server.go_on.set()
     for thread in threads:
         thread.join()
-    assert said == ["w.bin is being downloaded by another process, which is waited for"]
+    assert said == ["Another process is downloading w.bin; waiting for it"]
     assert results == [CONTENT, CONTENT]
     assert server.sent == len(CONTENT)
 
@@ -174,8 +174,8 @@ def test_weights_come_from_an_address_once(server: FailingServer, tmp_path: Path
     assert materialize(settings, "base_backbone").success
     record = Lake(settings.lake).record(Artifact("base_backbone", suffix="safetensors"))
     assert record is not None
-    assert record.figures["source"] == address
-    assert record.figures["weights_sha256"] == hashlib.sha256(content).hexdigest()
+    assert record.statistics["source"] == address
+    assert record.statistics["weights_sha256"] == hashlib.sha256(content).hexdigest()
     assert server.sent == len(content)
     assert server.requests[0] == "bytes=0-65535", "the settings of downloads are those of weights too"
     Lake(settings.lake).path(Artifact("base_backbone", suffix="safetensors")).unlink()

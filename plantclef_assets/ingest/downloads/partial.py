@@ -1,10 +1,10 @@
-"""A file that is on its way: its bytes beside the target, and a journal of which of them are there.
+"""Partial files: the bytes of a download beside its target, and a journal of the bytes that have arrived.
 
-The bytes lie in `<name>.incomplete`, as long as the whole file will be; `<name>.incomplete.journal` has a line for what
-the file is (address, the server's mark of its version, length, bytes of a chunk), and then lines that say up to which
-byte a chunk is there. A line is written after its bytes have reached the disk, so whatever kills the process or the
-machine, no line speaks of bytes that are not there. The file is sparse: room is judged before it starts, and some file
-systems would have to write every block in order to set it aside.
+`<name>.incomplete` has the bytes, and the length of the complete file. The first line of `<name>.incomplete.journal`
+describes the file (address, version, length, chunk size); each further line gives a chunk and the position up to which
+it has arrived. A line is written after its bytes have reached the disk, so after a crash of the process or the machine
+the journal never claims missing bytes. The file is sparse: free space is checked before the start, and some file
+systems can only preallocate by writing every block.
 """
 
 import json
@@ -16,16 +16,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from plantclef_assets.ingest.limits import Stopped
+from plantclef_assets.ingest.downloads.errors import Stopped
+from plantclef_assets.lake.atomic import publish_file
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a file that comes in chunks is.
+    """The description of a file that is downloaded in chunks.
 
     Attributes:
-        address: where it comes from, without what follows `?` (a signature, which may be another one tomorrow).
-        version: the server's strong ETag or its Last-Modified; None where it has neither.
+        address: its address without the query, which may be a signature that expires.
+        version: the server's strong ETag or Last-Modified; None if it sends neither.
         total: bytes of the file.
         chunk_bytes: bytes of each chunk but the last.
     """
@@ -38,9 +39,9 @@ class Plan:
 
 @dataclass
 class Piece:
-    """A chunk that is not whole yet: its bytes up to `at` have come, `end` is the first that does not belong to it.
+    """An unfinished chunk: the bytes before `at` have arrived, `end` is the position after its last byte.
 
-    `marked` is what the journal says of it. A file that comes in one go is one piece; its end may not be known (None).
+    `marked` is the position in the journal. A file without ranges is one piece, whose end may be unknown (None).
     """
 
     index: int
@@ -50,11 +51,11 @@ class Piece:
 
 
 class PartialFile:
-    """The bytes of a file that is on its way, for any number of threads.
+    """The bytes of an unfinished download; thread-safe.
 
     Attributes:
-        plan: what the file is; None where nothing is known or it comes in one go.
-        done: bytes that have come.
+        plan: the description of the file; None before it is known, and for a file without ranges.
+        done: bytes that have arrived.
         stop: set when nothing more is written.
     """
 
@@ -73,19 +74,19 @@ class PartialFile:
 
     @property
     def unfinished(self) -> int:
-        """How many chunks are not whole yet."""
+        """Number of unfinished chunks."""
         return len(self._unfinished)
 
     @property
     def disk_bytes(self) -> int:
-        """Bytes of disk that it takes by now; holes take none."""
+        """Bytes of disk that the file occupies; holes occupy none."""
         return self.path.stat().st_blocks * 512 if self.path.exists() else 0
 
     def resume(self, address: str) -> bool:
-        """Go on with what an earlier process has left of the same address; False where there is nothing usable."""
+        """Resume the download of an earlier process; return False if there is none of this address."""
         try:
             lines = self._journal_path.read_bytes()
-            lines = lines[: lines.rfind(b"\n") + 1]  # a torn last line does not count
+            lines = lines[: lines.rfind(b"\n") + 1]  # ignore a torn last line
             plan, pieces = _read_journal(lines)
             if plan.address != address or self.path.stat().st_size != plan.total:
                 return False
@@ -93,14 +94,14 @@ class PartialFile:
             return False
         self._content, self._journal = self.path.open("rb+", 0), self._journal_path.open("rb+", 0)
         self._journal.seek(self._journal.truncate(len(lines)))
-        self._lay_out(plan, pieces)
+        self._set_plan(plan, pieces)
         return True
 
     def begin(self, plan: Plan) -> None:
-        """Lay out a new file that comes in chunks; whatever was there is lost.
+        """Start a file that is downloaded in chunks; earlier bytes are deleted.
 
         Raises:
-            OSError: the disk refuses.
+            OSError: the disk is full or fails.
         """
         self.forget()
         self._content = self.path.open("wb", 0)
@@ -108,10 +109,10 @@ class PartialFile:
         self._journal = self._journal_path.open("wb", 0)
         self._journal.write(f"{json.dumps(asdict(plan))}\n".encode())
         os.fsync(self._journal.fileno())
-        self._lay_out(plan, _cut(plan))
+        self._set_plan(plan, _chunks(plan))
 
     def begin_stream(self, total: int | None) -> Piece:
-        """Begin a new file that comes in one go, of which nothing can be continued; gives its one piece."""
+        """Start a file without ranges, which cannot be resumed; return its only piece."""
         self.forget()
         self._content = self.path.open("wb", 0)
         self._unfinished = {0: Piece(0, 0, total)}
@@ -119,9 +120,9 @@ class PartialFile:
 
     @contextmanager
     def taken(self) -> Iterator[Piece | None]:
-        """Take the next missing piece (None where nothing is left to be taken) for the time of a block.
+        """Reserve the next unfinished piece for the duration of the block; None if no piece is left.
 
-        What is not finished then is given back: who takes it next goes on where it stands.
+        A piece that is still unfinished at the end returns to the queue and is continued from its position.
 
         Raises:
             Stopped: the transfer has ended.
@@ -137,26 +138,26 @@ class PartialFile:
                 if piece and self._unfinished.get(piece.index) is piece:
                     self._waiting.insert(0, piece.index)
 
-    def write(self, piece: Piece, content: bytes, tell: Callable[[int], None]) -> None:
-        """Write the next bytes of a piece, and tell how many have come in all.
+    def write(self, piece: Piece, content: bytes, report: Callable[[int], None]) -> None:
+        """Write the next bytes of a piece, and call `report` with the number of bytes that have arrived in all.
 
         Raises:
-            Stopped: the transfer has ended; nothing is written any more.
-            OSError: the disk is full, or fails.
+            Stopped: the transfer has ended; nothing was written.
+            OSError: the disk is full or fails.
         """
         with self._lock:
             if self.stop.is_set() or self._content is None:
                 raise Stopped
             rest, at = memoryview(content), piece.at
-            while rest:  # a write may take less than it is given
+            while rest:  # a write may be partial
                 written = os.pwrite(self._content.fileno(), rest, at)
                 rest, at = rest[written:], at + written
             piece.at = at
             self.done += len(content)
-            tell(self.done)
+            report(self.done)
 
     def finish(self, piece: Piece) -> None:
-        """Mark a piece as whole, once its bytes have reached the disk.
+        """Record a piece as finished, once its bytes have reached the disk.
 
         Raises:
             Stopped: the transfer has ended.
@@ -172,21 +173,21 @@ class PartialFile:
         with self._lock:
             if self.stop.is_set():
                 raise Stopped
-            self._mark([piece])
+            self._record([piece])
             self._unfinished.pop(piece.index, None)
 
     def close(self) -> None:
-        """Stop all who write; what came stays and is marked, unfinished chunks too."""
+        """Stop all writers; the bytes stay and are recorded in the journal, also those of unfinished chunks."""
         with self._lock:
             self.stop.set()
             if self._content is not None:
-                with suppress(OSError):  # what cannot be marked is fetched again
+                with suppress(OSError):  # unrecorded bytes are downloaded again
                     os.fsync(self._content.fileno())
-                    self._mark(list(self._unfinished.values()))
+                    self._record(list(self._unfinished.values()))
             self._close_files()
 
     def forget(self) -> None:
-        """Delete all that came."""
+        """Delete all bytes and the journal."""
         with self._lock:
             self._close_files()
             self._journal_path.unlink(missing_ok=True)
@@ -195,23 +196,23 @@ class PartialFile:
             self._unfinished, self._waiting = {}, []
 
     def publish(self) -> None:
-        """Give the file its name, in one step."""
+        """Rename the complete file to its target, atomically."""
         self.close()
-        self.path.replace(self._target)
+        publish_file(self.path, self._target)
         self._journal_path.unlink(missing_ok=True)
 
-    def _lay_out(self, plan: Plan, pieces: dict[int, Piece]) -> None:
+    def _set_plan(self, plan: Plan, pieces: dict[int, Piece]) -> None:
         self.plan = plan
         self._unfinished = {index: piece for index, piece in pieces.items() if piece.at != piece.end}
         self._waiting = list(self._unfinished)
         self.done = plan.total - sum((piece.end or 0) - piece.at for piece in self._unfinished.values())
 
-    def _mark(self, pieces: list[Piece]) -> None:
-        news = [piece for piece in pieces if piece.at > piece.marked]
-        if self._journal is not None and news:
-            self._journal.write("".join(f"{piece.index} {piece.at}\n" for piece in news).encode())
+    def _record(self, pieces: list[Piece]) -> None:
+        advanced = [piece for piece in pieces if piece.at > piece.marked]
+        if self._journal is not None and advanced:
+            self._journal.write("".join(f"{piece.index} {piece.at}\n" for piece in advanced).encode())
             os.fsync(self._journal.fileno())
-            for piece in news:
+            for piece in advanced:
                 piece.marked = piece.at
 
     def _close_files(self) -> None:
@@ -222,14 +223,14 @@ class PartialFile:
 
 
 def _read_journal(lines: bytes) -> tuple[Plan, dict[int, Piece]]:
-    """Read what a file is, and its chunks with what is there of each.
+    """Parse a journal into the plan and the chunks with their positions.
 
     Raises:
-        ValueError, TypeError, KeyError: it is no journal.
+        ValueError, TypeError, KeyError: the content is not a journal.
     """
     header, *marks = lines.decode().splitlines()
     plan = Plan(**json.loads(header))
-    pieces = _cut(plan)
+    pieces = _chunks(plan)
     for mark in marks:
         index, at = map(int, mark.split())
         piece = pieces[index]
@@ -239,8 +240,8 @@ def _read_journal(lines: bytes) -> tuple[Plan, dict[int, Piece]]:
     return plan, pieces
 
 
-def _cut(plan: Plan) -> dict[int, Piece]:
-    """Cut a file into its chunks, by number."""
+def _chunks(plan: Plan) -> dict[int, Piece]:
+    """Return the chunks of a file by number."""
     starts = range(0, plan.total, plan.chunk_bytes)
     return {
         index: Piece(index, start, min(start + plan.chunk_bytes, plan.total), marked=start)

@@ -1,11 +1,11 @@
-"""The bytes of a file on its way, and the journal that survives whatever ends the process."""
+"""Partial files: the bytes of an unfinished download, and the journal that survives a crash."""
 
 from pathlib import Path
 
 import pytest
 
-from plantclef_assets.ingest.limits import Stopped
-from plantclef_assets.ingest.partial import PartialFile, Plan
+from plantclef_assets.ingest.downloads.errors import Stopped
+from plantclef_assets.ingest.downloads.partial import PartialFile, Plan
 
 ADDRESS = "https://host/w.bin"
 PLAN = Plan(ADDRESS, '"one"', total=25, chunk_bytes=10)
