@@ -80,20 +80,18 @@ class Check:
     blocking: bool = False
 
 
-def count_is_zero(
-    statistic: str, text: str, examples: str | None = None
-) -> Callable[[CheckContext], Iterable[Problem]]:
+def count_is_zero(count_of: str, text: str, examples: str | None = None) -> Callable[[CheckContext], Iterable[Problem]]:
     """Return the function of a check that a statistic, which counts what is wrong, is zero in every artifact.
 
     Args:
-        statistic: the name of the count.
+        count_of: the name of the statistic.
         text: of the problem, with `{artifact}`, `{count}`, `{rows}` and `{named}`, the examples.
         examples: the name of the statistic that lists some of them.
     """
 
     def problems(context: CheckContext) -> Iterator[Problem]:
         for artifact, record in context.records.items():
-            if count := record.statistics.get(statistic, 0):
+            if count := record.statistics.get(count_of, 0):
                 named = ", ".join(map(str, record.statistics.get(examples or "", [])))
                 yield Problem(artifact, text.format(artifact=artifact, count=count, rows=record.rows, named=named))
 
