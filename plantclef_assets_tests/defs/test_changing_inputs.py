@@ -10,7 +10,7 @@ import pytest
 from plantclef_assets.engines import local
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.models import backbones
+from plantclef_assets.models import backbone_files as backbones
 from plantclef_assets.orchestration.resources import AcceleratorResource
 from plantclef_assets.settings import Settings
 from plantclef_assets_tests.defs.lake_corruption import rewrite, rewrite_backbone
