@@ -24,7 +24,7 @@ from PIL import Image
 from plantclef_assets.engines.local import run_shards
 from plantclef_assets.ingest.manifests import write_training_manifest
 from plantclef_assets.ingest.metadata import write_training_metadata
-from plantclef_assets.ingest.photographs import RawImages
+from plantclef_assets.ingest.photographs import RawImages, ReadingConfig
 from plantclef_assets.ingest.sources import open_source
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.schemas import TRAINING_METADATA
@@ -108,7 +108,7 @@ class IngestSet:
 
     def write_shards(self, workers: int) -> int:
         """Write the raw shards."""
-        make = RawImages(self.lake, str(self.folder / "images"), str(self.folder / "cache"), 10**8)
+        make = RawImages(self.lake, str(self.folder / "images"), str(self.folder / "cache"), ReadingConfig(10**8))
         wanted = [Shard(Artifact("raw_images", key), {}) for key in shard_keys(self.shards)]
         for outcome in run_shards(make, wanted, workers=workers):
             if outcome.error:

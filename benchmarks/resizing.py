@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from plantclef_assets.engines.local import run_shards
-from plantclef_assets.images.resizing import ResizedImages
+from plantclef_assets.images.resizing import ResizedImages, ResizingConfig
 from plantclef_assets.lake.schemas import RAW_IMAGES
 from plantclef_assets.lake.shards import Shard, write_shard
 from plantclef_assets.lake.store import Artifact, Lake
@@ -33,7 +33,7 @@ def plain_loop(pictures: list[bytes]) -> int:
 def shards(lake: Lake, workers: int) -> int:
     """Write all shards of resized_images."""
     wanted = [Shard(Artifact("resized_images", f"{key:02}"), {}) for key in range(SHARDS)]
-    outcomes = list(run_shards(ResizedImages(lake, 128, 10**9), wanted, workers=workers))
+    outcomes = list(run_shards(ResizedImages(lake, ResizingConfig(128, 10**9)), wanted, workers=workers))
     assert not any(outcome.error for outcome in outcomes)
     return SHARDS * IMAGES
 

@@ -18,6 +18,7 @@ from benchmarks.gpu.bench import Bench, least_cosine
 from benchmarks.gpu.inputs import CROPS, PHOTOGRAPHS, TILINGS, Inputs
 from benchmarks.gpu.kernels import profile_kernels
 from plantclef_assets.images.decoding import decode_image
+from plantclef_assets.images.tiling import TileConfig
 from plantclef_assets.lake.schemas import FINETUNED_EMBEDDINGS, FINETUNED_TILE_EMBEDDINGS
 from plantclef_assets.lake.shards import Shard, ShardWriter, read_rows
 from plantclef_assets.lake.store import Artifact
@@ -154,9 +155,7 @@ class EndToEnd:
             Embedding(self._compiled, size.batch, self._threads),
             FINETUNED_TILE_EMBEDDINGS,
             source="plot_images",
-            tilings=TILINGS,
-            tile_size=size.crop_side,
-            max_pixels=10**8,
+            config=TileConfig(tuple(TILINGS), size.crop_side, 10**8),
         )
         seconds = float("inf")
         for _ in range(_ROUNDS):

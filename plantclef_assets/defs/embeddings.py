@@ -7,6 +7,7 @@ engine, with their checks.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from plantclef_assets.defs.jobs import FINETUNING, TRAINING_SIDE
 from plantclef_assets.defs.naming import Backbone, PlotSource, backbones, plot_sources
 from plantclef_assets.engines.local import MakeShard, Outcome, run_shards
 from plantclef_assets.engines.progress import Progress
+from plantclef_assets.images.tiling import TileConfig
 from plantclef_assets.lake.schemas import TABLES
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, DamagedArtifactError, Lake
@@ -75,6 +77,7 @@ def _photograph_embeddings(backbone: Backbone, settings: Settings, families: Fam
 
 def _tile_embeddings(source: PlotSource, backbone: Backbone, settings: Settings) -> Asset:
     name = source.tile_embeddings(backbone.name)
+    cutting = TileConfig(backbone.tilings, backbone.tile_size, settings.max_pixels)
 
     @platform_asset(
         name=name,
@@ -87,12 +90,7 @@ def _tile_embeddings(source: PlotSource, backbone: Backbone, settings: Settings)
         accelerated=settings.engine == "local",
         code_version=_CODE_VERSIONS[backbone.name],
         inputs=[source.plots, backbone.asset],
-        config=lambda _: {
-            **computation(settings),
-            "tilings": list(backbone.tilings),
-            "tile_size": backbone.tile_size,
-            "max_pixels": settings.max_pixels,
-        },
+        config=lambda _: {**computation(settings), **asdict(cutting)},
         checks=[
             Check(
                 "every_tile",
@@ -112,9 +110,7 @@ def _tile_embeddings(source: PlotSource, backbone: Backbone, settings: Settings)
             lake.lake,
             spec=TABLES[name],
             source=source.plots,
-            tilings=backbone.tilings,
-            tile_size=backbone.tile_size,
-            max_pixels=settings.max_pixels,
+            config=cutting,
         )
         if engine.opens_models:
             return _in_workers(lake.lake, engine, backbone, settings, shard_maker)

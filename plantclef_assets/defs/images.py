@@ -9,7 +9,8 @@ from dagster import AssetExecutionContext
 
 from plantclef_assets.defs.families import Families
 from plantclef_assets.defs.jobs import PLOT_SIDE, TRAINING_SIDE
-from plantclef_assets.ingest.photographs import PlotImages, RawImages
+from plantclef_assets.images.resizing import ResizedImages, ResizingConfig
+from plantclef_assets.ingest.photographs import PlotImages, RawImages, ReadingConfig
 from plantclef_assets.orchestration.checks import Check, CheckContext, Problem
 from plantclef_assets.orchestration.declaration import Asset, platform_asset
 from plantclef_assets.orchestration.materialization import MakeShards, in_parallel
@@ -29,6 +30,7 @@ def image_assets(settings: Settings, families: Families) -> list[Asset]:
 
 def _photographs(settings: Settings, families: Families) -> list[Asset]:
     images = settings.resolve(settings.training_images or "")
+    reading, resizing = ReadingConfig(settings.max_pixels), ResizingConfig(settings.image_size, settings.max_pixels)
 
     @platform_asset(
         group="images",
@@ -37,13 +39,13 @@ def _photographs(settings: Settings, families: Families) -> list[Asset]:
         partitions=families.training,
         code_version="2",
         inputs=["training_manifest"],
-        config={"max_pixels": settings.max_pixels},
+        config=reading,
         advice=["training_images"],
         checks=[little_quarantined()],
     )
     def raw_images(context: AssetExecutionContext, lake: LakeResource, engine: EngineResource) -> MakeShards:
         """The photographs of a shard, their bytes as published; files that are no images are quarantined."""
-        return in_parallel(engine, RawImages(lake.lake, images, settings.cache, settings.max_pixels))
+        return in_parallel(engine, RawImages(lake.lake, images, settings.cache, reading))
 
     @platform_asset(
         group="images",
@@ -52,21 +54,19 @@ def _photographs(settings: Settings, families: Families) -> list[Asset]:
         partitions=families.training,
         code_version="2",
         inputs=["raw_images"],
-        config={"image_size": settings.image_size, "max_pixels": settings.max_pixels},
+        config=resizing,
         describe=contact_sheet,
         checks=[little_quarantined()],
     )
     def resized_images(context: AssetExecutionContext, lake: LakeResource, engine: EngineResource) -> MakeShards:
         """The centre square of each photograph, upright, area-averaged to a small JPEG, as in the paper."""
-        from plantclef_assets.images.resizing import ResizedImages
-
-        return in_parallel(engine, ResizedImages(lake.lake, settings.image_size, settings.max_pixels))
+        return in_parallel(engine, ResizedImages(lake.lake, resizing))
 
     return [raw_images, resized_images]
 
 
 def _plot_images(settings: Settings, families: Families) -> Asset:
-    plots = settings.resolve(settings.plot_images or "")
+    plots, reading = settings.resolve(settings.plot_images or ""), ReadingConfig(settings.max_pixels)
 
     @platform_asset(
         group="images",
@@ -75,14 +75,14 @@ def _plot_images(settings: Settings, families: Families) -> Asset:
         partitions=families.plots,
         code_version="1",
         inputs=["plot_manifest"],
-        config={"max_pixels": settings.max_pixels},
+        config=reading,
         advice=["plot_images"],
         describe=contact_sheet,
         checks=[little_quarantined()],
     )
     def plot_images(context: AssetExecutionContext, lake: LakeResource, engine: EngineResource) -> MakeShards:
         """The plots of a shard, their bytes as published, with their upright sizes."""
-        return in_parallel(engine, PlotImages(lake.lake, plots, settings.cache, settings.max_pixels))
+        return in_parallel(engine, PlotImages(lake.lake, plots, settings.cache, reading))
 
     return plot_images
 

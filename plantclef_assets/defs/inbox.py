@@ -13,7 +13,7 @@ from plantclef_assets.defs.families import Families
 from plantclef_assets.defs.images import little_quarantined
 from plantclef_assets.defs.jobs import INBOX_SIDE
 from plantclef_assets.ingest.deliveries import NothingDeliveredError
-from plantclef_assets.ingest.photographs import InboxPlots
+from plantclef_assets.ingest.photographs import InboxPlots, ReadingConfig
 from plantclef_assets.lake.catalog import duplicate_keys
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.orchestration.checks import Check, CheckContext, Problem
@@ -28,7 +28,7 @@ def inbox_assets(settings: Settings, families: Families) -> list[Asset]:
     """Declare the deliveries and their plots; none without an inbox."""
     if settings.inbox is None:
         return []
-    inbox = settings.inbox
+    inbox, reading = settings.inbox, ReadingConfig(settings.max_pixels)
 
     @platform_asset(
         group="inbox",
@@ -49,7 +49,7 @@ def inbox_assets(settings: Settings, families: Families) -> list[Asset]:
         partitions=families.inbox,
         code_version="1",
         inputs=["inbox_delivery"],
-        config={"max_pixels": settings.max_pixels},
+        config=reading,
         describe=contact_sheet,
         checks=[
             little_quarantined(),
@@ -58,7 +58,7 @@ def inbox_assets(settings: Settings, families: Families) -> list[Asset]:
     )
     def inbox_plots(context: AssetExecutionContext, lake: LakeResource, engine: EngineResource) -> MakeShards:
         """The plots of a delivery, their bytes as they arrived in the inbox, with their upright sizes."""
-        return in_parallel(engine, InboxPlots(lake.lake, inbox, settings.cache, settings.max_pixels))
+        return in_parallel(engine, InboxPlots(lake.lake, inbox, settings.cache, reading))
 
     return [inbox_delivery, inbox_plots]
 

@@ -14,6 +14,7 @@ from dagster import AssetExecutionContext, MetadataValue
 
 from plantclef_assets.defs.naming import PlotSource, backbones, plot_sources, runs_by_feature_set_and_tiling
 from plantclef_assets.lake.store import Artifact, Lake, Record
+from plantclef_assets.models.feature_sets import PredictionConfig
 from plantclef_assets.orchestration.checks import Check, CheckContext, Problem, count_is_zero
 from plantclef_assets.orchestration.declaration import Asset, platform_asset, some
 from plantclef_assets.orchestration.materialization import Describe, MakeShards, in_this_process
@@ -22,7 +23,7 @@ from plantclef_assets.orchestration.resources import LakeResource
 from plantclef_assets.report import photographs
 from plantclef_assets.report.photographs import Shown, draw_cover
 from plantclef_assets.scoring.cover import union_area
-from plantclef_assets.scoring.cover_files import SpeciesCover, box_of, cover_files
+from plantclef_assets.scoring.cover_files import CoverConfig, SpeciesCover, box_of, cover_files
 from plantclef_assets.settings import Settings
 
 _NAMED = 5
@@ -43,6 +44,7 @@ def prediction_assets(settings: Settings) -> list[Asset]:
 
 def _tile_predictions(source: PlotSource, name: str, settings: Settings) -> Asset:
     pairs = runs_by_feature_set_and_tiling(settings)
+    config = PredictionConfig(settings.top_k, tuple(pairs))
     classifiers = sorted({feature_set for feature_set, _ in pairs})
     tiles = {backbone.name: source.tile_embeddings(backbone.name) for backbone in backbones(settings)}
 
@@ -54,7 +56,7 @@ def _tile_predictions(source: PlotSource, name: str, settings: Settings) -> Asse
         partitions=source.family,
         code_version="1",
         inputs=[*tiles.values(), some("classifier", lambda _: classifiers), "class_map"],
-        config={"top_k": settings.top_k, "feature_sets_and_tilings": [list(pair) for pair in pairs]},
+        config=config,
         describe=_tiled_plot(source.plots, pairs),
         checks=_prediction_checks(),
     )
@@ -62,13 +64,14 @@ def _tile_predictions(source: PlotSource, name: str, settings: Settings) -> Asse
         """The likeliest species of each tile, by each classifier and tiling that some run uses."""
         from plantclef_assets.models.tile_predictions import PredictedTiles
 
-        return in_this_process(PredictedTiles(lake.lake, pairs, settings.top_k, tiles))
+        return in_this_process(PredictedTiles(lake.lake, config, tiles))
 
     return tile_predictions
 
 
 def _species_cover(source: PlotSource, predictions: str, name: str, settings: Settings) -> Asset:
     run = settings.cover_run
+    config = CoverConfig(run.feature_set, run.tiling, settings.cover.min_score, settings.cover.max_rank)
 
     @platform_asset(
         name=name,
@@ -80,28 +83,13 @@ def _species_cover(source: PlotSource, predictions: str, name: str, settings: Se
         partitions=source.family,
         code_version="1",
         inputs=[predictions, source.plots, "class_map"],
-        config={
-            "feature_set": run.feature_set,
-            "tiling": run.tiling,
-            "min_score": settings.cover.min_score,
-            "max_rank": settings.cover.max_rank,
-        },
+        config=config,
         sidecars=cover_files,
         describe=_covered_plot(source.plots),
         checks=_cover_checks(source.plots),
     )
     def species_cover(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
-        return in_this_process(
-            SpeciesCover(
-                lake.lake,
-                run.feature_set,
-                run.tiling,
-                settings.cover.min_score,
-                settings.cover.max_rank,
-                plots=source.plots,
-                predictions=predictions,
-            )
-        )
+        return in_this_process(SpeciesCover(lake.lake, config, plots=source.plots, predictions=predictions))
 
     return species_cover
 

@@ -16,7 +16,7 @@ from plantclef_assets.defs.naming import PlotSource, plot_sources, runs_by_featu
 from plantclef_assets.defs.source_files import demo_survey_of, file_digest, source_file
 from plantclef_assets.defs.submissions import scored_runs
 from plantclef_assets.ingest.fetching import Log
-from plantclef_assets.ingest.validation_plots import ValidationPlots, read_truth, species_seen
+from plantclef_assets.ingest.validation_plots import CompositionConfig, ValidationPlots, read_truth, species_seen
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.store import Artifact, Lake, Record
 from plantclef_assets.models.feature_sets import feature_set
@@ -44,6 +44,10 @@ def validation_assets(settings: Settings, families: Families) -> list[Asset]:
 
 
 def _validation_plots(settings: Settings, families: Families) -> Asset:
+    config = CompositionConfig(
+        **settings.validation.model_dump(), validation_share=settings.classifier.validation_share, seed=settings.seed
+    )
+
     @platform_asset(
         group="validation",
         jobs=[VALIDATION_SIDE],
@@ -51,11 +55,7 @@ def _validation_plots(settings: Settings, families: Families) -> Asset:
         partitions=families.validation_plots,
         code_version="1",
         inputs=[every("raw_images"), every("resized_images"), "class_map"],
-        config={
-            **settings.validation.model_dump(mode="json"),
-            "validation_share": settings.classifier.validation_share,
-            "seed": settings.seed,
-        },
+        config=config,
         describe=contact_sheet,
         checks=[
             labels_in_class_map(),
@@ -83,17 +83,7 @@ def _validation_plots(settings: Settings, families: Families) -> Asset:
         """
         return in_parallel(
             engine,
-            ValidationPlots(
-                lake.lake,
-                shard_keys(settings.training_shards),
-                settings.validation.shard_keys,
-                settings.validation.plots,
-                settings.validation.side,
-                settings.validation.species,
-                settings.classifier.validation_share,
-                settings.seed,
-                settings.max_pixels,
-            ),
+            ValidationPlots(lake.lake, shard_keys(settings.training_shards), config, settings.max_pixels),
         )
 
     return validation_plots

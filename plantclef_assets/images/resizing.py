@@ -26,12 +26,24 @@ JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True)
+class ResizingConfig:
+    """What the bytes of resized photographs depend on; it is recorded in their provenance.
+
+    Attributes:
+        image_size: side of the squares, px.
+        max_pixels: limit on the pixels of a photograph.
+    """
+
+    image_size: int
+    max_pixels: int
+
+
+@dataclass(frozen=True)
 class ResizedImages:
     """Writes shards of resized_images: upright centre squares of the raw photographs."""
 
     lake: Lake
-    image_size: int
-    max_pixels: int
+    config: ResizingConfig
 
     def __call__(self, shard: Shard) -> None:
         """Write one shard; photographs that cannot be decoded are quarantined."""
@@ -39,11 +51,11 @@ class ResizedImages:
             for row in read_rows(self.lake, Artifact("raw_images", shard.artifact.partition)):
                 table.rows_in += 1
                 try:
-                    image = decode_image(row["data"], max_pixels=self.max_pixels)
+                    image = decode_image(row["data"], max_pixels=self.config.max_pixels)
                 except UndecodableImage as error:
                     table.quarantine(row["image_name"], row["image_name"], error.reason, error.detail)
                 else:
-                    table.add([row | {"data": encode_jpeg(crop_resize(image, self.image_size))}])
+                    table.add([row | {"data": encode_jpeg(crop_resize(image, self.config.image_size))}])
 
 
 def crop_resize(image: Image.Image, size: int) -> Image.Image:

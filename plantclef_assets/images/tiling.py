@@ -74,6 +74,21 @@ _STRIDES_PER_WINDOW = 10
 
 
 @dataclass(frozen=True)
+class TileConfig:
+    """How plots are cut for a backbone; it is recorded in the provenance of tile embeddings.
+
+    Attributes:
+        tilings: names of the tilings.
+        tile_size: side in px to which tiles are resized.
+        max_pixels: limit on the pixels of a plot.
+    """
+
+    tilings: tuple[str, ...]
+    tile_size: int
+    max_pixels: int
+
+
+@dataclass(frozen=True)
 class Tile:
     """One tile of a plot.
 

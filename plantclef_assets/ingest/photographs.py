@@ -20,6 +20,17 @@ _ROWS_AT_ONCE, _BYTES_AT_ONCE = 64, 32 * 2**20
 
 
 @dataclass(frozen=True)
+class ReadingConfig:
+    """What the bytes of images from a source depend on; it is recorded in their provenance.
+
+    Attributes:
+        max_pixels: photographs with more pixels are quarantined.
+    """
+
+    max_pixels: int
+
+
+@dataclass(frozen=True)
 class _SourceImages:
     """Common fields of the classes that make shards from a source.
 
@@ -27,13 +38,13 @@ class _SourceImages:
         lake: the lake, with the manifest or the deliveries.
         location: the source (see `sources.open_source`).
         cache: the folder for indexes and repacked archives.
-        max_pixels: photographs with more pixels are quarantined.
+        config: see there.
     """
 
     lake: Lake
     location: str
     cache: str
-    max_pixels: int
+    config: ReadingConfig
 
 
 class RawImages(_SourceImages):
@@ -47,7 +58,7 @@ class RawImages(_SourceImages):
             write_shard(self.lake, shard, RAW_IMAGES) as table,
         ):
             for rows in _manifest_rows(self.lake, "training_manifest", shard):
-                usable = _read_photographs(read, rows, "image_name", self.max_pixels, table)
+                usable = _read_photographs(read, rows, "image_name", self.config.max_pixels, table)
                 table.add([{name: row[name] for name in columns} | {"data": data} for row, data, _ in usable])
 
 
@@ -61,7 +72,7 @@ class PlotImages(_SourceImages):
             write_shard(self.lake, shard, PLOT_IMAGES) as table,
         ):
             for rows in _manifest_rows(self.lake, "plot_manifest", shard):
-                usable = _read_photographs(read, rows, "plot_id", self.max_pixels, table)
+                usable = _read_photographs(read, rows, "plot_id", self.config.max_pixels, table)
                 table.add([_plot_row(*one) for one in usable])
 
 
@@ -85,7 +96,9 @@ class InboxPlots(_SourceImages):
         ):
             rows = self.lake.read(Artifact("inbox_delivery", shard.artifact.partition)).to_pylist()
             for some in _in_batches({**row, "archive": None} for row in rows):
-                usable = _read_photographs(partial(self._as_delivered, read), some, "plot_id", self.max_pixels, table)
+                usable = _read_photographs(
+                    partial(self._as_delivered, read), some, "plot_id", self.config.max_pixels, table
+                )
                 table.add([_plot_row(*one) for one in usable])
 
     def _as_delivered(self, read: Read, rows: Sequence[Mapping[str, Any]]) -> list[bytes | OSError]:

@@ -25,6 +25,7 @@ from plantclef_assets.images.composition import (
 from plantclef_assets.images.decoding import decode_image
 from plantclef_assets.images.resizing import encode_jpeg
 from plantclef_assets.ingest.validation_split import fetch_photographs, read_split
+from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.schemas import VALIDATION_PLOTS
 from plantclef_assets.lake.shards import Shard, write_shard
 from plantclef_assets.lake.store import Artifact, Lake
@@ -113,18 +114,33 @@ def plan_places(
 
 
 @dataclass(frozen=True)
+class CompositionConfig:
+    """What composed plots depend on; it is recorded in their provenance.
+
+    Attributes:
+        plots: number of plots.
+        shards: number of their shards.
+        side: of a plot, px.
+        species: minimum and maximum number of species on a plot.
+        validation_share: share of the classifiers' split, which also uses the seed.
+        seed: the random seed.
+    """
+
+    plots: int
+    shards: int
+    side: int
+    species: tuple[int, int]
+    validation_share: float
+    seed: int
+
+
+@dataclass(frozen=True)
 class ValidationPlots:
     """Makes shards of validation_plots from the keys of resized_images and the bytes of raw_images."""
 
     lake: Lake
     training_shards: Sequence[str]
-    shards: Sequence[str]
-    plots: int
-    side: int
-    species: tuple[int, int]
-    validation_share: float
-    """Share of the classifiers' split, which also uses `seed`."""
-    seed: int
+    config: CompositionConfig
     max_pixels: int
 
     def __call__(self, shard: Shard) -> None:
@@ -136,9 +152,9 @@ class ValidationPlots:
             TooFewPhotographsError: there are not enough held-out species.
         """
         photographs = read_split(
-            self.lake, self.training_shards, validation_share=self.validation_share, seed=self.seed
+            self.lake, self.training_shards, validation_share=self.config.validation_share, seed=self.config.seed
         )
-        places = plan_places(photographs.by_species, self.plots, self.species, self.seed)
+        places = plan_places(photographs.by_species, self.config.plots, self.config.species, self.config.seed)
         numbers = self._numbers(shard)
         names = set[str]().union(*(places[_visit(number)[0]].image_names for number in numbers))
         encoded = fetch_photographs(self.lake, photographs, names)
@@ -159,29 +175,29 @@ class ValidationPlots:
             }
 
     def _numbers(self, shard: Shard) -> range:
-        place, shards = self.shards.index(shard.artifact.partition or ""), len(self.shards)
-        return range(place * self.plots // shards, (place + 1) * self.plots // shards)
+        place, shards = shard_keys(self.config.shards).index(shard.artifact.partition or ""), self.config.shards
+        return range(place * self.config.plots // shards, (place + 1) * self.config.plots // shards)
 
     def _compose(self, number: int, places: Sequence[Place], encoded: Mapping[str, bytes]) -> dict[str, Any]:
         """Compose plot `number`; return its row."""
         at, visit = _visit(number)
-        place = places[at]
+        place, side = places[at], self.config.side
         images = {name: decode_image(encoded[name], max_pixels=self.max_pixels) for name in sorted(place.image_names)}
-        plants = lay_out(place.photographs, _chance(self.seed, _LAYOUT, at))
-        view = revisit(plants, _chance(self.seed, _VIEW, at)) if visit else View()
-        shown = without_hidden_species(view.of(plants), self.side)
-        ground = ground_of([images[name] for name in place.grounds], view, self.side, _chance(self.seed, _GROUND, at))
-        light = _chance(self.seed, _LIGHT, at, visit)
-        picture = compose([plant for plant, _ in shown], images, ground, self.side, light)
+        plants = lay_out(place.photographs, _chance(self.config.seed, _LAYOUT, at))
+        view = revisit(plants, _chance(self.config.seed, _VIEW, at)) if visit else View()
+        shown = without_hidden_species(view.of(plants), side)
+        ground = ground_of([images[name] for name in place.grounds], view, side, _chance(self.config.seed, _GROUND, at))
+        light = _chance(self.config.seed, _LIGHT, at, visit)
+        picture = compose([plant for plant, _ in shown], images, ground, side, light)
         objects = []
         for plant, share in shown:
-            x, y, width, height = box_of(plant, self.side)
+            x, y, width, height = box_of(plant, side)
             pasted = {"species_id": plant.species_id, "image_name": plant.image_name, "visible_share": share}
             objects.append(pasted | {"x": x, "y": y, "width": width, "height": height})
         return {
-            "plot_id": plot_name(number, self.seed),
-            "width": self.side,
-            "height": self.side,
+            "plot_id": plot_name(number, self.config.seed),
+            "width": side,
+            "height": side,
             "data": encode_jpeg(picture, JPEG_QUALITY),
             "species_ids": species_seen(objects),
             "objects": objects,

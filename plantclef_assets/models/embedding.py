@@ -14,7 +14,7 @@ from PIL import Image
 
 from plantclef_assets.images.decoding import UndecodableImage, decode_image
 from plantclef_assets.images.resizing import resize_tile
-from plantclef_assets.images.tiling import Box, Tile, distinct_boxes, tile_boxes
+from plantclef_assets.images.tiling import Box, Tile, TileConfig, distinct_boxes, tile_boxes
 from plantclef_assets.lake.shards import Shard, ShardWriter, read_rows, write_shard
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.table_specs import TableSpec
@@ -98,18 +98,14 @@ class EmbeddedTiles:
         embedding: the loaded model.
         spec: table of the tile embeddings.
         source: asset with the plots: plot_images, or another one with the same columns.
-        tilings: names of the tilings.
-        tile_size: side in px to which tiles are resized.
-        max_pixels: limit on the pixels of a plot.
+        config: see there.
     """
 
     lake: Lake
     embedding: Embedding
     spec: TableSpec
     source: str
-    tilings: Sequence[str]
-    tile_size: int
-    max_pixels: int
+    config: TileConfig
 
     def __call__(self, shard: Shard) -> None:
         """Write one shard; plots that cannot be decoded are quarantined."""
@@ -145,16 +141,20 @@ class EmbeddedTiles:
             table.statistics = {"rows_out": plots_out}
 
     def _tiles(self, plot: dict[str, Any]) -> list[tuple[str, Tile]]:
-        return [(tiling, tile) for tiling in self.tilings for tile in tile_boxes(plot["width"], plot["height"], tiling)]
+        return [
+            (tiling, tile)
+            for tiling in self.config.tilings
+            for tile in tile_boxes(plot["width"], plot["height"], tiling)
+        ]
 
     def _boxes(self, plot: dict[str, Any]) -> dict[Box, int]:
-        return distinct_boxes(plot["width"], plot["height"], self.tilings)
+        return distinct_boxes(plot["width"], plot["height"], self.config.tilings)
 
     def _views(self, plot: dict[str, Any]) -> list[Image.Image]:
-        image = decode_image(plot["data"], max_pixels=self.max_pixels)
+        image = decode_image(plot["data"], max_pixels=self.config.max_pixels)
         try:
             tiles = {tile.box: tile for _, tile in self._tiles(plot)}
-            return [resize_tile(image, tiles[box], self.tile_size) for box in self._boxes(plot)]
+            return [resize_tile(image, tiles[box], self.config.tile_size) for box in self._boxes(plot)]
         except ValueError as error:
             raise UndecodableImage("too_small", str(error)) from error
 

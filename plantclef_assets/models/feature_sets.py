@@ -51,3 +51,16 @@ def feature_set(name: str) -> FeatureSet:
             return replace(declared, name=name)
     known = ", ".join(declared.name for declared in FEATURE_SETS)
     raise ValueError(f"there is no feature set '{name}'; use one of {known}")
+
+
+@dataclass(frozen=True)
+class PredictionConfig:
+    """What tile predictions depend on; it is recorded in their provenance.
+
+    Attributes:
+        top_k: number of species per tile.
+        feature_sets_and_tilings: pairs of a classifier's name and a tiling, sorted.
+    """
+
+    top_k: int
+    feature_sets_and_tilings: tuple[tuple[str, str], ...]

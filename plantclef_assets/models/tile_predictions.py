@@ -1,6 +1,6 @@
 """Predictions of classifiers for tiles, as artifacts of the lake."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from plantclef_assets.lake.shards import Shard, write_shard
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.models.classifier_files import read_classifier
 from plantclef_assets.models.classifiers import UnknownSpeciesError
-from plantclef_assets.models.feature_sets import feature_set
+from plantclef_assets.models.feature_sets import PredictionConfig, feature_set
 from plantclef_assets.models.linear import LinearClassifier
 
 _BATCH_ROWS = 4096
@@ -22,14 +22,12 @@ class PredictedTiles:
 
     Attributes:
         lake: the lake.
-        pairs: (name of a feature set, tiling), sorted.
-        top_k: number of species per tile.
+        config: see there.
         tiles: backbone → asset of its tile embeddings.
     """
 
     lake: Lake
-    pairs: Sequence[tuple[str, str]]
-    top_k: int
+    config: PredictionConfig
     tiles: Mapping[str, str]
 
     def __call__(self, shard: Shard) -> None:
@@ -42,11 +40,11 @@ class PredictedTiles:
         places = ["plot_id", "tiling", "tile_index", "x", "y", "width", "height"]
         with write_shard(self.lake, shard, TILE_PREDICTIONS) as table:
             plots: set[str] = set()
-            for name in dict.fromkeys(name for name, _ in self.pairs):
+            for name in dict.fromkeys(name for name, _ in self.config.feature_sets_and_tilings):
                 layer = self.lake.path(Artifact("classifier", name, "safetensors"))
                 classifier = read_classifier(self.lake.local(layer))
                 _require_known(name, classifier, known)
-                tilings = {tiling for pair, tiling in self.pairs if pair == name}
+                tilings = {tiling for pair, tiling in self.config.feature_sets_and_tilings if pair == name}
                 source = feature_set(name)
                 file = self.lake.open(Artifact(self.tiles[source.backbone], shard.artifact.partition))
                 for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=[*places, source.column]):
@@ -55,7 +53,7 @@ class PredictedTiles:
                         continue
                     vectors = used.column(source.column)
                     features = np.asarray(vectors.flatten(), np.float32).reshape(-1, vectors.type.list_size)
-                    species, probabilities = classifier.top_k(features, self.top_k)
+                    species, probabilities = classifier.top_k(features, self.config.top_k)
                     count = species.shape[1]
                     rows = np.repeat(np.arange(used.num_rows), count)
                     table.add_columns(

@@ -279,4 +279,10 @@ def _config_function(config: Any) -> Callable[[str | None], Config]:
 
 
 def _as_mapping(config: Any) -> Config:
-    return asdict(config) if is_dataclass(config) else config or {}  # type: ignore[arg-type]
+    values = asdict(config) if is_dataclass(config) else config or {}  # type: ignore[arg-type]
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it, where tuples are lists; provenance is compared with what was read."""
+    return [_plain(one) for one in value] if isinstance(value, tuple | list) else value

@@ -29,14 +29,28 @@ _NO_TILE = Hits(np.empty(0, int), np.empty((0, 4), int), np.empty(0, int), np.em
 
 
 @dataclass(frozen=True)
-class SpeciesCover:
-    """Writer of the cover of species: the table, and a CSV and a JSON with the same content."""
+class CoverConfig:
+    """What the cover of species depends on; it is recorded in its provenance.
 
-    lake: Lake
+    Attributes:
+        feature_set: name of the classifier that predicts.
+        tiling: name of the tiling.
+        min_score: lowest probability of a species that a tile shows.
+        max_rank: most species that a tile shows.
+    """
+
     feature_set: str
     tiling: str
     min_score: float
     max_rank: int
+
+
+@dataclass(frozen=True)
+class SpeciesCover:
+    """Writer of the cover of species: the table, and a CSV and a JSON with the same content."""
+
+    lake: Lake
+    config: CoverConfig
     plots: str = "plot_images"
     """The asset with the plots."""
     predictions: str = "tile_predictions"
@@ -56,8 +70,8 @@ class SpeciesCover:
                 hits.get(plot["plot_id"], _NO_TILE),
                 plot["width"],
                 plot["height"],
-                min_score=self.min_score,
-                max_rank=self.max_rank,
+                min_score=self.config.min_score,
+                max_rank=self.config.max_rank,
             )
             covers.append(cover)
             rows += _rows(plot["plot_id"], cover, names)
@@ -73,7 +87,11 @@ class SpeciesCover:
             table.statistics = _statistics(covers) | sidecars
 
     def _hits(self, partition: str | None) -> dict[str, Hits]:
-        filters = [("feature_set", "=", self.feature_set), ("tiling", "=", self.tiling), ("rank", "<=", self.max_rank)]
+        filters = [
+            ("feature_set", "=", self.config.feature_set),
+            ("tiling", "=", self.config.tiling),
+            ("rank", "<=", self.config.max_rank),
+        ]
         table = self.lake.read(Artifact(self.predictions, partition), list(_PREDICTION_COLUMNS), filters)
         rows = defaultdict(list)
         for number, plot in enumerate(table.column("plot_id").to_pylist()):

@@ -16,7 +16,7 @@ from plantclef_assets.lake.catalog import open_catalog
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.scoring.cover import union_area
-from plantclef_assets.scoring.cover_files import SpeciesCover, box_of
+from plantclef_assets.scoring.cover_files import CoverConfig, SpeciesCover, box_of
 from plantclef_assets.settings import Settings
 from plantclef_assets.settings.errors import SettingsError
 from plantclef_assets_tests.defs.chain_runs import evaluate_checks, failed
@@ -114,7 +114,7 @@ def test_names_have_no_authors_and_a_genus_that_the_class_map_lacks_is_read_from
     written = ["Bellis perennis L.", "Salvia × sylvestris L.", None]
     settings = own_lake()
     rewrite(settings, Artifact("class_map"), lambda table: with_column(table, "species", pa.array(written)))
-    make = SpeciesCover(Lake(settings.lake), "base_cls", "2x2", 0.0, 3)
+    make = SpeciesCover(Lake(settings.lake), CoverConfig("base_cls", "2x2", 0.0, 3))
     make(Shard(FIRST, {}))
     told = {(row["binomial"], row["name"], row["genus"]) for row in Lake(settings.lake).read(FIRST).to_pylist()}
     assert told == {

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from plantclef_assets.engines.local import run_shards
-from plantclef_assets.images.resizing import ResizedImages
+from plantclef_assets.images.resizing import ResizedImages, ResizingConfig
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.settings import Settings
 from plantclef_assets_tests.engines.makers import FailingAt, TellProcess, shards_of
@@ -29,7 +29,7 @@ def test_one_worker_and_two_give_the_same_files_byte_for_byte(own_lake: Callable
     for workers in (1, 2):
         for place in places:
             place.unlink(missing_ok=True)
-        outcomes = list(run_shards(ResizedImages(lake, 32, 1_000_000), shards, workers=workers))
+        outcomes = list(run_shards(ResizedImages(lake, ResizingConfig(32, 1_000_000)), shards, workers=workers))
         assert {outcome.shard.artifact.partition for outcome in outcomes} == set(KEYS)
         assert [outcome.error for outcome in outcomes] == [None] * 3
         assert all(outcome.seconds > 0 for outcome in outcomes)

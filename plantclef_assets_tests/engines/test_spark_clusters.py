@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from plantclef_assets.engines.spark import run_shards_on_spark
-from plantclef_assets.images.resizing import ResizedImages
+from plantclef_assets.images.resizing import ResizedImages, ResizingConfig
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.orchestration.resources import SparkEngine
 from plantclef_assets.settings import Settings, load_settings
@@ -41,7 +41,7 @@ def test_a_worker_that_is_killed_in_the_middle_loses_nothing(
     lake = Lake(own_lake().lake)
     for key in KEYS[3:]:
         shutil.copy(lake.path(Artifact("raw_images", "00")), lake.path(Artifact("raw_images", key)))
-    make, shards = ResizedImages(lake, 32, 1_000_000), shards_of(*KEYS, asset="resized_images")
+    make, shards = ResizedImages(lake, ResizingConfig(32, 1_000_000)), shards_of(*KEYS, asset="resized_images")
     for shard in shards:
         make(shard)
     here = bytes_of(lake.root, ("resized_images",))

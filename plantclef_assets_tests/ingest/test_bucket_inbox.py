@@ -6,7 +6,7 @@ import pytest
 
 from plantclef_assets.ingest.deliveries import read_deliveries, write_delivery
 from plantclef_assets.ingest.inbox import Delivery, dump_sightings, judge_inbox, load_sightings, open_inbox
-from plantclef_assets.ingest.photographs import ChangedInboxError, InboxPlots
+from plantclef_assets.ingest.photographs import ChangedInboxError, InboxPlots, ReadingConfig
 from plantclef_assets.lake.buckets import OvertakenError
 from plantclef_assets.lake.filesystems import open_filesystem
 from plantclef_assets.lake.shards import Shard
@@ -40,7 +40,10 @@ def test_what_is_put_into_a_bucket_is_taken_once(bucket: str, tmp_path: Path) ->
     with pytest.raises(OvertakenError):
         write_delivery(lake, Shard(delivery, {}), [Delivery("c.jpg", 1, "0" * 32)])
 
-    make, shard = InboxPlots(lake, inbox, str(tmp_path), MAX_PIXELS), Shard(Artifact("inbox_plots", "00"), {})
+    make, shard = (
+        InboxPlots(lake, inbox, str(tmp_path), ReadingConfig(MAX_PIXELS)),
+        Shard(Artifact("inbox_plots", "00"), {}),
+    )
     make(shard)
     plots = lake.read(shard.artifact).to_pylist()
     assert {row["plot_id"]: row["data"] for row in plots} == {"a": photograph(1), "b": photograph(2)}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from plantclef_assets.ingest.photographs import PlotImages, RawImages
+from plantclef_assets.ingest.photographs import PlotImages, RawImages, ReadingConfig
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact
 from plantclef_assets_tests.ingest.small_lake import SmallLake, csv_of
@@ -25,7 +25,7 @@ def picture(width: int = 20, height: int = 10, form: str = "JPEG", orientation: 
 
 def read_raw(small: SmallLake, shard: str = "00") -> list[dict]:
     artifact = Artifact("raw_images", shard)
-    RawImages(small.lake, str(small.images), str(small.cache), MAX_PIXELS)(Shard(artifact, {}))
+    RawImages(small.lake, str(small.images), str(small.cache), ReadingConfig(MAX_PIXELS))(Shard(artifact, {}))
     return small.lake.read(artifact).to_pylist()
 
 
@@ -96,7 +96,7 @@ def test_plots_have_their_upright_size(small: SmallLake) -> None:
     small.write_files({"P-1.jpg": picture(30, 20), "P-2.jpg": picture(30, 20, orientation=6), "P-3.jpg": b"text"})
     small.list_plots(shards=1)
     artifact = Artifact("plot_images", "00")
-    PlotImages(small.lake, str(small.images), str(small.cache), MAX_PIXELS)(Shard(artifact, {}))
+    PlotImages(small.lake, str(small.images), str(small.cache), ReadingConfig(MAX_PIXELS))(Shard(artifact, {}))
     rows = small.lake.read(artifact).to_pylist()
     assert [(row["plot_id"], row["width"], row["height"]) for row in rows] == [("P-1", 30, 20), ("P-2", 20, 30)]
     assert rows[1]["data"] == (small.images / "P-2.jpg").read_bytes()

@@ -18,7 +18,7 @@ from plantclef_assets.ingest import fetching
 from plantclef_assets.ingest.fetching import SourceError, fetch_file, file_identity
 from plantclef_assets.ingest.inbox import list_inbox
 from plantclef_assets.ingest.manifests import write_training_manifest
-from plantclef_assets.ingest.photographs import PlotImages, RawImages
+from plantclef_assets.ingest.photographs import PlotImages, RawImages, ReadingConfig
 from plantclef_assets.ingest.sources import ImageSource, open_source, source_in
 from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact
@@ -165,7 +165,7 @@ def test_photographs_in_archives_become_raw_shards(small: SmallLake) -> None:
     read = {}
     for shard in ("00", "01"):
         artifact = Artifact("raw_images", shard)
-        RawImages(small.lake, str(images), str(small.cache), 10_000)(Shard(artifact, {}))
+        RawImages(small.lake, str(images), str(small.cache), ReadingConfig(10_000))(Shard(artifact, {}))
         read |= {row["image_name"]: row["data"] for row in small.lake.read(artifact).to_pylist()}
     assert read == {"z.jpg": picture(33), "q.jpg": picture(32), "y.jpg": picture(30), "x.jpg": picture(31)}
     set_aside = [
@@ -197,7 +197,7 @@ def test_a_hostile_archive_harms_nothing_and_all_of_it_is_told(small: SmallLake)
     before = sorted(small.root.iterdir())
     rows = fill(small, small.images, [(name, 7) for name in names], shards=1)
     artifact = Artifact("raw_images", "00")
-    RawImages(small.lake, str(small.images), str(small.cache), 10**8)(Shard(artifact, {}))
+    RawImages(small.lake, str(small.images), str(small.cache), ReadingConfig(10**8))(Shard(artifact, {}))
     (row,) = small.lake.read(artifact).to_pylist()
     assert (row["image_name"], row["data"]) == ("good.jpg", picture())
     assert [row["image_name"] for row in rows] == ["good.jpg", "bomb.png"]
@@ -242,7 +242,9 @@ def test_an_archive_that_was_replaced_is_no_longer_read(small: SmallLake) -> Non
     fill(small, small.images, [("a.jpg", 7), ("b.jpg", 7)])
     write_tar(path, {"7/b.jpg": picture(21), "7/a.jpg": picture(20)})
     with pytest.raises(SourceError, match=r"a\.tar has changed since it was listed; materialize its manifest again"):
-        RawImages(small.lake, str(small.images), str(small.cache), 10**6)(Shard(Artifact("raw_images", "00"), {}))
+        RawImages(small.lake, str(small.images), str(small.cache), ReadingConfig(10**6))(
+            Shard(Artifact("raw_images", "00"), {})
+        )
 
 
 def test_plots_may_lie_in_an_archive_too(small: SmallLake) -> None:
@@ -252,7 +254,7 @@ def test_plots_may_lie_in_an_archive_too(small: SmallLake) -> None:
     rows = small.list_plots(shards=1)
     assert [(row["plot_id"], row["archive"]) for row in rows] == [("P-1", path.name), ("P-2", path.name)]
     artifact = Artifact("plot_images", "00")
-    PlotImages(small.lake, str(small.images), str(small.cache), 10**6)(Shard(artifact, {}))
+    PlotImages(small.lake, str(small.images), str(small.cache), ReadingConfig(10**6))(Shard(artifact, {}))
     (row,) = small.lake.read(artifact).to_pylist()
     assert (row["plot_id"], row["width"]) == ("P-1", 30)
     assert small.quarantined("plot_images", "00") == [("P-2", "empty")]
@@ -306,7 +308,7 @@ def test_licence_and_author_stay_with_a_photograph(small: SmallLake) -> None:
         {"license": None, "images": 1, "authors": 1},
     ]
     artifact = Artifact("raw_images", "00")
-    RawImages(small.lake, str(small.images), str(small.cache), 10**6)(Shard(artifact, {}))
+    RawImages(small.lake, str(small.images), str(small.cache), ReadingConfig(10**6))(Shard(artifact, {}))
     rows = small.lake.read(artifact).to_pylist()
     assert [(row["license"], row["author"]) for row in rows] == [
         ("cc-by-sa", "Ann"),

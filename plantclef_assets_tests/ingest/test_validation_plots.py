@@ -9,6 +9,7 @@ from PIL import Image
 
 from plantclef_assets.engines.local import run_shards
 from plantclef_assets.ingest.validation_plots import (
+    CompositionConfig,
     TooFewPhotographsError,
     ValidationPlots,
     plan_places,
@@ -28,8 +29,9 @@ PLOTS = 7
 def make(lake: Lake, *, training_shards: int = 2, shards: int = 2, workers: int = 1, **changes: Any) -> list[dict]:
     """Make all shards and return their rows."""
     keys = shard_keys(shards)
-    values = {"plots": PLOTS, "side": 160, "species": (2, 4), "validation_share": 0.3, "seed": 5, "max_pixels": 10**6}
-    maker = ValidationPlots(lake, shard_keys(training_shards), keys, **(values | changes))
+    values = {"plots": PLOTS, "shards": shards, "side": 160, "species": (2, 4), "validation_share": 0.3, "seed": 5}
+    config = CompositionConfig(**(values | changes))
+    maker = ValidationPlots(lake, shard_keys(training_shards), config, max_pixels=10**6)
     for outcome in run_shards(maker, [Shard(Artifact("validation_plots", key), {}) for key in keys], workers=workers):
         if outcome.error:
             raise outcome.error

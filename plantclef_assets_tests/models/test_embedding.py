@@ -8,7 +8,7 @@ import torch
 
 from plantclef_assets.images.decoding import EMPTY, UndecodableImage, decode_image
 from plantclef_assets.images.resizing import resize_tile
-from plantclef_assets.images.tiling import tile_boxes
+from plantclef_assets.images.tiling import TileConfig, tile_boxes
 from plantclef_assets.lake.schemas import BASE_TILE_EMBEDDINGS, FINETUNED_TILE_EMBEDDINGS, PLOT_IMAGES, VALIDATION_PLOTS
 from plantclef_assets.lake.shards import Shard, write_shard
 from plantclef_assets.lake.store import Artifact, Lake
@@ -291,7 +291,9 @@ def embed(lake, backbone, tilings, spec=BASE_TILE_EMBEDDINGS, asset="base_tile_e
     """Give the rows of the shard, and how many pictures the model was shown."""
     shown = []
     embedding = Embedding(backbone, batch_size=4, threads=1, advance=shown.append)
-    EmbeddedTiles(lake, embedding, spec, source, tilings, 64, 10**6)(Shard(Artifact(asset, "00"), {}))
+    EmbeddedTiles(lake, embedding, spec, source, TileConfig(tuple(tilings), 64, 10**6))(
+        Shard(Artifact(asset, "00"), {})
+    )
     return lake.read(Artifact(asset, "00")).to_pylist(), sum(shown)
 
 
