@@ -36,9 +36,9 @@ _SOURCES = {
 }
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str = "plantclef doctor") -> int:
     """Print the screen; return 1 where settings or sources prevent a run."""
-    parser = argparse.ArgumentParser(prog="plantclef doctor", description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.parse_args(arguments)
     return run_command(_examine)
 

@@ -23,9 +23,9 @@ _PUBLISHED = """Print the published files of the profile (PLANTCLEF_PROFILE): th
 address of each."""
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str = "python -m plantclef_assets.ingest") -> int:
     """Run one command line; return 1 if something failed, with one sentence per failure on stderr."""
-    parser = argparse.ArgumentParser(prog="python -m plantclef_assets.ingest", description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="download|published")
     _describe_download(commands.add_parser("download", help="download published files", description=_DOWNLOAD))
     shown = commands.add_parser("published", help="list the published files of the profile", description=_PUBLISHED)

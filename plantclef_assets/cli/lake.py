@@ -31,9 +31,9 @@ select view_name as "table", (select string_agg(column_name, ', ') from duckdb_c
 """
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str = "python -m plantclef_assets.lake") -> int:
     """Query, clean or verify; return 1 if that fails or an artifact is damaged."""
-    parser = argparse.ArgumentParser(prog="python -m plantclef_assets.lake", description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument(
         "query", nargs="?", default=_OVERVIEW, help=f"SQL over the lake's tables, {_CLEAN} or {_VERIFY}"
     )

@@ -10,7 +10,13 @@ from importlib import import_module
 
 @dataclass(frozen=True)
 class Command:
-    """A subcommand: the module whose `main` runs it, the arguments in front of the user's, and a line of help."""
+    """A subcommand.
+
+    Attributes:
+        module: whose `main` runs it.
+        help: one line.
+        arguments: in front of the user's.
+    """
 
     module: str
     help: str
@@ -19,8 +25,12 @@ class Command:
 
 COMMANDS = {
     "run": Command("run", "materialize the whole chain; finished work is kept"),
-    "doctor": Command("doctor", "show device, sources, what is up to date, and what a run would do"),
-    "lake": Command("lake", "answer a question in SQL over the lake's tables; without one, list them"),
+    "doctor": Command(
+        "doctor", "show device, sources, what is up to date, and what a run would do", "plantclef doctor"
+    ),
+    "lake": Command(
+        "lake", "answer a question in SQL over the lake's tables; without one, list them", "plantclef lake"
+    ),
     "verify": Command("lake", "read artifacts whole and name those that are damaged", ("verify",)),
     "clean": Command("lake", "list what the settings no longer name; --delete deletes it", ("clean",)),
     "submit": Command("scoring", "turn a table of scores into a submission", ("submit",)),
@@ -41,7 +51,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"plantclef: there is no command '{name}'.\n\n{_usage()}", file=sys.stderr)
         return 2
     command = COMMANDS[name]
-    return import_module(f"plantclef_assets.cli.{command.module}").main([*command.arguments, *given[1:]])
+    # The parsers of the other modules have the subcommands themselves.
+    program = f"plantclef {command.module}" if command.module in COMMANDS else "plantclef"
+    module = import_module(f"plantclef_assets.cli.{command.module}")
+    return module.main([*command.arguments, *given[1:]], prog=program)
 
 
 def _usage() -> str:

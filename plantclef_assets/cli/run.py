@@ -38,13 +38,13 @@ _RANGE = "dagster/asset_partition_range_"
 _LOGGERS = {"loggers": {"messages": {}}}
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str = "python -m plantclef_assets") -> int:
     """Run every job over all its partitions and return the exit status: 1 after a failure, 130 after Ctrl-C."""
-    return run_command(lambda: _run(arguments))
+    return run_command(lambda: _run(arguments, prog))
 
 
-def _run(arguments: list[str] | None) -> int:
-    argparse.ArgumentParser(prog="python -m plantclef_assets", description=__doc__).parse_args(arguments)
+def _run(arguments: list[str] | None, prog: str) -> int:
+    argparse.ArgumentParser(prog=prog, description=__doc__).parse_args(arguments)
     started = time.monotonic()
     settings = load_settings()
     home = dagster_home()

@@ -20,9 +20,9 @@ from plantclef_assets.scoring.submission_format import DIALECTS, SubmissionRow, 
 _PROFILE = PACKAGE_FOLDER / "profiles" / "plantclef2025.toml"
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str = "python -m plantclef_assets.scoring") -> int:
     """Run one command line; return 1, after one sentence on stderr, if it fails."""
-    parser = argparse.ArgumentParser(prog="python -m plantclef_assets.scoring", description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="submit|score")
     _describe_submit(commands.add_parser("submit", help="a table of scores → a submission", description=_SUBMIT))
     _describe_score(commands.add_parser("score", help="a submission and a truth → its scores", description=_SCORE))
