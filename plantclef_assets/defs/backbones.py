@@ -94,7 +94,7 @@ def _finetuned_backbone(backbone: Backbone, settings: Settings) -> Asset:
         describe=_finetuning_curves,
         checks=[
             *_backbone_checks(backbone),
-            Check("finetuning_helped", "It does better than its classifier alone did.", _finetuning_helped),
+            Check("finetuning_helped", "Fine-tuning is better than training the classifier alone.", _finetuning_helped),
         ],
     )
     def finetuned_backbone(
@@ -129,8 +129,8 @@ def _finetuning_curves(lake: Lake, artifact: Artifact, record: Record) -> Mappin
     """
     rows = record.statistics["curves"]
     learned = {row["epoch"]: row["training_loss"] for row in rows if row["epoch"]}
-    losses = {"learned from": learned, "set aside": {row["epoch"]: row["holdout_loss"] for row in rows}}
-    accuracy = {"set aside": {row["epoch"]: row["holdout_accuracy"] for row in rows}}
+    losses = {"training": learned, "held out": {row["epoch"]: row["holdout_loss"] for row in rows}}
+    accuracy = {"held out": {row["epoch"]: row["holdout_accuracy"] for row in rows}}
     panels = (Curves("loss", losses), Curves("accuracy", accuracy))
     drawn = draw_curves(panels, best_epoch=record.statistics["best_epoch"])
     return {"learning_curves": picture(drawn, "learning curves", "png")}
@@ -146,7 +146,7 @@ def _backbone_checks(backbone: Backbone) -> list[Check]:
                     yield Problem(artifact, f"{artifact} has {name} {actual.get(name)}, the settings ask for {value}")
 
     return [
-        Check("model_as_set", "It is the model that the settings name.", model_as_set, blocking=True),
+        Check("model_as_set", "The model is the one that the settings name.", model_as_set, blocking=True),
         Check("weights_finite", "No weight is infinite or not a number.", _weights_finite, blocking=True),
     ]
 
@@ -154,7 +154,7 @@ def _backbone_checks(backbone: Backbone) -> list[Check]:
 def _finetuning_helped(context: CheckContext) -> Iterable[Problem]:
     for artifact, record in context.records.items():
         if record.statistics.get("best_epoch") == 0:
-            yield Problem(artifact, f"{artifact}: no epoch was better than the classifier on the backbone as it came")
+            yield Problem(artifact, f"{artifact}: no epoch was better than the classifier on the base backbone")
 
 
 def _weights_finite(context: CheckContext) -> Iterable[Problem]:

@@ -103,8 +103,8 @@ def _learning_curves(lake: Lake, artifact: Artifact, record: Record) -> Mapping[
         return {}
     if not found["epochs"]:
         return {"learning_curves": f"Nothing was trained: the closed form '{found['start']}' is the classifier."}
-    deciding = {"holdout": "set aside", "val": "val"}[found["decided_by"]]
-    losses = {"learned from": found["train_losses"], deciding: found["stopping_losses"]}
+    deciding = {"holdout": "held out", "val": "val"}[found["decided_by"]]
+    losses = {"training": found["train_losses"], deciding: found["stopping_losses"]}
     lines = {name: dict(enumerate(line, start=1)) for name, line in losses.items()}
     if "start_loss" in found:
         lines[deciding] = {0: found["start_loss"], **lines[deciding]}
@@ -116,41 +116,41 @@ def _checks() -> list[Check]:
     return [
         Check(
             "better_than_majority",
-            "It does better on the validation photographs than always saying the commonest species.",
+            "It is better on the validation photographs than always predicting the most frequent species.",
             _better_than_majority,
             blocking=True,
         ),
         Check(
             "no_shared_observation",
-            "No obs_id is on two sides of the split: learned from, set aside to decide by, and validated on.",
+            "No obs_id is in two parts of the split into training, holdout and validation.",
             count_is_zero(
                 "shared_observations",
-                "{artifact}: {count} observations are on both sides of its split ({named})",
+                "{artifact}: {count} observations are in two parts of its split ({named})",
                 "first_shared",
             ),
             blocking=True,
         ),
-        Check("stopped_early", "Training ended because the loss that decides stopped falling.", _stopped_early),
+        Check("stopped_early", "Training ended because the deciding loss stopped falling.", _stopped_early),
         Check(
             "calibrated",
-            "The temperature has not put its probabilities further from how often they are right.",
+            "The temperature did not make the calibration worse.",
             _calibrated,
         ),
         Check(
             "every_species_a_class",
-            "It can name every species that has training photographs.",
+            "It can predict every species that has training photographs.",
             count_is_zero(
                 "species_without_class",
-                "{artifact} can never name {count} species that have training photographs ({named})",
+                "{artifact} can never predict {count} species that have training photographs ({named})",
                 "first_without_class",
             ),
         ),
         Check(
             "head_covers_classes",
-            "A checkpoint's classifier knows every class of the class map.",
+            "The classifier of a checkpoint has every class of the class map.",
             count_is_zero(
                 "uncovered",
-                "{artifact} does not know {count} classes, so they are never predicted ({named})",
+                "{artifact} lacks {count} classes, which are never predicted ({named})",
                 "first_uncovered",
             ),
         ),
@@ -161,10 +161,12 @@ def _checks() -> list[Check]:
 def _better_than_majority(context: CheckContext) -> Iterable[Problem]:
     for artifact, record in context.records.items():
         if "accuracy" not in record.statistics and feature_set(artifact.partition or "").from_checkpoint:
-            continue  # without photographs whose species are known a checkpoint's classifier cannot be judged
+            continue  # without labelled photographs the classifier of a checkpoint cannot be evaluated
         accuracy, majority = record.statistics.get("accuracy", 0.0), record.statistics.get("majority_rate", 1.0)
         if accuracy <= majority:
-            yield Problem(artifact, f"{artifact}: accuracy {accuracy:.3f}, the commonest species alone {majority:.3f}")
+            yield Problem(
+                artifact, f"{artifact}: accuracy {accuracy:.3f}, the most frequent species alone {majority:.3f}"
+            )
 
 
 def _stopped_early(context: CheckContext) -> Iterable[Problem]:
@@ -179,7 +181,7 @@ def _calibrated(context: CheckContext) -> Iterable[Problem]:
         statistics = record.statistics
         if statistics.get("calibration") == "impossible":
             yield Problem(
-                artifact, f"{artifact}: no photograph could be set aside, so its probabilities are as they came"
+                artifact, f"{artifact}: no photograph could be held out, so its probabilities are not calibrated"
             )
         before, after = statistics.get("ece_uncalibrated"), statistics.get("ece")
         if before is not None and after is not None and after > before + _WORSE_CALIBRATED:

@@ -95,9 +95,9 @@ def _species_cover(source: PlotSource, predictions: str, name: str, settings: Se
 
 
 def _tiled_plot(plots: str, pairs: Sequence[tuple[str, str]]) -> Describe:
-    """Show the first plot of a shard with the best species of each tile, by the run that cuts it finest.
+    """Return metadata with the first plot of a shard and the best species of each tile, by the finest tiling of a run.
 
-    `plots` is the asset that the plots are in.
+    `plots` is the asset with the plots.
     """
 
     def describe(lake: Lake, artifact: Artifact, record: Record) -> Mapping[str, Any]:
@@ -120,9 +120,9 @@ def _tiled_plot(plots: str, pairs: Sequence[tuple[str, str]]) -> Describe:
 
 
 def _covered_plot(plots: str) -> Describe:
-    """Show the first plot of a shard in which species show, its tiles coloured by them, and the first rows.
+    """Return metadata with the first plot of a shard that shows species, its tiles coloured by species, and a preview.
 
-    `plots` is the asset that the plots are in.
+    `plots` is the asset with the plots.
     """
 
     def describe(lake: Lake, artifact: Artifact, record: Record) -> Mapping[str, Any]:
@@ -166,7 +166,7 @@ def _prediction_checks() -> list[Check]:
         ),
         Check(
             "probabilities_sorted",
-            "They fall as the rank rises.",
+            "Probabilities fall as the rank rises.",
             count_is_zero(
                 "probabilities_rising", "{artifact}: {count} species are likelier than the one ranked before them"
             ),
@@ -186,7 +186,7 @@ def _confident_somewhere(context: CheckContext) -> Iterable[Problem]:
         mean = record.statistics.get("mean_first_probability")
         if mean is not None and classes and mean <= 1.5 / classes:
             yield Problem(
-                artifact, f"{artifact}: the first species has probability {mean:.4f} in the mean, as by chance"
+                artifact, f"{artifact}: the mean probability of the first species is {mean:.4f}, as by chance"
             )
 
 
@@ -197,7 +197,7 @@ def _cover_checks(plots: str) -> list[Check]:
         ),
         Check(
             "cover_valid",
-            "Coverage and uncovered lie in [0, 1] and are those of the tiles that are told.",
+            "Coverage and uncovered lie in [0, 1] and agree with the listed tiles.",
             partial(_cover_valid, plots),
             blocking=True,
         ),

@@ -70,10 +70,10 @@ def submission_assets(settings: Settings, families: Families) -> list[Asset]:
                 blocking=True,
             ),
             Check("every_plot_written", "Each dialect can hold the name of every plot.", _every_plot_written),
-            Check("species_per_plot", "A plot has 1 to 15 species in the mean.", _species_per_plot),
+            Check("species_per_plot", "A plot has 1 to 15 species on average.", _species_per_plot),
             Check(
                 "prior_has_effect",
-                "A prior or a list of species changes some species lists, and leaves some.",
+                "A prior or a list of species changes some predictions, and keeps some.",
                 _prior_has_effect,
             ),
         ],
@@ -220,16 +220,16 @@ def _species_per_plot(context: CheckContext) -> Iterable[Problem]:
     for artifact, record in context.records.items():
         mean = record.statistics.get("species_per_plot", 0.0)
         if not least <= mean <= most:
-            yield Problem(artifact, f"{artifact}: {mean:.2f} species a plot in the mean")
+            yield Problem(artifact, f"{artifact}: {mean:.2f} species per plot on average")
 
 
 def _prior_has_effect(context: CheckContext) -> Iterable[Problem]:
     for artifact, record in context.records.items():
         changed, kept = record.statistics.get("plots_changed"), record.statistics.get("pairs_kept")
         if changed == 0:
-            yield Problem(artifact, f"{artifact}: its prior or list of species changes the answer of no plot")
+            yield Problem(artifact, f"{artifact}: its prior or list of species changes no plot")
         elif kept == 0:
-            yield Problem(artifact, f"{artifact}: its prior or list of species leaves nothing of what was answered")
+            yield Problem(artifact, f"{artifact}: its prior or list of species keeps no predicted species")
 
 
 def _agreement_valid(context: CheckContext) -> Iterable[Problem]:

@@ -177,7 +177,7 @@ def _truth_as_pasted(context: CheckContext) -> Iterable[Problem]:
         for row in context.lake.read(artifact, ["plot_id", "species_ids", "objects"]).to_pylist():
             pasted = species_seen(row["objects"])
             if not pasted or row["species_ids"] != pasted:
-                said = f"its truth is {row['species_ids']}, but what is seen is {pasted}"
+                said = f"its truth is {row['species_ids']}, but {pasted} are visible"
                 yield Problem(artifact, f"{artifact}: plot {row['plot_id']}: {said}")
 
 

@@ -114,7 +114,7 @@ def bisection(
 ) -> SpeciesScores:
     """Scores of another aggregation, with one lowest score for all plots: Espitalier 2025.
 
-    The lowest score is chosen so that the lists have `mean_species_per_plot` species in the mean.
+    The lowest score is chosen so that the lists have `mean_species_per_plot` species on average.
     """
     return AGGREGATIONS[scored_by].score(tiles)
 

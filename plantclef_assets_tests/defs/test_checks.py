@@ -253,12 +253,12 @@ def test_figures_are_judged_by_the_record_and_not_remembered(own_lake: OwnLake) 
         ("stopped_early", {"best_epoch": 7, "epochs_at_most": 7}, "the last of 7 epochs is the best; more may help"),
         ("calibrated", {"ece": 0.119, "ece_uncalibrated": 0.1}, None),
         ("calibrated", {"ece": 0.3, "ece_uncalibrated": None, "calibration": "off"}, None),
-        ("calibrated", {"calibration": "impossible"}, "no photograph could be set aside"),
+        ("calibrated", {"calibration": "impossible"}, "no photograph could be held out"),
         ("every_species_a_class", {"species_without_class": 0}, None),
         (
             "every_species_a_class",
             {"species_without_class": 3009, "first_without_class": [4, 5]},
-            "can never name 3009 species that have training photographs (4, 5)",
+            "can never predict 3009 species that have training photographs (4, 5)",
         ),
     ],
 )

@@ -149,7 +149,7 @@ def test_a_prior_over_class_indices_is_found(own_lake: OwnLake, monkeypatch: pyt
     assert result.success
     assert ("submission", "prior_has_effect") in failed_checks(result)
     found = evaluations(evaluate_checks(settings, "submission"), "submission")["prior_has_effect"]
-    assert "submission/frequency: its prior or list of species changes the answer of no plot" in str(found.description)
+    assert "submission/frequency: its prior or list of species changes no plot" in str(found.description)
 
 
 def test_a_list_of_species_limits_the_answers(own_lake: OwnLake) -> None:
