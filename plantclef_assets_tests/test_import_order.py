@@ -1,6 +1,7 @@
 """Imports point down: a package imports only packages below it, anywhere in a module, commands included."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import plantclef_assets
@@ -59,6 +60,19 @@ def test_no_module_imports_from_above() -> None:
         if name.startswith("plantclef_assets.") and ORDER.index(name.split(".")[1]) < ORDER.index(layer_of(path))
     }
     assert upward == set()
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    names = {path.relative_to(FOLDER.parent).with_suffix("").as_posix().replace("/", "."): path for path in MODULES}
+    imports = {
+        name: {other for other in names if other != name and MODULES[path] & {other, *_members(MODULES[path], other)}}
+        for name, path in names.items()
+    }
+    TopologicalSorter(imports).prepare()  # raises CycleError
+
+
+def _members(imported: set[str], module: str) -> set[str]:
+    return {name for name in imported if name.rpartition(".")[0] == module}
 
 
 def test_domain_packages_do_not_know_dagster() -> None:

@@ -7,19 +7,32 @@ setting `start`. torch is imported inside the functions, so that settings can be
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import torch
 
     from plantclef_assets.models.scaling import ClassStatistics
-    from plantclef_assets.models.training_config import TrainingConfig
 
 Layer = tuple["torch.Tensor", "torch.Tensor"]
 """Weight (classes, D) and bias (classes,), for standardised features."""
 
-Start = Callable[["ClassStatistics", "TrainingConfig"], Layer]
+
+class Start(Protocol):
+    """A closed form.
+
+    Args:
+        statistics: of the training rows.
+        shrinkage: share α of the identity in the covariance, 0 to 1.
+        logit_adjustment: factor τ of the logarithm of the class shares.
+    """
+
+    __name__: str
+
+    def __call__(self, statistics: ClassStatistics, *, shrinkage: float, logit_adjustment: float) -> Layer:
+        """Return the layer."""
+        ...
+
 
 STARTS: dict[str, Start] = {}
 """The registered closed forms by name."""
@@ -32,7 +45,7 @@ def register_start(start: Start) -> Start:
 
 
 @register_start
-def centroids(statistics: ClassStatistics, config: TrainingConfig) -> Layer:
+def centroids(statistics: ClassStatistics, *, shrinkage: float, logit_adjustment: float) -> Layer:
     """Return the layer of the most similar centroid: the cosine between a photograph and the mean of a species.
 
     The logit is the photograph's projection on the unit vector of the mean. It is not divided by the photograph's
@@ -45,7 +58,7 @@ def centroids(statistics: ClassStatistics, config: TrainingConfig) -> Layer:
 
 
 @register_start
-def lda(statistics: ClassStatistics, config: TrainingConfig) -> Layer:
+def lda(statistics: ClassStatistics, *, shrinkage: float, logit_adjustment: float) -> Layer:
     """Return the layer of linear discriminant analysis: Gaussians with a common covariance Σ around the means m.
 
     w = Σ⁻¹m, b = −½ mᵀΣ⁻¹m + (1 − τ) log share (Hastie, Tibshirani, Friedman 2009, eq. 4.10), with Σ the
@@ -54,14 +67,14 @@ def lda(statistics: ClassStatistics, config: TrainingConfig) -> Layer:
     import torch
 
     between = statistics.means.T @ (statistics.means * statistics.share[:, None])
-    within = _shrunk(statistics.second - between, config.shrinkage)
+    within = _shrunk(statistics.second - between, shrinkage)
     weight = torch.linalg.solve(within, statistics.means.T).T
-    prior = (1 - config.logit_adjustment) * statistics.share.log()
+    prior = (1 - logit_adjustment) * statistics.share.log()
     return weight, prior - (weight * statistics.means).sum(dim=1) / 2
 
 
 @register_start
-def ridge(statistics: ClassStatistics, config: TrainingConfig) -> Layer:
+def ridge(statistics: ClassStatistics, *, shrinkage: float, logit_adjustment: float) -> Layer:
     """Return the layer of ridge regression on one-hot targets, with a free intercept.
 
     W = S⁻¹ (Xᵀ Y / n) with S = XᵀX/n shrunk as in `lda`; standardised X has mean 0, so the intercept is the share.
@@ -69,7 +82,7 @@ def ridge(statistics: ClassStatistics, config: TrainingConfig) -> Layer:
     import torch
 
     targets = statistics.means * statistics.share[:, None]
-    weight = torch.linalg.solve(_shrunk(statistics.second, config.shrinkage), targets.T).T
+    weight = torch.linalg.solve(_shrunk(statistics.second, shrinkage), targets.T).T
     return weight, statistics.share.clone()
 
 

@@ -137,7 +137,7 @@ def _fit(
     start: Layer | None = None
     if config.start != "zeros":
         statistics = class_statistics(inputs, learning.rows, learning.labels)
-        start = STARTS[config.start](statistics, config)
+        start = STARTS[config.start](statistics, shrinkage=config.shrinkage, logit_adjustment=config.logit_adjustment)
         closed = _classifier(inputs, species_ids, {"weight": start[0], "bias": start[1]})
         if not config.epochs:
             closed.metrics.update(epochs=0, best_epoch=0)

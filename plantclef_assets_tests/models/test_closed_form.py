@@ -16,7 +16,7 @@ def layer(name: str, features: np.ndarray, labels: np.ndarray, **options):
     inputs = StandardisedRows.of(features, rows, torch.device("cpu"))
     statistics = class_statistics(inputs, torch.from_numpy(rows), torch.from_numpy(labels))
     config = TrainingConfig(start=name, **options)
-    weight, bias = STARTS[name](statistics, config)
+    weight, bias = STARTS[name](statistics, shrinkage=config.shrinkage, logit_adjustment=config.logit_adjustment)
     return inputs.take(torch.from_numpy(rows)).numpy().astype(np.float64), weight.numpy(), bias.numpy()
 
 
