@@ -28,8 +28,8 @@ from plantclef_assets.ingest.photographs import RawImages, ReadingConfig
 from plantclef_assets.ingest.sources import open_source
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.schemas import TRAINING_METADATA
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.tables import Shard
 
 IMAGES, ROWS, SPECIES, ARCHIVES, SHARDS = 200_000, 1_408_033, 7_806, 8, 64
 _ORDER = (

@@ -13,8 +13,8 @@ from PIL import Image
 from plantclef_assets.engines.local import run_shards
 from plantclef_assets.images.resizing import ResizedImages, ResizingConfig
 from plantclef_assets.lake.schemas import RAW_IMAGES
-from plantclef_assets.lake.shards import Shard, write_shard
 from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.tables import Shard, write_shard
 
 SHARDS, IMAGES, SIZE = 4, 60, (1200, 800)
 

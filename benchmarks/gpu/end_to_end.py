@@ -20,8 +20,8 @@ from benchmarks.gpu.kernels import profile_kernels
 from plantclef_assets.images.decoding import decode_image
 from plantclef_assets.images.tiling import TileConfig
 from plantclef_assets.lake.schemas import FINETUNED_EMBEDDINGS, FINETUNED_TILE_EMBEDDINGS
-from plantclef_assets.lake.shards import Shard, ShardWriter, read_rows
 from plantclef_assets.lake.store import Artifact
+from plantclef_assets.lake.tables import Shard, ShardWriter, read_rows
 from plantclef_assets.models import embedding
 from plantclef_assets.models.backbones import Backbone
 from plantclef_assets.models.data_config import eval_transform

@@ -16,9 +16,9 @@ from plantclef_assets.images.decoding import decode_image
 from plantclef_assets.images.resizing import encode_jpeg, resize_tile
 from plantclef_assets.images.tiling import distinct_boxes, tile_boxes
 from plantclef_assets.lake.schemas import PLOT_IMAGES, RESIZED_IMAGES
-from plantclef_assets.lake.shards import Shard, write_shard
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.table_specs import TableSpec
+from plantclef_assets.lake.tables import Shard, write_shard
 from plantclef_assets.models.backbones import Backbone, create_model, load_backbone
 from plantclef_assets.models.data_config import eval_transform
 from plantclef_assets.models.weights import weights_from_tensors

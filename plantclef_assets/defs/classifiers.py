@@ -12,8 +12,8 @@ from plantclef_assets.defs.families import Families
 from plantclef_assets.defs.jobs import CLASSIFIERS
 from plantclef_assets.defs.naming import backbones
 from plantclef_assets.lake.keys import shard_keys
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake, Record
+from plantclef_assets.lake.tables import Shard
 from plantclef_assets.models.feature_sets import feature_set
 from plantclef_assets.orchestration.checks import Check, CheckContext, Problem, count_is_zero
 from plantclef_assets.orchestration.declaration import Asset, Input, platform_asset, some

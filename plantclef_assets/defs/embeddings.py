@@ -20,8 +20,8 @@ from plantclef_assets.engines.local import MakeShard, Outcome, run_shards
 from plantclef_assets.engines.progress import Progress
 from plantclef_assets.images.tiling import TileConfig
 from plantclef_assets.lake.schemas import TABLES
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, DamagedArtifactError, Lake
+from plantclef_assets.lake.tables import Shard
 from plantclef_assets.models.spark_models import EmbedOnSpark
 from plantclef_assets.orchestration.checks import Check, CheckContext, Problem
 from plantclef_assets.orchestration.computation import computation

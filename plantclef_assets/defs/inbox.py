@@ -15,7 +15,7 @@ from plantclef_assets.defs.jobs import INBOX_SIDE
 from plantclef_assets.ingest.deliveries import NothingDeliveredError
 from plantclef_assets.ingest.photographs import InboxPlots, ReadingConfig
 from plantclef_assets.lake.catalog import duplicate_keys
-from plantclef_assets.lake.shards import Shard
+from plantclef_assets.lake.tables import Shard
 from plantclef_assets.orchestration.checks import Check, CheckContext, Problem
 from plantclef_assets.orchestration.declaration import Asset, platform_asset
 from plantclef_assets.orchestration.materialization import MakeShards, in_parallel, in_this_process

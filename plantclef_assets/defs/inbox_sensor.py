@@ -36,8 +36,8 @@ from plantclef_assets.ingest.inbox import (
 )
 from plantclef_assets.lake.buckets import OvertakenError
 from plantclef_assets.lake.provenance import Lineage, OtherSourcesError, Recipe
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.tables import Shard
 from plantclef_assets.orchestration.declaration import Graph
 from plantclef_assets.orchestration.resources import LakeResource
 from plantclef_assets.settings import Settings

@@ -26,8 +26,8 @@ from plantclef_assets.ingest.locations import is_demo
 from plantclef_assets.ingest.manifests import write_plot_manifest, write_training_manifest
 from plantclef_assets.ingest.metadata import write_training_metadata
 from plantclef_assets.lake.catalog import create_table
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake, Record
+from plantclef_assets.lake.tables import Shard
 from plantclef_assets.orchestration.checks import Check, CheckContext, Problem, count_is_zero
 from plantclef_assets.orchestration.declaration import Asset, platform_asset
 from plantclef_assets.orchestration.materialization import MakeShards, in_this_process

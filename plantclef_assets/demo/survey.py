@@ -38,9 +38,8 @@ from plantclef_assets.engines.processes import worker_processes
 from plantclef_assets.engines.progress import Progress
 from plantclef_assets.ingest.sources import list_files
 from plantclef_assets.lake.schemas import DEMO_SURVEY
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Lake
-from plantclef_assets.lake.tables import write_table
+from plantclef_assets.lake.tables import Shard, write_table
 
 PLOT_SIZES = ((1200, 900), (1120, 840), (1000, 750))
 """Width and height in px of the plot photographs; the places cycle through them."""

@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 
 from plantclef_assets.engines.processes import interrupts_blocked, worker_processes
-from plantclef_assets.lake.shards import Shard
+from plantclef_assets.lake.tables import Shard
 
 MakeShard = Callable[[Shard], None]
 """Makes one shard; it is pickled, so it must be a top-level function or a plain dataclass."""

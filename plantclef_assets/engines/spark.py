@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 
 from plantclef_assets.engines.local import MakeShard, Outcome, make_shard, picklable
-from plantclef_assets.lake.shards import Shard
+from plantclef_assets.lake.tables import Shard
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -18,8 +18,8 @@ from PIL import Image
 from plantclef_assets.images.decoding import UndecodableImage, decode_image
 from plantclef_assets.images.tiling import Tile
 from plantclef_assets.lake.schemas import RESIZED_IMAGES
-from plantclef_assets.lake.shards import Shard, read_rows, write_shard
 from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.tables import Shard, read_rows, write_shard
 
 JPEG_QUALITY = 95
 """Quality of the stored crops, as in the reference."""

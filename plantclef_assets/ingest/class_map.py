@@ -8,9 +8,8 @@ import pyarrow as pa
 from plantclef_assets.ingest.csv_tables import CsvError, CsvTable, read_species_id
 from plantclef_assets.lake.catalog import create_table
 from plantclef_assets.lake.schemas import CLASS_MAP, TRAINING_METADATA
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.lake.tables import write_table
+from plantclef_assets.lake.tables import Shard, write_table
 
 # Some species have several spellings (7,855 names for 7,806 ids); the most common one is used. The order makes the
 # choice between equally common spellings deterministic.

@@ -14,9 +14,8 @@ from plantclef_assets.images.file_names import is_unicode, normal_plot_id, plot_
 from plantclef_assets.ingest.inbox import Delivery
 from plantclef_assets.lake.filesystems import open_filesystem
 from plantclef_assets.lake.schemas import INBOX_DELIVERY
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.lake.tables import write_table
+from plantclef_assets.lake.tables import Shard, write_table
 
 _READ_AT_ONCE = 8
 """Concurrent reads; fewer than the connection pool of Google's client."""

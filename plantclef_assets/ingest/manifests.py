@@ -25,10 +25,9 @@ from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.provenance import ORIGIN
 from plantclef_assets.lake.schemas import PLOT_MANIFEST, TRAINING_MANIFEST
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.table_specs import TableSpec
-from plantclef_assets.lake.tables import open_quarantine, write_table
+from plantclef_assets.lake.tables import Shard, open_quarantine, write_table
 
 if TYPE_CHECKING:
     import duckdb

@@ -15,9 +15,8 @@ import pyarrow.compute as pc
 
 from plantclef_assets.ingest.csv_tables import MISSING, CsvError, CsvTable
 from plantclef_assets.lake.schemas import TRAINING_METADATA
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Lake
-from plantclef_assets.lake.tables import add_quarantined, open_quarantine, write_table
+from plantclef_assets.lake.tables import Shard, add_quarantined, open_quarantine, write_table
 
 _HASH_BYTES = 16
 _NEEDED = ("image_name", "species_id")

@@ -13,8 +13,8 @@ from plantclef_assets.images.decoding import UndecodableImage, read_size
 from plantclef_assets.ingest.deliveries import content_digest
 from plantclef_assets.ingest.sources import Read, open_source
 from plantclef_assets.lake.schemas import PLOT_IMAGES, RAW_IMAGES
-from plantclef_assets.lake.shards import Shard, ShardWriter, write_shard
 from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.tables import Shard, ShardWriter, write_shard
 
 _ROWS_AT_ONCE, _BYTES_AT_ONCE = 64, 32 * 2**20
 

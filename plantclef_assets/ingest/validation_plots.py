@@ -27,8 +27,8 @@ from plantclef_assets.images.resizing import encode_jpeg
 from plantclef_assets.ingest.validation_split import fetch_photographs, read_split
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.schemas import VALIDATION_PLOTS
-from plantclef_assets.lake.shards import Shard, write_shard
 from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.tables import Shard, write_shard
 
 JPEG_QUALITY = 90
 

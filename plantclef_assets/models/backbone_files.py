@@ -20,8 +20,8 @@ from plantclef_assets.ingest.downloads import Limits
 from plantclef_assets.ingest.fetching import fetch_file
 from plantclef_assets.ingest.locations import is_remote
 from plantclef_assets.lake.inputs import require_unchanged
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import FINGERPRINT_KEY, OTHER_TENSORS, Artifact, Lake, record_metadata
+from plantclef_assets.lake.tables import Shard
 from plantclef_assets.models.backbones import Backbone, BackboneInfo, create_model, load_backbone
 from plantclef_assets.models.devices import resolve_compile, resolve_device, resolve_precision
 from plantclef_assets.models.weights import HUB, Head, WeightsError, hash_tensors, read_head, read_weights

@@ -8,8 +8,8 @@ import numpy as np
 
 from plantclef_assets.ingest.validation_split import VALIDATION, split_sides
 from plantclef_assets.lake.inputs import require_unchanged
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake, record_metadata
+from plantclef_assets.lake.tables import Shard
 from plantclef_assets.models.classifier_files import fingerprint_classifier, write_classifier
 from plantclef_assets.models.devices import resolve_device
 from plantclef_assets.models.evaluation import Taxonomy, evaluate, predict

@@ -15,9 +15,9 @@ from PIL import Image
 from plantclef_assets.images.decoding import UndecodableImage, decode_image
 from plantclef_assets.images.resizing import resize_tile
 from plantclef_assets.images.tiling import Box, Tile, TileConfig, distinct_boxes, tile_boxes
-from plantclef_assets.lake.shards import Shard, ShardWriter, read_rows, write_shard
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.table_specs import TableSpec
+from plantclef_assets.lake.tables import Shard, ShardWriter, read_rows, write_shard
 from plantclef_assets.models.backbones import Backbone
 from plantclef_assets.models.device_batches import DeviceBatch
 from plantclef_assets.models.device_resizing import DividedTransform, Prepared

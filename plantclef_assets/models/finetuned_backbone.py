@@ -16,8 +16,8 @@ import torch
 from plantclef_assets.engines.progress import Progress
 from plantclef_assets.ingest.validation_split import split_rows
 from plantclef_assets.lake.inputs import require_unchanged
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.tables import Shard
 from plantclef_assets.models.backbone_files import open_backbone, publish_backbone
 from plantclef_assets.models.devices import resolve_device, resolve_precision
 from plantclef_assets.models.finetuning import Finetuned, Finetuning

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from plantclef_assets.engines.local import MakeShard
 from plantclef_assets.engines.spark import task_share
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.tables import Shard
 
 if TYPE_CHECKING:
     from plantclef_assets.models.backbones import Backbone

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from plantclef_assets.lake.schemas import TILE_PREDICTIONS
-from plantclef_assets.lake.shards import Shard, write_shard
 from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.tables import Shard, write_shard
 from plantclef_assets.models.classifier_files import read_classifier
 from plantclef_assets.models.classifiers import UnknownSpeciesError
 from plantclef_assets.models.feature_sets import PredictionConfig, feature_set

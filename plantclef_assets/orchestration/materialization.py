@@ -27,9 +27,9 @@ from plantclef_assets.engines.local import MakeShard, Outcome, run_shards
 from plantclef_assets.engines.progress import Progress
 from plantclef_assets.lake.provenance import Lineage, OtherSourcesError, StaleInputError
 from plantclef_assets.lake.schemas import TABLES
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.sidecars import SIDECARS
 from plantclef_assets.lake.store import Artifact, DamagedArtifactError, Lake, MissingArtifactError, Record
+from plantclef_assets.lake.tables import Shard
 from plantclef_assets.orchestration.messages import note_failure
 from plantclef_assets.orchestration.resources import EngineResource
 from plantclef_assets.settings.errors import PREFIX, SettingsError

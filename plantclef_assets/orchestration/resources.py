@@ -28,8 +28,8 @@ from plantclef_assets.engines.spark_session import (
 )
 from plantclef_assets.lake.buckets import explained
 from plantclef_assets.lake.filesystems import is_in_bucket
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Lake
+from plantclef_assets.lake.tables import Shard
 from plantclef_assets.settings import Settings
 
 if TYPE_CHECKING:

@@ -14,10 +14,9 @@ from plantclef_assets.engines.progress import Progress
 from plantclef_assets.errors import UserError
 from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.schemas import EMBEDDING_MAP
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.sidecars import publish_sidecars
 from plantclef_assets.lake.store import Artifact, Lake, LakePath
-from plantclef_assets.lake.tables import write_table
+from plantclef_assets.lake.tables import Shard, write_table
 from plantclef_assets.models.separation import choose_photographs, lay_out, read_vectors, separation
 from plantclef_assets.report.charts import COLOURS, GREY, LIGHT_GREY, draw_chart, rgb
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from plantclef_assets.lake.schemas import RUN_AGREEMENT
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Lake
-from plantclef_assets.lake.tables import write_table
+from plantclef_assets.lake.tables import Shard, write_table
 from plantclef_assets.scoring.comparison import mean_jaccard
 from plantclef_assets.scoring.submissions import read_predictions
 

@@ -12,10 +12,9 @@ import pyarrow as pa
 
 from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.schemas import SPECIES_COVER
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.sidecars import publish_sidecars
 from plantclef_assets.lake.store import Artifact, Lake, LakePath
-from plantclef_assets.lake.tables import write_table
+from plantclef_assets.lake.tables import Shard, write_table
 from plantclef_assets.scoring.cover import CoveredSpecies, Hits, PlotCover, cover_plot
 from plantclef_assets.scoring.scientific_names import genus_in, without_authorship
 

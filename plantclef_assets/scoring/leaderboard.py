@@ -9,9 +9,8 @@ import pyarrow as pa
 
 from plantclef_assets.images.file_names import match_plots
 from plantclef_assets.lake.schemas import LEADERBOARD
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Lake
-from plantclef_assets.lake.tables import write_table
+from plantclef_assets.lake.tables import Shard, write_table
 from plantclef_assets.scoring.metrics import score_submission
 from plantclef_assets.scoring.rules import Run
 from plantclef_assets.scoring.submission_format import read_species_of_plots

@@ -8,10 +8,9 @@ import pyarrow as pa
 
 from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.schemas import SUBMISSION
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.sidecars import publish_sidecars
 from plantclef_assets.lake.store import Artifact, Lake, LakePath
-from plantclef_assets.lake.tables import write_table
+from plantclef_assets.lake.tables import Shard, write_table
 from plantclef_assets.scoring.comparison import effect_of_change
 from plantclef_assets.scoring.plot_names import region_of
 from plantclef_assets.scoring.prediction import Predictions, predict, predict_without_and_with

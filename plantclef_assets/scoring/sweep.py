@@ -15,9 +15,8 @@ import pyarrow as pa
 
 from plantclef_assets.engines.progress import Progress
 from plantclef_assets.lake.schemas import SWEEP
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Lake
-from plantclef_assets.lake.tables import write_table
+from plantclef_assets.lake.tables import Shard, write_table
 from plantclef_assets.scoring.leaderboard import known_truth
 from plantclef_assets.scoring.metrics import score_submission
 from plantclef_assets.scoring.plot_names import place_of, region_of

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from plantclef_assets.engines import local
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.tables import Shard
 from plantclef_assets.models import backbone_files as backbones
 from plantclef_assets.orchestration.resources import AcceleratorResource
 from plantclef_assets.settings import Settings

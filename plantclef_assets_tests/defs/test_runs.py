@@ -13,8 +13,8 @@ from dagster import AssetKey, DagsterInstance
 from plantclef_assets.definitions import build_defs
 from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.lake.provenance import Lineage
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake, record_metadata
+from plantclef_assets.lake.tables import Shard
 from plantclef_assets.models.classifier_files import fingerprint_classifier, read_classifier, write_classifier
 from plantclef_assets.models.linear import LinearClassifier
 from plantclef_assets.scoring import priors

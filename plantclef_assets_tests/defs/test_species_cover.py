@@ -13,8 +13,8 @@ import pytest
 from dagster import DagsterInstance
 
 from plantclef_assets.lake.catalog import open_catalog
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.tables import Shard
 from plantclef_assets.scoring.cover import union_area
 from plantclef_assets.scoring.cover_files import CoverConfig, SpeciesCover, box_of
 from plantclef_assets.settings import Settings

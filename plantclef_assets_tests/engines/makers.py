@@ -7,8 +7,8 @@ from pathlib import Path
 
 from plantclef_assets.engines.local import MakeShard
 from plantclef_assets.engines.spark import task_share
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake, MissingArtifactError
+from plantclef_assets.lake.tables import Shard
 
 
 class UnspeakableError(Exception):

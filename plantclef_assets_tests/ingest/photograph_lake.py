@@ -9,8 +9,8 @@ from PIL import Image
 
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.schemas import CLASS_MAP, RAW_IMAGES, RESIZED_IMAGES
-from plantclef_assets.lake.shards import Shard, write_shard
 from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.tables import Shard, write_shard
 
 Row = tuple[str, int, str | None, str | None]
 """image_name, species_id, obs_id and learn_tag of a photograph."""

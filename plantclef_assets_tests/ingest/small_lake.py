@@ -9,8 +9,8 @@ from plantclef_assets.ingest.class_map import write_class_map
 from plantclef_assets.ingest.manifests import write_plot_manifest, write_training_manifest
 from plantclef_assets.ingest.metadata import write_training_metadata
 from plantclef_assets.ingest.sources import ImageSource, open_source
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.tables import Shard
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from plantclef_assets.ingest.inbox import Delivery, dump_sightings, judge_inbox,
 from plantclef_assets.ingest.photographs import ChangedInboxError, InboxPlots, ReadingConfig
 from plantclef_assets.lake.buckets import OvertakenError
 from plantclef_assets.lake.filesystems import open_filesystem
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.tables import Shard
 from plantclef_assets_tests.ingest.test_inbox import photograph
 
 pytestmark = pytest.mark.gcs

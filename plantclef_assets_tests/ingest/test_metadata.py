@@ -8,8 +8,8 @@ import pytest
 
 from plantclef_assets.ingest import csv_tables, metadata
 from plantclef_assets.ingest.metadata import MetadataError, write_training_metadata
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact
+from plantclef_assets.lake.tables import Shard
 from plantclef_assets_tests.ingest.small_lake import SmallLake
 from plantclef_assets_tests.tiny import COLUMNS
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from plantclef_assets.ingest.photographs import PlotImages, RawImages, ReadingConfig
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact
+from plantclef_assets.lake.tables import Shard
 from plantclef_assets_tests.ingest.small_lake import SmallLake, csv_of
 
 MAX_PIXELS = 10_000

@@ -20,8 +20,8 @@ from plantclef_assets.ingest.inbox import list_inbox
 from plantclef_assets.ingest.manifests import write_training_manifest
 from plantclef_assets.ingest.photographs import PlotImages, RawImages, ReadingConfig
 from plantclef_assets.ingest.sources import ImageSource, open_source, source_in
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact
+from plantclef_assets.lake.tables import Shard
 from plantclef_assets_tests.ingest.small_lake import SmallLake, csv_of
 from plantclef_assets_tests.ingest.tars import add_member, write_tar
 from plantclef_assets_tests.ingest.test_photographs import picture

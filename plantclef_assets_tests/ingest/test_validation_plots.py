@@ -17,8 +17,8 @@ from plantclef_assets.ingest.validation_plots import (
     read_truth,
 )
 from plantclef_assets.lake.keys import shard_keys
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.tables import Shard
 from plantclef_assets.scoring.plot_names import place_of
 
 from .photograph_lake import survey, write_photographs

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.table_specs import TableSpec
-from plantclef_assets.lake.tables import write_table
+from plantclef_assets.lake.tables import Shard, write_table
 
 NUMBERS = TableSpec(pa.schema([pa.field("name", pa.string(), nullable=False), pa.field("size", pa.int64())]), ("name",))
 """A name that is needed and a number that may be missing."""

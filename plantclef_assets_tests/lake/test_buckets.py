@@ -17,9 +17,8 @@ from plantclef_assets.engines.local import run_shards
 from plantclef_assets.lake.buckets import OvertakenError, UnreachableBucketError, default_client, explained
 from plantclef_assets.lake.catalog import duplicate_keys, open_catalog
 from plantclef_assets.lake.filesystems import open_filesystem
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake, MissingArtifactError, record_metadata
-from plantclef_assets.lake.tables import write_quarantine
+from plantclef_assets.lake.tables import Shard, write_quarantine
 from plantclef_assets.lake.verification import verify_artifacts
 from plantclef_assets_tests.gcs_server import put_object
 from plantclef_assets_tests.lake.tables import WriteOneNumber, write_numbers

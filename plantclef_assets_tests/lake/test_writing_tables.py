@@ -8,10 +8,9 @@ import pytest
 
 from plantclef_assets.lake import tables
 from plantclef_assets.lake.schemas import TILE_PREDICTIONS, TRAINING_METADATA
-from plantclef_assets.lake.shards import Shard, write_shard
 from plantclef_assets.lake.statistics import UnsoundTableError
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.lake.tables import write_quarantine, write_table
+from plantclef_assets.lake.tables import Shard, write_quarantine, write_shard, write_table
 from plantclef_assets_tests.lake.tables import NUMBERS, VECTORS, vectors, write_numbers
 
 HERE = Artifact("table", "00")

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from plantclef_assets.lake.schemas import TABLES
-from plantclef_assets.lake.shards import Shard, write_shard
 from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.tables import Shard, write_shard
 
 PHOTOGRAPHS = tuple(Artifact("resized_images", shard) for shard in ("00", "01", "02"))
 COLOURS = {1000001: (200, 60, 60), 1000002: (60, 180, 60), 1000003: (60, 60, 200)}

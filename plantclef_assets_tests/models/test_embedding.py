@@ -10,8 +10,8 @@ from plantclef_assets.images.decoding import EMPTY, UndecodableImage, decode_ima
 from plantclef_assets.images.resizing import resize_tile
 from plantclef_assets.images.tiling import TileConfig, tile_boxes
 from plantclef_assets.lake.schemas import BASE_TILE_EMBEDDINGS, FINETUNED_TILE_EMBEDDINGS, PLOT_IMAGES, VALIDATION_PLOTS
-from plantclef_assets.lake.shards import Shard, write_shard
 from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.tables import Shard, write_shard
 from plantclef_assets.models import embedding
 from plantclef_assets.models.backbones import Backbone, load_backbone
 from plantclef_assets.models.data_config import eval_transform

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from plantclef_assets.lake.shards import Shard
 from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.tables import Shard
 from plantclef_assets.report import embedding_map
 from plantclef_assets.report.charts import COLOURS
 from plantclef_assets.report.embedding_map import EmbeddingMap, MissingUmapError, Panel, draw_map, umap_available
