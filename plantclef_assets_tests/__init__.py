@@ -1,1 +1,1 @@
-"""Tests, in the rooms of the package that they test."""
+"""Tests; their packages mirror those that they test."""

@@ -224,11 +224,13 @@ class Graph:
         """Return the graph of declared assets.
 
         Raises:
-            ValueError: an asset reads one of another family without saying which of its keys.
+            ValueError: an asset reads one that is not declared, or one of another family without saying which keys.
         """
         graph = cls({asset.name: asset for asset in assets})
         for asset in graph.assets.values():
             for one in asset.inputs:
+                if one.asset not in graph.assets:
+                    raise ValueError(f"{asset.name} reads {one.asset}, which is not declared under these settings")
                 family = graph.assets[one.asset].family
                 if one.keys is None and not one.all_keys and family not in (None, asset.family):
                     raise ValueError(

@@ -1,4 +1,4 @@
-"""Small tables and lakes that several tests of this room use."""
+"""Small tables and lakes that several tests of the lake use."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -50,6 +50,8 @@ def test_inputs_of_another_family_say_which_keys_they_read() -> None:
         Graph.of([shards, declared("runs", "shards", partitions=RUNS)])
     with pytest.raises(ValueError, match="total reads shards"):
         Graph.of([shards, declared("total", "shards")])
+    with pytest.raises(ValueError, match="total reads shrads, which is not declared under these settings"):
+        Graph.of([shards, declared("total", every("shrads"))])
     graph = Graph.of(
         [
             shards,
