@@ -35,6 +35,8 @@ def dagster_home() -> Path:
         return home
     usual = PACKAGE_FOLDER.parent / ".dagster_home"
     folder = usual if usual.is_dir() else Path.home() / ".dagster_home"
+    if home.is_absolute() and not home.exists():
+        folder = home
     configuration = PACKAGE_FOLDER.parent / "dagster.yaml"
     copies = configuration.is_file() and not (folder / "dagster.yaml").exists()
     copy = f" && cp '{configuration}' '{folder}'" if copies else ""

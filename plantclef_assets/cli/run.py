@@ -65,7 +65,7 @@ def _run(arguments: list[str] | None, prog: str) -> int:
                 continue
             if step.job.optional and not explained:
                 explained = True
-                print("\n".join(["", *answers(settings), "", *_OPTIONAL]))
+                print("\n".join(["", *answers(settings), "", *_optional(settings)]))
             for asset in step.skipped:
                 print(f"{asset.name} is skipped: {asset.extra.advice if asset.extra else ''}.")
             result = _materialize(defs, instance, step.job, keys)
@@ -123,7 +123,9 @@ def _materialize(defs: Definitions, instance: DagsterInstance, job: Job, keys: S
     return result
 
 
-_OPTIONAL = (
-    "The rest is optional: it scores rules on plots whose species are known, to choose settings by.",
-    "Ctrl-C stops it without loss; PLANTCLEF_VALIDATION__PLOTS=0 leaves the composed plots out.",
-)
+def _optional(settings: Settings) -> list[str]:
+    advice = "; PLANTCLEF_VALIDATION__PLOTS=0 leaves the composed plots out" if settings.composes_plots else ""
+    return [
+        "The rest is optional: it scores rules on plots whose species are known, to choose settings by.",
+        f"Ctrl-C stops it without loss{advice}.",
+    ]

@@ -56,14 +56,14 @@ class Parameter:
 
     Attributes:
         meaning: a sentence without its full stop.
-        least: the lowest value of a whole number.
+        least: the lowest value.
         above: the bound that a number must exceed.
         most: the highest value of a number.
         kind: int, float, or a `Literal` of the accepted words; taken from the annotation.
     """
 
     meaning: str
-    least: int | None = None
+    least: float | None = None
     above: float | None = None
     most: float | None = None
     kind: Any = float

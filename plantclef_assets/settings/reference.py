@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 from pydantic import ByteSize
 
-from plantclef_assets.scoring.registry import aggregation_reference
+from plantclef_assets.scoring.registry import LIMITS, aggregation_reference, all_parameters
 from plantclef_assets.settings.errors import PREFIX
 from plantclef_assets.settings.loading import PROFILES
 from plantclef_assets.settings.settings import Settings
@@ -64,7 +64,9 @@ def _aggregations() -> Iterator[str]:
 
 
 def _code(names: str) -> str:
-    return re.sub(r"\w+_\w+", r"`\g<0>`", names)
+    """Return a list of parameters with their names quoted."""
+    known = {*LIMITS, *all_parameters()}
+    return re.sub(r"\w+", lambda word: f"`{word[0]}`" if word[0] in known else word[0], names)
 
 
 def _section(subject: type[Any]) -> Iterator[str]:
