@@ -1,9 +1,9 @@
 """The Spark engine in a session of this machine: one bad shard harms no other, and what is begun ends with the run."""
 
-from pathlib import time
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import Path
 import pytest
 
 from plantclef_assets.engines.spark import SparkJobError, run_shards_on_spark, task_share
