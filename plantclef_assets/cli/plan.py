@@ -17,7 +17,7 @@ from plantclef_assets.cli.estimates import (
     sum_loads,
 )
 from plantclef_assets.cli.speeds import Speeds, measure_speeds, seconds_here
-from plantclef_assets.cli.work import Work
+from plantclef_assets.cli.work import UncountedError, Work
 from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.defs.naming import Backbone, backbones
 from plantclef_assets.errors import UserError
@@ -60,12 +60,17 @@ def _plan() -> int:
 def estimate_lines(settings: Settings, graph: Graph) -> list[str]:
     """Return two lines about a run that takes long; none for a short one, and none where nothing is to do.
 
+    Where the sources cannot be counted quickly, one line refers to `plantclef plan`.
     The lake is only looked at quickly (see `Work.quick`), and work that is surely short is not measured.
     """
     work = Work(settings, graph, quick=True)
     if not work.has_remaining:
         return []
-    if _longest_seconds(work) < LONG_SECONDS:
+    try:
+        longest = _longest_seconds(work)
+    except UncountedError:
+        return ["The time of this run is not known before its sources are listed; `plantclef plan` estimates it."]
+    if longest < LONG_SECONDS:
         return []
     speeds = measure_speeds(work)
     seconds = sum(seconds_here(work, speeds, stage, remaining=True) for stage in work.stages)
@@ -74,7 +79,7 @@ def estimate_lines(settings: Settings, graph: Graph) -> list[str]:
     load = sum_loads(stage.remaining for stage in work.stages)
     stored = f"{load.written / 1e9:,.1f} GB to write"
     return [
-        f"About {duration_in_words(seconds)} of work on this machine: {load.passes:,} forward passes, {stored}; "
+        f"{'At least' if work.is_cut_short else 'About'} {duration_in_words(seconds)} of work on this machine: {load.passes:,} forward passes, {stored}; "
         f"{duration_in_words(_on_gpu(work, remaining=True))} on one {H200.name}.",
         "Finished work is kept whenever this run ends. `plantclef plan` shows the estimate by stage.",
     ]

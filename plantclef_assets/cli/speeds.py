@@ -34,6 +34,8 @@ BUDGET = 10.0
 """Seconds for the whole measurement."""
 _RESIZING_SECONDS = 1.0
 _PHOTOGRAPHS = 8
+_BUSY = 1.5
+"""Processes per core, averaged over a minute, above which the measurement is not that of an idle machine."""
 _SIZE = (800, 600)
 """Width and height in px of generated photographs; the published ones have a longer side of 800 px."""
 
@@ -75,6 +77,8 @@ def measure_speeds(work: Work, budget: float = BUDGET) -> Speeds:
     for place, backbone in enumerate(wanted):
         share = (end - time.monotonic()) / (len(wanted) - place)
         _measure_passes(work, backbone, share, speeds)
+    if hasattr(os, "getloadavg") and os.getloadavg()[0] > _BUSY * _cores():
+        speeds.notes.append("other processes kept this machine busy meanwhile; without them it is faster")
     return speeds
 
 

@@ -51,7 +51,14 @@ _PHOTOGRAPHS_PER_COMPOSED_PLOT = 10
 _SIZES_LOOKED_AT = 4
 _LISTING_SECONDS = 0.5
 
+CUT_SHORT = "or more, the listing was cut short"
+"""The origin of a count that a quick look did not finish."""
+
 Size = tuple[int, int]
+
+
+class UncountedError(UserError):
+    """The pictures of a source cannot be counted without a network or a long search."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +130,11 @@ class Work:
         if not self.settings.has_plots:
             return None
         return self._pictures("plot_images", "plot_manifest", build_families(self.settings).plots.keys)
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether there are more pictures than were counted."""
+        return any(pictures and pictures.origin == CUT_SHORT for pictures in (self.photographs, self.plots))
 
     @cached_property
     def shapes(self) -> dict[str, ModelShape]:
@@ -341,7 +353,7 @@ class Work:
         """Count the pictures of a source: by its manifest, by a listing, or by what its organisers publish.
 
         Raises:
-            UserError: they cannot be counted.
+            UncountedError: they cannot be counted.
         """
         record = self._record(Artifact(manifest))
         if record is not None and record.rows:
@@ -355,7 +367,7 @@ class Work:
         training = setting == "training_images"
         count = (published.training_rows if training else published.plots) if published else None
         if count is None:
-            raise UserError(
+            raise UncountedError(
                 f"{manifest} is not in the lake, '{location}' cannot be listed without a network or a long search, and "
                 f"the profile has no published number; materialize {manifest} first"
             )
@@ -408,7 +420,7 @@ class Work:
                 return None  # an archive
             count, size = count + 1, size + number
             if time.monotonic() > end:
-                return count, size, "or more, the listing was cut short"
+                return count, size, CUT_SHORT
         return count, size, "listed in the source"
 
     def _drawn(self, location: str) -> tuple[int, int, str]:

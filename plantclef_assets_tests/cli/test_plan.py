@@ -2,6 +2,7 @@
 
 import json
 import re
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from plantclef_assets.cli import plan
 from plantclef_assets.cli import run as whole_chain
+from plantclef_assets.cli import work as work_module
 from plantclef_assets.cli.estimates import (
     H200,
     Load,
@@ -22,7 +24,7 @@ from plantclef_assets.cli.estimates import (
 )
 from plantclef_assets.cli.main import main
 from plantclef_assets.cli.speeds import Speeds
-from plantclef_assets.cli.work import ASSUMED_PLOT, Work, count_tiles
+from plantclef_assets.cli.work import ASSUMED_PLOT, UncountedError, Work, count_tiles
 from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.settings import Settings, load_settings
@@ -130,6 +132,27 @@ def test_published_numbers_are_used_without_a_network(monkeypatch: pytest.Monkey
     assert stage_of(work, "base_tile_embeddings").total.passes == 2105 * (1 + 9 + 16)
     assert stage_of(work, "finetuned_embeddings").total.passes == 1_408_033
     assert f"plots are taken to have {ASSUMED_PLOT[0]:,} × {ASSUMED_PLOT[1]:,} px" in work.notes
+
+
+def test_an_archive_that_is_not_indexed_is_not_listed_at_the_start_of_a_run(tiny_survey: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "images.tar"
+    with tarfile.open(archive, "w") as tar:
+        tar.add(tiny_survey / "images", "images")
+    settings = tiny_settings(tiny_survey, tmp_path / "lake", training_images=str(archive))
+    with pytest.raises(UncountedError, match="materialize training_manifest first"):
+        _ = work_of(settings, quick=True).photographs
+    (line,) = plan.estimate_lines(settings, build_graph(settings))
+    assert "`plantclef plan`" in line
+    full = work_of(settings).photographs
+    assert full and full.count == 48
+
+
+def test_a_listing_that_takes_long_is_cut_short(
+    tiny_survey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work_module, "_LISTING_SECONDS", -1.0)
+    work = work_of(tiny_settings(tiny_survey, tmp_path / "lake"), quick=True)
+    assert work.is_cut_short and work.photographs and work.photographs.count == 1
 
 
 def test_fine_tuning_is_counted_in_forward_passes(finetuned_lake: Settings) -> None:
