@@ -16,8 +16,9 @@ from plantclef_assets.cli.estimates import (
     duration_in_words,
     sum_loads,
 )
+from plantclef_assets.cli.source_counts import UncountedError
 from plantclef_assets.cli.speeds import Speeds, measure_speeds, seconds_here
-from plantclef_assets.cli.work import UncountedError, Work
+from plantclef_assets.cli.work import Work
 from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.defs.naming import Backbone, backbones
 from plantclef_assets.errors import UserError
@@ -77,10 +78,11 @@ def estimate_lines(settings: Settings, graph: Graph) -> list[str]:
     if seconds < LONG_SECONDS:
         return []
     load = sum_loads(stage.remaining for stage in work.stages)
-    stored = f"{load.written / 1e9:,.1f} GB to write"
+    on_gpu = duration_in_words(_on_gpu(work, remaining=True))
+    about = "At least" if work.is_cut_short else "About"
     return [
-        f"{'At least' if work.is_cut_short else 'About'} {duration_in_words(seconds)} of work on this machine: {load.passes:,} forward passes, {stored}; "
-        f"{duration_in_words(_on_gpu(work, remaining=True))} on one {H200.name}.",
+        f"{about} {duration_in_words(seconds)} of work on this machine: {load.passes:,} forward passes, "
+        f"{load.written / 1e9:,.1f} GB to write; {on_gpu} on one {H200.name}.",
         "Finished work is kept whenever this run ends. `plantclef plan` shows the estimate by stage.",
     ]
 

@@ -4,13 +4,10 @@ Counts come from footers of the lake, from the columns of its manifests and plot
 from the profile; each count carries its origin. Nothing is downloaded, decoded or written.
 """
 
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from inspect import signature
-from pathlib import Path
 from typing import Any
 
 from plantclef_assets.cli.estimates import (
@@ -22,19 +19,16 @@ from plantclef_assets.cli.estimates import (
     divide,
     vector_bytes,
 )
+from plantclef_assets.cli.source_counts import CUT_SHORT, Pictures, Size, SourceCounts, try_record
 from plantclef_assets.cli.states import artifact_states, quick_states
 from plantclef_assets.defs.families import build_families
 from plantclef_assets.defs.naming import Backbone, PlotSource, backbones, plot_sources, runs_by_feature_set_and_tiling
-from plantclef_assets.defs.source_files import image_source
 from plantclef_assets.errors import UserError
-from plantclef_assets.images.decoding import UndecodableImage, read_size
-from plantclef_assets.images.file_names import is_photograph
 from plantclef_assets.images.tiling import distinct_boxes, tile_boxes
 from plantclef_assets.ingest.locations import is_demo, is_remote
-from plantclef_assets.ingest.sources import list_files
 from plantclef_assets.lake.provenance import Lineage
 from plantclef_assets.lake.schemas import TABLES
-from plantclef_assets.lake.store import Artifact, Lake, Record
+from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.models.feature_sets import feature_set
 from plantclef_assets.orchestration.declaration import Graph
 from plantclef_assets.settings import Settings
@@ -45,40 +39,7 @@ ASSUMED_BYTES_PER_PIXEL = 0.45
 """JPEG of quality 95 with 128 px to 518 px on a side; only used until photographs are resized."""
 COMPOSED_BYTES_PER_PIXEL = 0.3
 """JPEG of quality 90 of a composed plot."""
-ASSUMED_PHOTOGRAPH_BYTES = 150_000
-ASSUMED_PLOT_BYTES = 3_500_000
 _PHOTOGRAPHS_PER_COMPOSED_PLOT = 10
-_SIZES_LOOKED_AT = 4
-_LISTING_SECONDS = 0.5
-
-CUT_SHORT = "or more, the listing was cut short"
-"""The origin of a count that a quick look did not finish."""
-
-Size = tuple[int, int]
-
-
-class UncountedError(UserError):
-    """The pictures of a source cannot be counted without a network or a long search."""
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """The photographs or plots of a source.
-
-    Attributes:
-        origin: where the numbers come from, for the reader.
-        counts: number of pictures by shard.
-        sizes: bytes of their files by shard.
-    """
-
-    origin: str
-    counts: Mapping[str, int]
-    sizes: Mapping[str, int]
-
-    @property
-    def count(self) -> int:
-        """The number of all pictures."""
-        return sum(self.counts.values())
 
 
 @dataclass(frozen=True)
@@ -115,6 +76,7 @@ class Work:
     def __post_init__(self) -> None:
         self.lake = Lake(self.settings.lake, self.settings.cache)
         self.lineage = Lineage(self.lake, self.graph.recipes)
+        self.sources = SourceCounts(self.settings, self.lineage, self.quick, self.notes)
 
     @cached_property
     def photographs(self) -> Pictures | None:
@@ -122,14 +84,14 @@ class Work:
         if not self.settings.has_training:
             return None
         keys = build_families(self.settings).training.keys
-        return self._pictures("training_images", "training_manifest", keys)
+        return self.sources.count("training_images", "training_manifest", keys)
 
     @cached_property
     def plots(self) -> Pictures | None:
         """The plots of the survey; None where the settings have none."""
         if not self.settings.has_plots:
             return None
-        return self._pictures("plot_images", "plot_manifest", build_families(self.settings).plots.keys)
+        return self.sources.count("plot_images", "plot_manifest", build_families(self.settings).plots.keys)
 
     @property
     def is_cut_short(self) -> bool:
@@ -146,7 +108,7 @@ class Work:
         """Mean bytes of a resized photograph."""
         if self.photographs:
             for key in self.photographs.counts:
-                record = self._record(Artifact("resized_images", key))
+                record = try_record(self.lineage, Artifact("resized_images", key))
                 if record and record.rows:
                     return record.bytes // record.rows
         self.notes.append(f"a resized photograph is taken to have {ASSUMED_BYTES_PER_PIXEL} bytes per pixel")
@@ -165,7 +127,7 @@ class Work:
         if known:
             self.notes.append("plots that are not in the lake are taken to be as large as those in it")
             return known
-        found = [] if self.quick else self._first_sizes()
+        found = [] if self.quick else self.sources.first_sizes()
         if found:
             self.notes.append(f"all plots are taken to be as large as the first {len(found)} of the source")
             return found
@@ -228,7 +190,7 @@ class Work:
     @property
     def kept_species(self) -> int:
         """Species of each tile that predictions keep: top_k, or all where there are fewer."""
-        record = self._record(Artifact("class_map"))
+        record = try_record(self.lineage, Artifact("class_map"))
         return min(self.settings.top_k, record.rows) if record and record.rows else self.settings.top_k
 
     @cached_property
@@ -349,115 +311,10 @@ class Work:
             states[asset] = artifact_states(self.graph, self.lineage, asset, with_sources=local)
         return states
 
-    def _pictures(self, setting: str, manifest: str, keys: Sequence[str]) -> Pictures:
-        """Count the pictures of a source: by its manifest, by a listing, or by what its organisers publish.
-
-        Raises:
-            UncountedError: they cannot be counted.
-        """
-        record = self._record(Artifact(manifest))
-        if record is not None and record.rows:
-            return self._in_manifest(manifest, record, keys)
-        location = getattr(self.settings, setting)
-        listed = None if is_remote(location) else self._listed(location)
-        if listed is not None:
-            count, size, origin = listed
-            return Pictures(origin, divide(count, keys), divide(size, keys))
-        published = self.settings.published
-        training = setting == "training_images"
-        count = (published.training_rows if training else published.plots) if published else None
-        if count is None:
-            raise UncountedError(
-                f"{manifest} is not in the lake, '{location}' cannot be listed without a network or a long search, and "
-                f"the profile has no published number; materialize {manifest} first"
-            )
-        mean = ASSUMED_PHOTOGRAPH_BYTES if training else ASSUMED_PLOT_BYTES
-        sizes = [file.size for file in (published.files if published else {}).values() if file.address == location]
-        size = int(sizes[0]) if sizes else count * mean
-        if not sizes:
-            self.notes.append(f"{'a photograph' if training else 'a plot'} is taken to have {mean / 1e6:.2f} MB")
-        return Pictures("published", divide(count, keys), divide(size, keys))
-
-    def _in_manifest(self, manifest: str, record: Record, keys: Sequence[str]) -> Pictures:
-        if self.quick:
-            size = int(record.statistics.get("bytes", 0))
-            return Pictures("in the manifest", divide(record.rows or 0, keys), divide(size, keys))
-        table = self.lake.read(Artifact(manifest), ["shard", "bytes"]).group_by("shard")
-        rows = table.aggregate([("bytes", "count"), ("bytes", "sum")]).to_pylist()
-        by_shard = {row["shard"]: row for row in rows}
-        if not by_shard.keys() <= set(keys):  # another number of shards: the manifest will be made again
-            count, size = sum(row["bytes_count"] for row in rows), sum(row["bytes_sum"] for row in rows)
-            return Pictures("in the manifest", divide(count, keys), divide(size, keys))
-        counts = {key: by_shard[key]["bytes_count"] if key in by_shard else 0 for key in keys}
-        sizes = {key: by_shard[key]["bytes_sum"] if key in by_shard else 0 for key in keys}
-        return Pictures("in the manifest", counts, sizes)
-
-    def _listed(self, location: str) -> tuple[int, int, str] | None:
-        """Return number and bytes of the photographs of a local source, with their origin; None without a listing."""
-        place = Path(self.settings.resolve(location))
-        if is_demo(location) and not place.exists():
-            return self._drawn(location)
-        if self.quick:
-            return self._listed_quickly(place)
-        count = size = 0
-        try:
-            for batch in image_source(self.settings, location, lambda line: None).listing():
-                usable = [reason is None for reason in batch.column("reason").to_pylist()]
-                count += sum(usable)
-                sizes = zip(batch.column("bytes").to_pylist(), usable, strict=True)
-                size += sum(number for number, used in sizes if used)
-        except (ValueError, OSError) as error:
-            raise UserError(str(error)) from error
-        return count, size, "listed in the source"
-
-    def _listed_quickly(self, place: Path) -> tuple[int, int, str] | None:
-        if not place.is_dir():
-            return None
-        count = size = 0
-        end = time.monotonic() + _LISTING_SECONDS
-        for name, number in list_files(place):
-            if not is_photograph(name):
-                return None  # an archive
-            count, size = count + 1, size + number
-            if time.monotonic() > end:
-                return count, size, CUT_SHORT
-        return count, size, "listed in the source"
-
-    def _drawn(self, location: str) -> tuple[int, int, str]:
-        """Return number and bytes of pictures of the demo, which its first run draws."""
-        from plantclef_assets.demo.survey import PLOT_SIZES, write_survey
-
-        defaults = signature(write_survey).parameters
-        plots = location == self.settings.plot_images
-        count = int(defaults["plots" if plots else "photographs"].default)
-        pixels = PLOT_SIZES[0][0] * PLOT_SIZES[0][1] if plots else 230 * 230
-        return count, int(count * pixels * COMPOSED_BYTES_PER_PIXEL), "drawn by the first run"
-
-    def _first_sizes(self) -> list[Size]:
-        """Return the sizes of the first plots of a local source, from their headers."""
-        location = self.settings.plot_images or ""
-        if is_remote(location) or not Path(self.settings.resolve(location)).exists():
-            return []
-        try:
-            source = image_source(self.settings, location, lambda line: None)
-            batch = next(iter(source.listing()), None)
-            rows = [row for row in (batch.to_pylist() if batch else []) if row["reason"] is None]
-            with source.reading() as read:
-                files = [one for one in read(rows[:_SIZES_LOOKED_AT]) if isinstance(one, bytes)]
-        except (ValueError, OSError):
-            return []
-        sizes = []
-        for data in files:
-            try:
-                sizes.append(read_size(data, max_pixels=self.settings.max_pixels))
-            except UndecodableImage:
-                continue
-        return sizes
-
     def _sizes_in_lake(self, asset: str, key: str) -> list[Size]:
         if self.quick and key != next(iter(self.plots.counts if self.plots else ()), None):
             return []  # one shard shows how large plots are
-        if not self._record(Artifact(asset, key)):
+        if not try_record(self.lineage, Artifact(asset, key)):
             return []
         try:
             table = self.lake.read(Artifact(asset, key), ["width", "height"])
@@ -469,14 +326,8 @@ class Work:
         """Return the rows of a shard of the lake, or a default; a quick look reads no footers of shards."""
         if self.quick:
             return default
-        record = self._record(Artifact(asset, key))
+        record = try_record(self.lineage, Artifact(asset, key))
         return record.rows if record and record.rows is not None else default
-
-    def _record(self, artifact: Artifact) -> Record | None:
-        try:
-            return self.lineage.record(artifact)
-        except ValueError:  # damaged
-            return None
 
 
 def count_tiles(sizes: Sequence[Size], tilings: Sequence[str], *, plots: int | None = None) -> Tiles:

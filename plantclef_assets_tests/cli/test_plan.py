@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from plantclef_assets.cli import plan
+from plantclef_assets.cli import plan, source_counts
 from plantclef_assets.cli import run as whole_chain
-from plantclef_assets.cli import work as work_module
 from plantclef_assets.cli.estimates import (
     H200,
     Load,
@@ -23,8 +22,9 @@ from plantclef_assets.cli.estimates import (
     workers_used,
 )
 from plantclef_assets.cli.main import main
+from plantclef_assets.cli.source_counts import UncountedError
 from plantclef_assets.cli.speeds import Speeds
-from plantclef_assets.cli.work import ASSUMED_PLOT, UncountedError, Work, count_tiles
+from plantclef_assets.cli.work import ASSUMED_PLOT, Work, count_tiles
 from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.settings import Settings, load_settings
@@ -150,7 +150,7 @@ def test_an_archive_that_is_not_indexed_is_not_listed_at_the_start_of_a_run(tiny
 def test_a_listing_that_takes_long_is_cut_short(
     tiny_survey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work_module, "_LISTING_SECONDS", -1.0)
+    monkeypatch.setattr(source_counts, "_LISTING_SECONDS", -1.0)
     work = work_of(tiny_settings(tiny_survey, tmp_path / "lake"), quick=True)
     assert work.is_cut_short and work.photographs and work.photographs.count == 1
 
