@@ -162,6 +162,25 @@ def test_fine_tuning_is_counted_in_forward_passes(finetuned_lake: Settings) -> N
     assert stage_of(work, "finetuned_tile_embeddings").total.passes == rows(finetuned_lake, "finetuned_tile_embeddings")
 
 
+def test_deliveries_of_the_inbox_are_not_counted(inbox_lake: Settings) -> None:
+    work = work_of(inbox_lake)
+    assert not work.has_remaining
+    assert not [stage for stage in work.stages if "inbox" in stage.asset]
+    assert "deliveries of the inbox are not counted" in work.notes
+
+
+def test_a_survey_without_training_photographs_has_plots_alone(finetuned_lake: Settings, tmp_path: Path) -> None:
+    backbone = Path(finetuned_lake.lake) / "finetuned_backbone.safetensors"
+    settings = finetuned_lake.model_copy(
+        update={"training_metadata": None, "training_images": None, "finetuned_weights": str(backbone)}
+        | {"finetuned_model": finetuned_lake.base_model, "finetuned_input_size": 42, "lake": str(tmp_path / "lake")}
+    )
+    work = work_of(settings)
+    assert work.photographs is None
+    assert {stage.asset for stage in work.stages} >= {"plot_images", "finetuned_tile_embeddings"}
+    assert not [stage for stage in work.stages if stage.unit == "photographs"]
+
+
 def test_tiles_are_counted_once_for_several_tilings() -> None:
     tiles = count_tiles([(300, 200), (300, 200), (1, 1)], ["full", "2x2", "1x1+2x2", "w100s100"])
     assert tiles.by_tiling == {"full": 2, "2x2": 8, "1x1+2x2": 10, "w100s100": 12}, "the third plot is too small"
