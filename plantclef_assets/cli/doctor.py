@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from plantclef_assets.cli.ending import run_command
+from plantclef_assets.cli.states import STATES, artifact_states
 from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.defs.source_files import image_source
 from plantclef_assets.errors import UserError, shorten
@@ -23,7 +24,6 @@ from plantclef_assets.orchestration.declaration import Graph
 from plantclef_assets.orchestration.jobs import chain
 from plantclef_assets.settings import Settings, load_settings
 
-_STATES = ("up to date", "missing", "stale")
 _EXAMPLES = 3
 _SOURCES = {
     "training_metadata": "metadata",
@@ -139,8 +139,8 @@ def _count(settings: Settings, location: str) -> str:
 
 def _print_states(graph: Graph, lineage: Lineage) -> None:
     """Print a line for each asset by job, then what a run would make."""
-    states = {asset: _states(graph, lineage, asset) for asset in graph.assets}
-    rows: list[tuple[str, ...]] = [("job", "asset", *_STATES)]
+    states = {asset: artifact_states(graph, lineage, asset) for asset in graph.assets}
+    rows: list[tuple[str, ...]] = [("job", "asset", *STATES)]
     wanted: list[Artifact] = []
     shown: set[str] = set()
     for step in chain(graph):
@@ -152,28 +152,13 @@ def _print_states(graph: Graph, lineage: Lineage) -> None:
                 # Keys of a reserve without data are not missing.
                 states[asset] = {one: state for one, state in states[asset].items() if state != "missing"}
             counts = Counter(states[asset].values())
-            rows.append((step.job.name, asset, *(str(counts[state] or "–") for state in _STATES)))
+            rows.append((step.job.name, asset, *(str(counts[state] or "–") for state in STATES)))
             wanted += [one for one, state in states[asset].items() if state != "up to date"]
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     print()
     print(_summary(wanted))
-
-
-def _states(graph: Graph, lineage: Lineage, asset: str) -> dict[Artifact, str]:
-    recipe = graph.recipes[asset]
-    lineage.read_ahead(recipe.artifacts)
-    return {artifact: _state(lineage, artifact) for artifact in recipe.artifacts}
-
-
-def _state(lineage: Lineage, artifact: Artifact) -> str:
-    try:
-        if lineage.record(artifact) is None:
-            return "missing"
-    except ValueError:  # damaged: a run replaces it
-        return "stale"
-    return "stale" if lineage.stale(artifact, with_sources=True) else "up to date"
 
 
 def _summary(wanted: Sequence[Artifact]) -> str:

@@ -17,6 +17,7 @@ from dagster import (
 
 from plantclef_assets.cli.ending import lost_interrupts_raised, run_command
 from plantclef_assets.cli.instance import dagster_home, open_instance
+from plantclef_assets.cli.plan import estimate_lines
 from plantclef_assets.cli.results import answers, closing_lines, failed_checks, next_step
 from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.defs.source_files import source_file
@@ -28,7 +29,7 @@ from plantclef_assets.ingest.locations import is_demo
 from plantclef_assets.lake.buckets import UnreachableBucketError
 from plantclef_assets.lake.provenance import Lineage, OtherSourcesError
 from plantclef_assets.lake.store import Lake
-from plantclef_assets.orchestration.declaration import Job
+from plantclef_assets.orchestration.declaration import Graph, Job
 from plantclef_assets.orchestration.jobs import Step, chain
 from plantclef_assets.orchestration.messages import describe_checks, explain_run, was_interrupted
 from plantclef_assets.scoring.leaderboard import read_plot_truth
@@ -56,6 +57,8 @@ def _run(arguments: list[str] | None, prog: str) -> int:
         _require_usable_truth(settings)
     except (OtherSourcesError, SourceError, UnreachableBucketError) as error:
         raise UserError(str(error)) from error
+    for line in _estimate(settings, graph):
+        print(line, flush=True)
     checks: dict[str, None] = {}  # in order and once each: two steps can make the same asset
     explained = False
     with open_instance(home) as instance:
@@ -81,6 +84,13 @@ def _run(arguments: list[str] | None, prog: str) -> int:
     print("\n".join(["", *closing_lines(settings, [*checks]), f"Took {duration(time.monotonic() - started)}."]))
     print(f"Next: {next_step(settings, [*checks])}")
     return 0
+
+
+def _estimate(settings: Settings, graph: Graph) -> list[str]:
+    try:
+        return estimate_lines(settings, graph)
+    except Exception:  # whatever prevents an estimate is reported by the run itself, where it matters
+        return []
 
 
 def _require_usable_truth(settings: Settings) -> None:
