@@ -8,6 +8,7 @@ import plantclef_assets
 
 ORDER = (
     "cli",
+    "planning",
     "definitions",
     "defs",
     "orchestration",

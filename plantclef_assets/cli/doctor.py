@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from plantclef_assets.cli.ending import run_command
-from plantclef_assets.cli.states import STATES, artifact_states
 from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.defs.source_files import image_source
 from plantclef_assets.errors import UserError, shorten
@@ -22,6 +21,7 @@ from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.orchestration.computation import computation, device_of
 from plantclef_assets.orchestration.declaration import Graph
 from plantclef_assets.orchestration.jobs import chain
+from plantclef_assets.planning.states import STATES, artifact_states
 from plantclef_assets.settings import Settings, load_settings
 
 _EXAMPLES = 3

@@ -8,17 +8,6 @@ import argparse
 from collections.abc import Iterator, Sequence
 
 from plantclef_assets.cli.ending import run_command
-from plantclef_assets.cli.estimates import (
-    COPY_BYTES_PER_SECOND,
-    H200,
-    PREDICTION_BYTES,
-    Stage,
-    duration_in_words,
-    sum_loads,
-)
-from plantclef_assets.cli.source_counts import UncountedError
-from plantclef_assets.cli.speeds import Speeds, measure_speeds, seconds_here
-from plantclef_assets.cli.work import Work
 from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.defs.naming import Backbone, backbones
 from plantclef_assets.errors import UserError
@@ -27,6 +16,17 @@ from plantclef_assets.lake.buckets import UnreachableBucketError
 from plantclef_assets.lake.provenance import OtherSourcesError
 from plantclef_assets.lake.schemas import TABLES
 from plantclef_assets.orchestration.declaration import Graph
+from plantclef_assets.planning.estimates import (
+    COPY_BYTES_PER_SECOND,
+    H200,
+    PREDICTION_BYTES,
+    Stage,
+    duration_in_words,
+    sum_loads,
+)
+from plantclef_assets.planning.source_counts import UncountedError
+from plantclef_assets.planning.speeds import Speeds, measure_speeds, seconds_here
+from plantclef_assets.planning.work import Work
 from plantclef_assets.settings import Settings, load_settings
 
 LONG_SECONDS = 600.0

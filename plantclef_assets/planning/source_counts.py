@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
 
-from plantclef_assets.cli.estimates import divide
 from plantclef_assets.defs.source_files import image_source
 from plantclef_assets.errors import UserError
 from plantclef_assets.images.decoding import UndecodableImage, read_size
@@ -18,6 +17,7 @@ from plantclef_assets.ingest.locations import is_demo, is_remote
 from plantclef_assets.ingest.sources import list_files
 from plantclef_assets.lake.provenance import Lineage
 from plantclef_assets.lake.store import Artifact, Record
+from plantclef_assets.planning.estimates import divide
 from plantclef_assets.settings import Settings
 
 DEMO_BYTES_PER_PIXEL = 0.3

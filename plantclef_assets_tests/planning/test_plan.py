@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from plantclef_assets.cli import plan, source_counts
+from plantclef_assets.cli import plan
 from plantclef_assets.cli import run as whole_chain
-from plantclef_assets.cli.estimates import (
+from plantclef_assets.cli.main import main
+from plantclef_assets.defs.graph import build_graph
+from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.planning import source_counts
+from plantclef_assets.planning.estimates import (
     H200,
     Load,
     ModelShape,
@@ -21,12 +25,9 @@ from plantclef_assets.cli.estimates import (
     vector_bytes,
     workers_used,
 )
-from plantclef_assets.cli.main import main
-from plantclef_assets.cli.source_counts import UncountedError
-from plantclef_assets.cli.speeds import Speeds
-from plantclef_assets.cli.work import ASSUMED_PLOT, Work, count_tiles
-from plantclef_assets.defs.graph import build_graph
-from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.planning.source_counts import UncountedError
+from plantclef_assets.planning.speeds import Speeds
+from plantclef_assets.planning.work import ASSUMED_PLOT, Work, count_tiles
 from plantclef_assets.settings import Settings, load_settings
 from plantclef_assets_tests.cli.commands import PROJECT, file_stamps
 from plantclef_assets_tests.cli.test_command_line import environment

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from plantclef_assets.cli.estimates import COPY_BYTES_PER_SECOND, Speed, Stage, workers_used
-from plantclef_assets.cli.work import ASSUMED_PLOT, Work
 from plantclef_assets.defs.naming import Backbone, backbones
 from plantclef_assets.defs.source_files import image_source
 from plantclef_assets.images.decoding import UndecodableImage, decode_image
@@ -25,6 +23,8 @@ from plantclef_assets.lake.filesystems import is_in_bucket
 from plantclef_assets.lake.schemas import TABLES
 from plantclef_assets.lake.store import Artifact
 from plantclef_assets.orchestration.computation import device_of, precision
+from plantclef_assets.planning.estimates import COPY_BYTES_PER_SECOND, Speed, Stage, workers_used
+from plantclef_assets.planning.work import ASSUMED_PLOT, Work
 from plantclef_assets.settings import Settings
 
 if TYPE_CHECKING:

@@ -4,13 +4,21 @@ Counts come from footers of the lake, from the columns of its manifests and plot
 from the profile; each count carries its origin. Nothing is downloaded, decoded or written.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from plantclef_assets.cli.estimates import (
+from plantclef_assets.defs.families import build_families
+from plantclef_assets.defs.naming import Backbone, PlotSource, backbones, plot_sources, runs_by_feature_set_and_tiling
+from plantclef_assets.errors import UserError
+from plantclef_assets.ingest.locations import is_demo, is_remote
+from plantclef_assets.lake.provenance import Lineage
+from plantclef_assets.lake.schemas import TABLES
+from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.models.feature_sets import feature_set
+from plantclef_assets.orchestration.declaration import Graph
+from plantclef_assets.planning.estimates import (
     PREDICTION_BYTES,
     TRAINING_PASSES,
     Load,
@@ -19,18 +27,9 @@ from plantclef_assets.cli.estimates import (
     divide,
     vector_bytes,
 )
-from plantclef_assets.cli.source_counts import CUT_SHORT, Pictures, Size, SourceCounts, try_record
-from plantclef_assets.cli.states import artifact_states, quick_states
-from plantclef_assets.defs.families import build_families
-from plantclef_assets.defs.naming import Backbone, PlotSource, backbones, plot_sources, runs_by_feature_set_and_tiling
-from plantclef_assets.errors import UserError
-from plantclef_assets.images.tiling import distinct_boxes, tile_boxes
-from plantclef_assets.ingest.locations import is_demo, is_remote
-from plantclef_assets.lake.provenance import Lineage
-from plantclef_assets.lake.schemas import TABLES
-from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.models.feature_sets import feature_set
-from plantclef_assets.orchestration.declaration import Graph
+from plantclef_assets.planning.source_counts import CUT_SHORT, Pictures, Size, SourceCounts, try_record
+from plantclef_assets.planning.states import artifact_states, quick_states
+from plantclef_assets.planning.tiles import Tiles, count_tiles
 from plantclef_assets.settings import Settings
 
 ASSUMED_PLOT = (3000, 3000)
@@ -40,21 +39,6 @@ ASSUMED_BYTES_PER_PIXEL = 0.45
 COMPOSED_BYTES_PER_PIXEL = 0.3
 """JPEG of quality 90 of a composed plot."""
 _PHOTOGRAPHS_PER_COMPOSED_PLOT = 10
-
-
-@dataclass(frozen=True)
-class Tiles:
-    """The tiles of one shard of plots for one backbone.
-
-    Attributes:
-        rows: rows of its table: the tiles of all tilings.
-        distinct: tiles that are embedded; a tile of several tilings is embedded once.
-        by_tiling: rows by tiling.
-    """
-
-    rows: int
-    distinct: int
-    by_tiling: Mapping[str, int]
 
 
 @dataclass
@@ -328,31 +312,6 @@ class Work:
             return default
         record = try_record(self.lineage, Artifact(asset, key))
         return record.rows if record and record.rows is not None else default
-
-
-def count_tiles(sizes: Sequence[Size], tilings: Sequence[str], *, plots: int | None = None) -> Tiles:
-    """Count the tiles of plots of these sizes; plots that are too small have none.
-
-    Args:
-        sizes: width and height in px of each plot.
-        tilings: the tilings that they are cut with.
-        plots: the number of plots that these sizes stand for; their own number if None.
-    """
-    distinct = 0
-    by_tiling: Counter[str] = Counter(dict.fromkeys(tilings, 0))
-    for (width, height), number in Counter(sizes).items():
-        try:
-            counts = {tiling: len(tile_boxes(width, height, tiling)) for tiling in tilings}
-        except ValueError:  # such a plot is quarantined
-            continue
-        distinct += number * len(distinct_boxes(width, height, tilings))
-        for tiling, count in counts.items():
-            by_tiling[tiling] += number * count
-    standing_for = len(sizes) if plots is None else plots
-    if sizes and standing_for != len(sizes):
-        distinct = round(distinct * standing_for / len(sizes))
-        by_tiling = Counter({name: round(count * standing_for / len(sizes)) for name, count in by_tiling.items()})
-    return Tiles(sum(by_tiling.values()), distinct, by_tiling)
 
 
 def model_shape(backbone: Backbone) -> ModelShape:
