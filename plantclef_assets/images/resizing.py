@@ -69,17 +69,20 @@ class ResizedImages:
             for row in read_rows(self.lake, Artifact("raw_images", shard.artifact.partition)):
                 table.rows_in += 1
                 try:
-                    square = self._square(row["data"])
+                    # Kept until the next one is decoded: memory that is freed in between returns to the system, and
+                    # mapping it again costs a tenth of the time of a photograph of 3,000 px.
+                    decoded = self._decode(row["data"])
                 except UndecodableImage as error:
                     table.quarantine(row["image_name"], row["image_name"], error.reason, error.detail)
                 else:
-                    table.add([row | {"data": encode_jpeg(square)}])
+                    table.add([row | {"data": encode_jpeg(crop_reduced(decoded, self.config.image_size))}])
 
-    def _square(self, data: bytes) -> Image.Image:
-        size, max_pixels = self.config.image_size, self.config.max_pixels
+    def _decode(self, data: bytes) -> ReducedImage:
+        max_pixels = self.config.max_pixels
         if self.config.scaled_decoding:
-            return crop_reduced(decode_reduced(data, _LEAST_REDUCTION * size, max_pixels=max_pixels), size)
-        return crop_resize(decode_image(data, max_pixels=max_pixels), size)
+            return decode_reduced(data, _LEAST_REDUCTION * self.config.image_size, max_pixels=max_pixels)
+        image = decode_image(data, max_pixels=max_pixels)
+        return ReducedImage(image, 1, *image.size)
 
 
 def crop_resize(image: Image.Image, size: int) -> Image.Image:
