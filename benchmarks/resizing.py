@@ -1,61 +1,276 @@
-"""Resizing: a plain Pillow loop against shards of resized_images, with one worker and with all cores."""
+"""Crop-resize from shard to shard: `python -m benchmarks.resizing [--sides 800 3000] [--rounds 3]`.
 
+Compares the reference's approach (a row UDF with OpenCV in a warm Spark session), a plain Pillow loop, and ours with
+complete and with scaled decoding. All arms read the same photographs, alternate, and give the median of their rounds;
+their pictures are compared with those of our complete decoding. The photographs are those of the sample in
+`PLANTCLEF_TEST_DATA`, enlarged to the wanted side; without it they are random and smooth. Without OpenCV or Java the
+reference is left out.
+"""
+
+import argparse
 import io
 import os
+import statistics
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
+from benchmarks.results import Results, describe_machine
 from plantclef_assets.engines.local import run_shards
 from plantclef_assets.images.resizing import ResizedImages, ResizingConfig
 from plantclef_assets.lake.schemas import RAW_IMAGES
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.tables import Shard, write_shard
 
-SHARDS, IMAGES, SIZE = 4, 60, (1200, 800)
+SHARDS, TARGET, QUALITY = 4, 128, 90
+IMAGES = {800: 1800, 3000: 400}
+"""Photographs by their shorter side, px: enough that the start of our workers, half a second, counts little."""
+REPEATS = 4
+"""Each photograph occurs this often, under different names."""
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+RESULTS = Path(__file__).parent / "results" / "resizing.json"
+REFERENCE, PLAIN, EXACT, SCALED = "Spark, OpenCV row UDF", "plain Pillow loop", "complete decoding", "scaled decoding"
+UNITS = {"median": "images/s", "slowest": "images/s", "fastest": "images/s", "PSNR": "dB"}
+
+Squares = dict[str, bytes]
+"""Resized photographs as JPEG, by name."""
 
 
-def plain_loop(pictures: list[bytes]) -> int:
-    """Decode, crop, resize and encode one picture after the other, as a script would."""
-    for data in pictures:
-        image = Image.open(io.BytesIO(data)).convert("RGB")
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        square = image.resize((128, 128), Image.Resampling.BOX, box=(left, top, left + side, top + side))
-        square.save(io.BytesIO(), "JPEG", quality=95)
-    return len(pictures)
+@dataclass
+class Arms:
+    """The arms of one table.
+
+    Attributes:
+        run: resizes all photographs, by arm.
+        squares: reads the result of an arm's last run, by arm.
+        missing: why an arm cannot run, by arm.
+    """
+
+    run: dict[str, Callable[[], Any]] = field(default_factory=dict)
+    squares: dict[str, Callable[[], Squares]] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
 
 
-def shards(lake: Lake, workers: int) -> int:
-    """Write all shards of resized_images."""
+def plain_loop(shards: list[Path]) -> Squares:
+    """Read, decode, crop, resize and encode one photograph after the other, as a script would."""
+    squares = {}
+    for shard in shards:
+        table = pq.read_table(shard, columns=["image_name", "data"])
+        for name, data in zip(*(table[column].to_pylist() for column in table.column_names), strict=True):
+            image = Image.open(io.BytesIO(data)).convert("RGB")
+            side = min(image.size)
+            left, top = image.width // 2 - side // 2, image.height // 2 - side // 2
+            square = image.resize((TARGET, TARGET), Image.Resampling.BOX, box=(left, top, left + side, top + side))
+            buffer = io.BytesIO()
+            square.save(buffer, "JPEG", quality=95)
+            squares[name] = buffer.getvalue()
+    return squares
+
+
+def write_squares(shards: list[Path], target: Path) -> None:
+    """Write the results of the plain loop to a parquet file."""
+    squares = plain_loop(shards)
+    pq.write_table(pa.table({"image_name": list(squares), "data": list(squares.values())}), target)
+
+
+def read_squares(place: Path) -> Squares:
+    """Read the results of an arm from a parquet file or a folder of them."""
+    table = pq.read_table(place, columns=["image_name", "data"])
+    return dict(zip(*(table[column].to_pylist() for column in ("image_name", "data")), strict=True))
+
+
+def our_shards(lake: Lake, config: ResizingConfig, workers: int) -> None:
+    """Write all shards of resized_images; the start of the workers is included."""
     wanted = [Shard(Artifact("resized_images", f"{key:02}"), {}) for key in range(SHARDS)]
-    outcomes = list(run_shards(ResizedImages(lake, ResizingConfig(128, 10**9)), wanted, workers=workers))
+    outcomes = list(run_shards(ResizedImages(lake, config), wanted, workers=workers))
     assert not any(outcome.error for outcome in outcomes)
-    return SHARDS * IMAGES
+
+
+@contextmanager
+def spark_session() -> Iterator[Any]:
+    """Start a local Spark session with a worker for each core.
+
+    Raises:
+        ImportError: OpenCV or pyspark is not installed.
+        Exception: Java is missing, or Spark cannot start.
+    """
+    import_module("cv2")
+    from pyspark.sql import SparkSession
+
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    options: dict[str, Any] = {
+        "spark.driver.memory": "3g",
+        "spark.log.level": "ERROR",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+    }
+    builder = SparkSession.builder.master(f"local[{CORES}]").config(map=options)
+    session = builder.getOrCreate()
+    try:
+        yield session
+    finally:
+        session.stop()
+
+
+def reference(session: Any, shards: list[Path], target: Path) -> None:
+    """Resize as the reference does: a UDF on rows, OpenCV, parquet to parquet."""
+    from pyspark.sql.functions import udf
+    from pyspark.sql.types import BinaryType
+
+    def resize(data: bytes) -> bytes:
+        cv2 = import_module("cv2")  # no dependency of the project
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        height, width = image.shape[:2]
+        side = min(height, width)
+        top, left = height // 2 - side // 2, width // 2 - side // 2
+        square = image[top : top + side, left : left + side]
+        square = cv2.resize(square, (TARGET, TARGET), interpolation=cv2.INTER_AREA)
+        return cv2.imencode(".jpg", square, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+
+    rows = session.read.parquet(*map(str, shards))
+    rows.withColumn("data", udf(resize, BinaryType())("data")).write.mode("overwrite").parquet(str(target))
+
+
+def photographs(side: int, different: int) -> Iterator[bytes]:
+    """Yield JPEG files whose shorter side has `side` px."""
+    random = np.random.default_rng(0)
+    folder = Path(os.environ.get("PLANTCLEF_TEST_DATA", "")) / "plantclef_sample" / "images"
+    files = sorted(folder.rglob("*.jpg"))
+    order = random.permutation(len(files))
+    for number in range(different):
+        if files:
+            image = Image.open(files[order[number % len(files)]]).convert("RGB")
+        else:
+            image = Image.fromarray(random.integers(0, 255, (60, 90, 3), dtype=np.uint8))
+        scale = side / min(image.size)
+        image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=QUALITY)
+        yield buffer.getvalue()
+
+
+@contextmanager
+def arms(side: int, images: int) -> Iterator[Arms]:
+    """Write raw shards of photographs, and yield the arms; Spark is warm."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        lake, found = Lake(folder), Arms()
+        pictures, shards = list(photographs(side, images // REPEATS)), []
+        for key in range(SHARDS):
+            artifact = Artifact("raw_images", f"{key:02}")
+            with write_shard(lake, Shard(artifact, {}), RAW_IMAGES) as table:
+                for number in range(images // SHARDS):
+                    table.add(
+                        [
+                            {
+                                "image_name": f"{key}-{number}.jpg",
+                                "species_id": 1,
+                                "data": pictures[number % len(pictures)],
+                            }
+                        ]
+                    )
+            shards.append(Path(str(lake.path(artifact))))
+
+        def add(name: str, work: Callable[[], Any], place: Path) -> None:
+            found.run[name], found.squares[name] = work, partial(read_squares, place)
+
+        try:
+            session = stack.enter_context(spark_session())
+            reference(session, shards[:1], Path(folder, "spark"))
+            add(REFERENCE, partial(reference, session, shards, Path(folder, "spark")), Path(folder, "spark"))
+        except Exception as error:
+            found.missing[REFERENCE] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        add(PLAIN, partial(write_squares, shards, Path(folder, "plain.parquet")), Path(folder, "plain.parquet"))
+        for name, scaled in ((EXACT, False), (SCALED, True)):
+            config = ResizingConfig(TARGET, 10**9, scaled)
+            for workers in sorted({1, CORES}):
+                own = Path(folder, f"{name} {workers}")
+                own.mkdir()
+                (own / "raw_images").symlink_to(Path(folder, "raw_images"))
+                add(
+                    f"{name}, {_workers(workers)}",
+                    partial(our_shards, Lake(str(own)), config, workers),
+                    own / "resized_images",
+                )
+        yield found
+
+
+def _workers(number: int) -> str:
+    return "1 worker" if number == 1 else f"{number} workers"
 
 
 @contextmanager
 def candidates() -> Iterator[Mapping[str, Callable[[], int]]]:
-    """Write raw shards of random smooth photographs, and yield the candidates."""
-    random = np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as folder:
-        lake = Lake(folder)
-        pictures = []
-        for key in range(SHARDS):
-            with write_shard(lake, Shard(Artifact("raw_images", f"{key:02}"), {}), RAW_IMAGES) as table:
-                for number in range(IMAGES):
-                    coarse = Image.fromarray(random.integers(0, 255, (60, 90, 3), dtype=np.uint8))
-                    buffer = io.BytesIO()
-                    coarse.resize(SIZE, Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
-                    pictures.append(buffer.getvalue())
-                    table.add([{"image_name": f"{key}-{number}.jpg", "species_id": 1, "data": pictures[-1]}])
-        cores = os.cpu_count() or 1
-        yield {
-            "plain Pillow loop": partial(plain_loop, pictures),
-            "shards, 1 worker": partial(shards, lake, 1),
-            f"shards, {cores} workers (their start included)": partial(shards, lake, cores),
-        }
+    """Yield the arms at 800 px, for `python -m benchmarks resizing`."""
+    images = 240
+    with arms(800, images) as found:
+        for name, reason in found.missing.items():
+            print(f"  {name}: left out, {reason}")
+
+        def timed(work: Callable[[], Any]) -> int:
+            work()
+            return images
+
+        order = [PLAIN, *(name for name in found.run if name != PLAIN)]
+        yield {name: partial(timed, found.run[name]) for name in order}
+
+
+def psnr(squares: Squares, expected: Squares) -> float:
+    """Return the median PSNR of pictures against others of the same names, dB."""
+    assert squares.keys() == expected.keys(), "an arm has lost photographs"
+    errors = []
+    for name, data in squares.items():
+        first, second = (np.asarray(Image.open(io.BytesIO(one)), float) for one in (data, expected[name]))
+        errors.append(float(((first - second) ** 2).mean()))
+    median = statistics.median(errors)
+    return float(10 * np.log10(255**2 / median)) if median else float("inf")
+
+
+def measure(results: Results, side: int, images: int, rounds: int) -> None:
+    """Time the arms at one size, in turn, and add a table."""
+    with arms(side, images) as found:
+        seconds: dict[str, list[float]] = {name: [] for name in found.run}
+        for _ in range(rounds):
+            for name, work in found.run.items():
+                start = time.perf_counter()
+                work()
+                seconds[name].append(time.perf_counter() - start)
+        baseline = REFERENCE if REFERENCE in found.run else PLAIN
+        results.start(f"crop-resize, {images} photographs, shorter side {side} px", UNITS, baseline)
+        for name, reason in found.missing.items():
+            results.fail(name, reason)
+        exact = found.squares[f"{EXACT}, {_workers(1)}"]()
+        assert found.squares[f"{EXACT}, {_workers(CORES)}"]() == exact, "the number of workers changes bytes"
+        for name, times in seconds.items():
+            rates = {"median": statistics.median(times), "slowest": max(times), "fastest": min(times)}
+            likeness = psnr(found.squares[name](), exact)
+            found_likeness = {"PSNR": likeness} if np.isfinite(likeness) else {}
+            results.add(name, {metric: images / one for metric, one in rates.items()} | found_likeness)
+
+
+def main() -> None:
+    """Measure every size."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.resizing", description=__doc__)
+    parser.add_argument("--sides", type=int, nargs="+", default=list(IMAGES), help="shorter sides, px")
+    parser.add_argument("--images", type=int, help="photographs; a multiple of 4")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    results = Results(options.output, describe_machine())
+    for side in options.sides:
+        measure(results, side, options.images or IMAGES.get(side, 400), options.rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -30,7 +30,8 @@ def image_assets(settings: Settings, families: Families) -> list[Asset]:
 
 def _photographs(settings: Settings, families: Families) -> list[Asset]:
     images = settings.resolve(settings.training_images or "")
-    reading, resizing = ReadingConfig(settings.max_pixels), ResizingConfig(settings.image_size, settings.max_pixels)
+    reading = ReadingConfig(settings.max_pixels)
+    resizing = ResizingConfig(settings.image_size, settings.max_pixels, scaled_decoding=settings.scaled_decoding)
 
     @platform_asset(
         group="images",
@@ -54,7 +55,7 @@ def _photographs(settings: Settings, families: Families) -> list[Asset]:
         partitions=families.training,
         code_version="2",
         inputs=["raw_images"],
-        config=resizing,
+        config=resizing.provenance(),
         describe=contact_sheet,
         checks=[little_quarantined()],
     )

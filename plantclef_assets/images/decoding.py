@@ -9,6 +9,7 @@ import io
 import re
 import struct
 import zlib
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ decoded. Pillow has a limit of its own, 179 million pixels."""
 # Without plugins that start other programs (EPS) and formats that no camera writes. JPEG includes the multi-picture
 # files (MPO) of some cameras.
 _FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP")
+_JPEG_FORMATS = ("JPEG", "MPO")
 
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"GIF8")
 """First bytes of formats above that do not occur at the start of texts or web pages."""
@@ -50,6 +52,13 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 """Transposition that turns a picture upright, by EXIF orientation (EXIF 2.32, tag 0x0112)."""
+_STARTS_AT_RIGHT = (2, 3, 7, 8)
+_STARTS_AT_BOTTOM = (3, 4, 6, 7)
+"""Orientations whose upright picture begins where the stored one ends, horizontally (of the stored picture) and
+vertically."""
+
+_DIVISORS = (8, 4, 2)
+"""Scales of libjpeg's decoder, which computes 1/8, 1/4 or 1/2 of the pixels from the coefficients of each block."""
 
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -77,6 +86,26 @@ class UndecodableImage(ValueError):
 
     def __reduce__(self) -> tuple[type["UndecodableImage"], tuple[str, str]]:
         return type(self), (self.reason, self.detail)  # must be picklable, for worker processes
+
+
+@dataclass(frozen=True)
+class ReducedImage:
+    """An upright RGB picture, perhaps decoded at a reduced scale.
+
+    Attributes:
+        image: the decoded pixels. Where the divisor does not divide the original size, one row or column of them
+            extends beyond the original picture.
+        divisor: 1, 2, 4 or 8: px of the original for 1 px of `image`, horizontally and vertically.
+        width, height: upright size of the original, px.
+        left, top: position of the original's upper left corner in `image`, px of `image`: 0 or a fraction of 1.
+    """
+
+    image: Image.Image
+    divisor: int
+    width: int
+    height: int
+    left: float = 0.0
+    top: float = 0.0
 
 
 def read_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
@@ -113,6 +142,48 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         except (ValueError, OSError) as error:
             raise UndecodableImage(UNSUPPORTED, f"mode {opened.mode} cannot be converted: {error}") from error
     return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
+def decode_reduced(data: bytes, least_side: int, *, max_pixels: int = MAX_PIXELS) -> ReducedImage:
+    """Return a picture that is decoded at the smallest scale whose shorter side has at least `least_side` px.
+
+    Only JPEG files in grey or RGB colours are reduced; other pictures, and those that cannot be decoded, are treated
+    as by `decode_image`. The limit applies to the original size.
+
+    Raises:
+        UndecodableImage: as `decode_image`.
+    """
+    with _open(data, max_pixels) as opened:
+        width, height = opened.size
+        divisor = next((one for one in _DIVISORS if min(width, height) >= one * least_side), 1)
+        reducible = opened.format in _JPEG_FORMATS and opened.mode in ("L", "RGB")
+        orientation = _orientation(opened)
+        image = _load_reduced(opened, divisor) if reducible and divisor > 1 else None
+    if image is None:
+        image = decode_image(data, max_pixels=max_pixels)
+        return ReducedImage(image, 1, *image.size)
+    beyond_right, beyond_bottom = image.width - width / divisor, image.height - height / divisor
+    left = beyond_right if orientation in _STARTS_AT_RIGHT else 0.0
+    top = beyond_bottom if orientation in _STARTS_AT_BOTTOM else 0.0
+    if orientation in _UPRIGHT:
+        image = image.transpose(_UPRIGHT[orientation])
+    if orientation in (5, 6, 7, 8):
+        width, height, left, top = height, width, top, left
+    return ReducedImage(image, divisor, width, height, left, top)
+
+
+def _load_reduced(opened: Image.Image, divisor: int) -> Image.Image | None:
+    """Return the pixels of a JPEG at 1/divisor of its size as RGB; None if they cannot be decoded at this scale."""
+    width, height = opened.size
+    try:
+        opened.draft(None, (width // divisor, height // divisor))
+        opened.load()
+    except MemoryError:
+        raise
+    except Exception:  # the complete decoding determines whether the file is refused, and why
+        return None
+    expected = (-(-width // divisor), -(-height // divisor))
+    return _to_rgb(opened) if opened.size == expected else None
 
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
@@ -219,4 +290,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         transparent = image.convert("RGBA")
         white = Image.new("RGBA", transparent.size, "white")
         return Image.alpha_composite(white, transparent).convert("RGB")
-    return image.convert("RGB") if image.mode != "RGB" else image.copy()
+    if image.mode != "RGB":
+        return image.convert("RGB")
+    # A loaded JPEG is independent of its file. Other formats keep decoders, which a copy does not have.
+    return image if image.format in _JPEG_FORMATS else image.copy()

@@ -24,6 +24,9 @@ ROW_GROUP_BYTES = 64 * 2**20
 """Approximate size of row groups: large enough for fast reading, small enough for memory."""
 _ROWS_AT_ONCE = 128
 
+_HASHED_BYTES = 2**20
+"""Small batches are hashed together: the cost of hashing a batch hardly depends on its number of rows."""
+
 
 class TableWriter:
     """Writes batches in row groups, and computes the statistics and the fingerprint of their rows."""
@@ -35,6 +38,8 @@ class TableWriter:
         self._fingerprint = Fingerprint()
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_bytes = 0
+        self._unhashed: list[pa.RecordBatch] = []
+        self._unhashed_bytes = 0
         self.statistics: dict[str, Any] = {}
         """Additional statistics, stored together with the computed ones."""
 
@@ -47,11 +52,16 @@ class TableWriter:
         for name in self._spec.required:
             if name in batch.schema.names and batch.column(name).null_count:
                 raise UnsoundTableError(f"{batch.column(name).null_count} rows have no {name}, which must not be null")
-        batch = batch.cast(self._writer.schema)
+        if not batch.schema.equals(self._writer.schema, check_metadata=True):
+            batch = batch.cast(self._writer.schema)
         self._counted.update(batch)
-        self._fingerprint.update(batch)
+        size = batch.nbytes
+        self._unhashed.append(batch)
+        self._unhashed_bytes += size
+        if self._unhashed_bytes >= _HASHED_BYTES:
+            self._hash()
         self._waiting.append(batch)
-        self._waiting_bytes += batch.nbytes
+        self._waiting_bytes += size
         if self._waiting_bytes >= ROW_GROUP_BYTES:
             self._flush()
 
@@ -67,6 +77,7 @@ class TableWriter:
 
     def close(self, artifact: Artifact, provenance: Mapping[str, Any], *, enforced: bool) -> None:
         """Write the remaining rows and the record."""
+        self._hash()
         self._flush()
         statistics = self._counted.result() | self.statistics
         if enforced:
@@ -74,6 +85,12 @@ class TableWriter:
         record = record_metadata(provenance, self._fingerprint.digest(), statistics)
         self._writer.add_key_value_metadata(record)
         self._writer.close()
+
+    def _hash(self) -> None:
+        if self._unhashed:
+            several = len(self._unhashed) > 1
+            self._fingerprint.update(pa.concat_batches(self._unhashed) if several else self._unhashed[0])
+        self._unhashed, self._unhashed_bytes = [], 0
 
     def _flush(self) -> None:
         if self._waiting:

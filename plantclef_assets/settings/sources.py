@@ -175,6 +175,12 @@ class Sources(FromProfile):
         description="Side of the resized, square photographs.",
         json_schema_extra={"unit": "px"},
     )
+    scaled_decoding: bool = Field(
+        default=False,
+        description="Whether large JPEG photographs are decoded at the smallest scale that leaves twice `image_size`, "
+        "and then area-averaged. It is faster and changes pixels slightly (see "
+        "[performance](performance.md#crop-resize)). Other photographs are decoded completely.",
+    )
     max_pixels: PositiveInt = Field(
         default=100_000_000,
         description="Images with more pixels are quarantined without being decoded; a decompression bomb of 50,000 × "

@@ -23,7 +23,7 @@ def area_average(pixels: np.ndarray, size: int) -> np.ndarray:
         return np.clip(high - low, 0, None) * size / length
 
     height, width = pixels.shape[:2]
-    return np.einsum("yh,xw,hwc->yxc", weights(height), weights(width), pixels.astype(float))
+    return np.einsum("yh,xw,hwc->yxc", weights(height), weights(width), pixels.astype(float), optimize=True)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ def test_every_packaged_profile_loads(profile: str, with_variables: Set, files: 
     assert list(settings.active_runs)[: len(base)] == base
     finetuned = set(settings.active_runs) - set(base)
     assert settings.trains_backbone == (profile == "demo")
+    assert settings.scaled_decoding == (profile != "demo")
     assert {"finetuned_cls_full", "finetuned_cls_3x3", "finetuned_head_3x3"} <= finetuned or not settings.has_head
     assert not finetuned or settings.has_head
     assert backbones(settings)[0].tilings == ("full", "3x3", "4x4")
