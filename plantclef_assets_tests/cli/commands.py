@@ -33,3 +33,11 @@ def run_command(command: list[str], variables: dict[str, str]) -> subprocess.Com
 def file_stamps(folder: Path) -> dict[str, int]:
     """Give the time of the last change of every file below a folder, in nanoseconds."""
     return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def ending(stderr: str) -> str:
+    """Return what a command that failed ends with; it is five lines at most, after the last empty one."""
+    lines = stderr.rstrip().rpartition("\n\n")[2].splitlines()
+    assert 1 <= len(lines) <= 5, stderr
+    assert "Stack Trace" not in stderr and "Traceback (most" not in stderr
+    return "\n".join(lines)

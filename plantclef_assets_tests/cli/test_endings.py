@@ -4,44 +4,34 @@ import errno
 import io
 import os
 import signal
-import subprocess
 import sys
 import time
-import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import click
 import pytest
 from dagster import (
-    AssetCheckEvaluation,
-    AssetCheckSeverity,
-    AssetKey,
-    DagsterEventType,
     DagsterExecutionInterruptedError,
 )
 
 from plantclef_assets import definitions
 from plantclef_assets.cli import run as whole_chain
-from plantclef_assets.cli.ending import lost_interrupts_raised, run_command
+from plantclef_assets.cli.ending import run_command
 from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.lake.provenance import Lineage
-from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.store import Lake
 from plantclef_assets.orchestration import materialization
 from plantclef_assets.orchestration.declaration import Job
 from plantclef_assets.orchestration.jobs import chain
-from plantclef_assets.orchestration.launching import refuse_command
-from plantclef_assets.orchestration.messages import describe_checks, end_with_failures, explain_run, note_failure
 from plantclef_assets.settings import Settings, load_settings
 from plantclef_assets.settings.errors import PREFIX, SettingsError
-from plantclef_assets_tests.cli.commands import PYTHON, make_instance, materialize_command
-from plantclef_assets_tests.cli.commands import run_command as run_process
+from plantclef_assets_tests.cli.commands import ending
 from plantclef_assets_tests.cli.test_command_line import environment
-from plantclef_assets_tests.defs.lake_corruption import rewrite, with_value
-from plantclef_assets_tests.tiny import materialize, tiny_settings
+from plantclef_assets_tests.orchestration.test_messages import PASSED, WARNING
+from plantclef_assets_tests.tiny import tiny_settings
 
 INSTANCE = """
 telemetry: {enabled: false}
@@ -84,14 +74,6 @@ def print_lines(text: str) -> int:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
     return 0
-
-
-def ending(stderr: str) -> str:
-    """Return what a command that failed ends with; it is five lines at most, after the last empty one."""
-    lines = stderr.rstrip().rpartition("\n\n")[2].splitlines()
-    assert 1 <= len(lines) <= 5, stderr
-    assert "Stack Trace" not in stderr and "Traceback (most" not in stderr
-    return "\n".join(lines)
 
 
 @pytest.mark.parametrize(
@@ -292,27 +274,6 @@ def test_what_stdout_cannot_encode_is_replaced(encoding: str, monkeypatch: pytes
     assert out.buffer.getvalue().decode(encoding) == f"?? 3{times}3 ?\n"  # type: ignore[attr-defined]
 
 
-def evaluation(
-    asset: str, check: str, severity: AssetCheckSeverity, passed: bool, problem: str
-) -> AssetCheckEvaluation:
-    return AssetCheckEvaluation(AssetKey(asset), check, passed, {}, severity=severity, description=problem)
-
-
-WARNING = evaluation("training_manifest", "photographs_found", AssetCheckSeverity.WARN, False, "104 rows,\nno photo")
-PASSED = evaluation("training_manifest", "schema", AssetCheckSeverity.ERROR, True, "")
-BLOCKING = evaluation("raw_images", "unique_keys", AssetCheckSeverity.ERROR, False, "a.jpg occurs twice")
-
-
-def test_failed_checks_of_every_severity_are_a_line_each() -> None:
-    assert describe_checks([WARNING, PASSED, BLOCKING]) == [
-        "warning training_manifest / photographs_found: 104 rows, no photo",
-        "ERROR raw_images / unique_keys: a.jpg occurs twice",
-    ]
-    many = describe_checks([WARNING] * 30)
-    assert len(many) == 11
-    assert many[-1] == "… and 20 more; the UI lists them all"
-
-
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The jobs that a chain has launched, each of which ends well; the same check fails in two of them."""
@@ -362,156 +323,3 @@ def test_optional_runs_are_the_last_ones(tiny_survey: Path, tmp_path: Path) -> N
     steps = chain(build_graph(settings))
     assert [step.job.name for step in steps if step.job.optional] == ["validation_side", "rule_sweep"]
     assert all(step.job.optional for step in steps[-2:])
-
-
-def command(**parameters: str | None) -> click.Context:
-    """The context of Dagster's command that materializes assets."""
-    context = click.Context(click.Command("materialize"))
-    context.params = {"select": None, "partition": None, "partition_range": None} | parameters
-    return context
-
-
-@pytest.mark.parametrize(
-    ("parameters", "said"),
-    [
-        ({"select": "raw_images", "partition_range": "02...00"}, "02 comes after 00; give 00...02"),
-        ({"select": "class_map, raw_images", "partition_range": "01...00"}, "01 comes after 00; give 00...01"),
-        ({"select": "plot_images", "partition_range": "00...02"}, "there is no partition '02'; they are 00 to 01."),
-        ({"select": "raw_images", "partition_range": "0...2"}, "there is no partition '0'; they are 00 to 02."),
-        ({"select": "submission", "partition": "base"}, "there is no partition 'base'; they are base_cls_full to"),
-        ({"select": "raw_image", "partition": "00"}, "there is no asset raw_image; did you mean raw_images?"),
-        ({"select": "xyzzy"}, "there is no asset xyzzy under these settings."),
-        ({"select": "class_map,raw_images"}, "raw_images has partitions; add --partition-range 00...02"),
-        ({"assets": "raw_images", "partition_range": "02...00"}, "02 comes after 00; give 00...02"),
-    ],
-)
-def test_a_launch_that_would_do_nothing_or_break_is_refused(
-    parameters: dict[str, str], said: str, tiny_survey: Path, tmp_path: Path
-) -> None:
-    settings = tiny_settings(tiny_survey, tmp_path / "lake")
-    with command(**parameters), pytest.raises(click.ClickException) as refused:
-        refuse_command(settings, build_graph(settings))
-    assert said in refused.value.message
-
-
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        {"select": "raw_images,resized_images", "partition_range": "00...02"},
-        {"select": "raw_images", "partition_range": "01...01"},
-        {"select": "raw_images", "partition": "02"},
-        {"select": "class_map"},
-        {"select": "raw_images+", "partition_range": "02...00"},  # Dagster's syntax: the run itself refuses the range
-    ],
-)
-def test_other_launches_are_left_to_dagster(parameters: dict[str, str], tiny_survey: Path, tmp_path: Path) -> None:
-    settings = tiny_settings(tiny_survey, tmp_path / "lake")
-    with command(**parameters):
-        refused = refuse_command(settings, build_graph(settings))  # it raises where it refuses
-    assert refused is None
-
-
-def test_a_reversed_range_fails_on_every_way_to_launch_it(own_lake: Callable[..., Settings]) -> None:
-    result = materialize(own_lake(), "raw_images", first="02", last="00")
-    assert not result.success
-    (failed,) = [event for event in result.all_events if event.event_type == DagsterEventType.STEP_FAILURE][:1]
-    assert failed.step_failure_data.user_failure_data is not None
-    assert "its start comes after its end; swap them" in str(failed.step_failure_data.user_failure_data.description)
-
-
-def test_a_blocking_check_names_the_shard_and_what_to_do(own_lake: Callable[..., Settings]) -> None:
-    settings = own_lake()
-    rewrite(settings, Artifact("base_embeddings", "01"), lambda table: with_value(table, "dct", 0, [float("nan")] * 64))
-    message, trace = explain_run(materialize(settings, "base_embeddings", first="00", last="02").all_events)
-    finding, advice = message.splitlines()
-    assert finding.startswith(
-        "ERROR base_embeddings / vectors_usable: base_embeddings/01: 1 dct vectors are non-finite"
-    )
-    assert advice.startswith("Delete the files named here")
-    assert "Stack Trace" in trace
-
-
-def test_dagsters_command_ends_with_what_failed(capsys: pytest.CaptureFixture[str]) -> None:
-    context = command(select="raw_images")
-    with context:
-        end_with_failures(context)
-        note_failure("raw_images/00: there is no photograph")
-    assert capsys.readouterr().err.rstrip().endswith("\nraw_images/00: there is no photograph")
-
-
-@pytest.mark.slow
-def test_dagsters_command_ends_with_a_few_lines(tiny_survey: Path, tmp_path: Path) -> None:
-    settings = tiny_settings(tiny_survey, tmp_path / "lake")
-    variables = environment(settings, make_instance(tmp_path / "home"))
-    (tmp_path / "mine.csv").write_text("file;species_id\na.jpg;1\n")
-    failed = run_process(
-        materialize_command("training_metadata"),
-        variables | {"PLANTCLEF_TRAINING_METADATA": str(tmp_path / "mine.csv")},
-    )
-    assert failed.returncode == 1
-    lines = failed.stderr.rstrip().rpartition("\n\n")[2].splitlines()
-    assert lines[0].startswith("training_metadata: ")
-    assert f"PLANTCLEF_TRAINING_METADATA={tmp_path / 'mine.csv'}" in lines[1]
-    assert lines[2:] == ["Error: Materialization failed."]
-    misspelt = run_process(materialize_command("training_metadata"), variables | {"PLANTCLEF_TRANING_IMAGES": "/x"})
-    assert misspelt.returncode == 1
-    assert "Traceback" not in misspelt.stderr
-    assert misspelt.stderr.splitlines()[-1].endswith("did you mean PLANTCLEF_TRAINING_IMAGES?")
-    reversed_range = run_process(materialize_command("raw_images", "02", "00"), variables)
-    assert reversed_range.returncode == 1
-    assert reversed_range.stderr.splitlines()[-1] == "Error: --partition-range: 02 comes after 00; give 00...02"
-
-
-def test_an_interrupt_that_a_library_drops_is_raised_at_the_end_of_the_block() -> None:
-    before = signal.signal(signal.SIGINT, lambda number, frame: None)
-    try:
-        with lost_interrupts_raised():
-            pass
-        with pytest.raises(KeyboardInterrupt), lost_interrupts_raised():
-            signal.raise_signal(signal.SIGINT)
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def test_an_interrupt_inside_a_weak_references_callback_still_stops_the_work(capfd: pytest.CaptureFixture[str]) -> None:
-    class Target:
-        pass
-
-    def interrupted(reference: weakref.ref[Target]) -> None:
-        signal.raise_signal(signal.SIGINT)
-
-    target = Target()
-    reference = weakref.ref(target, interrupted)
-    with pytest.raises(KeyboardInterrupt), lost_interrupts_raised():
-        del target
-        time.sleep(60)
-    assert reference() is None
-    assert "Traceback" not in capfd.readouterr().err
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seconds", [0.0, 3.0])
-def test_ctrl_c_in_a_terminal_ends_all_processes_without_a_traceback(
-    seconds: float, tiny_survey: Path, tmp_path: Path
-) -> None:
-    settings = tiny_settings(tiny_survey, tmp_path / "lake", workers=2)
-    variables = environment(settings, make_instance(tmp_path / "home"))
-    command = [str(PYTHON), "-m", "plantclef_assets"]
-    process = subprocess.Popen(
-        command,
-        env=os.environ | variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        # A shell starts background commands, such as this test run, with SIGINT ignored; a terminal does not.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith("── plot_sources")
-    time.sleep(seconds)
-    os.killpg(process.pid, signal.SIGINT)
-    said = process.communicate(timeout=120)[0]
-    assert process.returncode == 130
-    assert "Traceback" not in said
-    assert said.rstrip().endswith("Stopped. Run the same command to continue.")
