@@ -5,12 +5,12 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from plantclef_assets.lake.shards import Shard, write_shard
 
 from plantclef_assets.images.decoding import OVERSIZED, UndecodableImage, decode_image, decode_reduced
 from plantclef_assets.images.resizing import ResizedImages, ResizingConfig, crop_reduced, crop_resize
 from plantclef_assets.lake.schemas import RAW_IMAGES
 from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.lake.tables import Shard, write_shard
 from plantclef_assets_tests.images.pictures import ORIENTATION_TAG, encoded, picture
 from plantclef_assets_tests.images.test_resizing import area_average
 
