@@ -61,20 +61,18 @@ def copy_project(folder: Path) -> Path:
     return folder
 
 
-def apply(diff: str, folder: Path) -> None:
+def apply(diff: str, folder: Path) -> subprocess.CompletedProcess[str]:
     # Outside a repository, `git apply` changes files as `patch` does.
     variables = os.environ | {"GIT_CEILING_DIRECTORIES": str(folder.parent)}
     command = ["git", "apply", "-p1", "-"]
-    done = subprocess.run(command, input=diff, cwd=folder, env=variables, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    return subprocess.run(command, input=diff, cwd=folder, env=variables, capture_output=True, text=True)
 
 
-def run(command: str, folder: Path) -> None:
+def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     variables |= {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
     command = re.sub(r"^python ", f"{sys.executable} ", command)
-    done = subprocess.run(command, shell=True, cwd=folder, env=variables, capture_output=True, text=True)
-    assert done.returncode == 0, f"{command}\n{done.stdout[-5000:]}{done.stderr[-5000:]}"
+    return subprocess.run(command, shell=True, cwd=folder, env=variables, capture_output=True, text=True)
 
 
 def test_all_recipes_are_there() -> None:
@@ -88,14 +86,17 @@ def test_every_diff_applies_by_itself(tmp_path: Path) -> None:
     for number, recipe in enumerate(RECIPES):
         folder = tmp_path / str(number)
         folder.mkdir()
-        apply(recipe.diff, copy_project(folder))
+        done = apply(recipe.diff, copy_project(folder))
+        assert done.returncode == 0, f"{recipe.title}: {done.stderr}"
 
 
 @pytest.mark.slow
 def test_their_commands_pass(tmp_path: Path) -> None:
     folder = copy_project(tmp_path)
     for recipe in RECIPES:
-        apply(recipe.diff, folder)
+        assert apply(recipe.diff, folder).returncode == 0, recipe.title
     for command in dict.fromkeys(command for recipe in RECIPES for command in recipe.commands):
-        run(command, folder)
-    run("python -m ruff check plantclef_assets plantclef_assets_tests", folder)
+        done = run(command, folder)
+        assert done.returncode == 0, f"{command}\n{done.stdout[-5000:]}{done.stderr[-5000:]}"
+    lint = run("python -m ruff check plantclef_assets plantclef_assets_tests", folder)
+    assert lint.returncode == 0, lint.stdout

@@ -23,7 +23,7 @@ class Outcome:
 
 
 def run_shards(make: MakeShard, shards: Sequence[Shard], *, workers: int) -> Iterator[Outcome]:
-    """Make shards, at most `workers` at a time; yield the outcome of each when it is finished.
+    """Run a maker on shards, at most `workers` at a time; yield the outcome of each when it is finished.
 
     A failed shard does not stop the others. With one worker or one shard, no process is started.
     """
@@ -46,7 +46,7 @@ def run_shards(make: MakeShard, shards: Sequence[Shard], *, workers: int) -> Ite
 
 
 def make_shard(make: MakeShard, shard: Shard) -> Outcome:
-    """Make one shard in this process; an error is part of the outcome."""
+    """Run a maker on one shard in this process; an error is part of the outcome."""
     start = time.perf_counter()
     try:
         make(shard)

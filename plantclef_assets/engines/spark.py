@@ -43,7 +43,7 @@ class _Result(NamedTuple):
 
 
 def run_shards_on_spark(make: MakeShard, shards: Sequence[Shard], session: "SparkSession") -> Iterator[Outcome]:
-    """Make shards on Spark, one task each; yield their outcomes.
+    """Run a maker on Spark, one task per shard; yield their outcomes.
 
     Outcomes are yielded when the shards are finished; over Spark Connect, in the order of `shards`. A failed shard does
     not stop the others. If Spark itself gives up (workers die at every attempt), the remaining shards get that error.

@@ -100,7 +100,7 @@ def require_spark(master: str, remote: str | None) -> None:
 
 @contextmanager
 def python_of_this_process() -> Iterator[None]:
-    """Make workers on this machine run the same Python, and restore the signal handler after a session is opened.
+    """Set the Python of local workers to that of this process, and restore the signal handler after opening a session.
 
     A classic session replaces the handler of SIGINT with which Dagster ends a run.
     """

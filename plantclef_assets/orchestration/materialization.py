@@ -54,12 +54,12 @@ class _State:
 
 
 def in_this_process(make: MakeShard) -> MakeShards:
-    """Make shards one after the other in the process of the run."""
+    """Return a function that runs a maker on one shard after the other, in the process of the run."""
     return lambda shards: run_shards(make, shards, workers=1)
 
 
 def in_parallel(engine: EngineResource, make: MakeShard) -> MakeShards:
-    """Make shards in the workers of the engine."""
+    """Return a function that runs a maker in the workers of the engine."""
     return lambda shards: engine.run(make, shards)
 
 

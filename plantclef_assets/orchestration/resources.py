@@ -74,7 +74,7 @@ class EngineResource(ConfigurableResource, ABC):
 
     @abstractmethod
     def run(self, make: MakeShard, shards: Sequence[Shard]) -> Iterator[Outcome]:
-        """Make shards in parallel and yield the outcome of each as it ends."""
+        """Run a maker on shards in parallel; yield the outcome of each when it ends."""
 
 
 class LocalEngine(EngineResource):
@@ -88,7 +88,7 @@ class LocalEngine(EngineResource):
         return False
 
     def run(self, make: MakeShard, shards: Sequence[Shard]) -> Iterator[Outcome]:
-        """Make shards in parallel and yield the outcome of each as it ends."""
+        """Run a maker on shards in parallel; yield the outcome of each when it ends."""
         return run_shards(make, shards, workers=self.workers)
 
 
@@ -109,7 +109,7 @@ class SparkEngine(EngineResource):
         return True
 
     def run(self, make: MakeShard, shards: Sequence[Shard]) -> Iterator[Outcome]:
-        """Make shards as the tasks of one job and yield the outcome of each.
+        """Run a maker on shards as the tasks of one job; yield the outcome of each.
 
         Raises:
             SparkUnavailableError: there is no Spark to run on.
