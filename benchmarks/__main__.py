@@ -1,31 +1,20 @@
-"""Run the benchmarks: `python -m benchmarks [ingest] [resizing] [embedding]`, or `python -m benchmarks gpu`.
+"""Run the benchmarks: `python -m benchmarks [--full] [NAME …]`, or `python -m benchmarks gpu`.
 
-Every comparison alternates its candidates and takes the best of several rounds, since machines are noisy; only the
-ratios within one run are meaningful. `gpu` is described in `benchmarks/gpu`.
+Prints markdown tables, and writes all numbers to `benchmarks/results/latest.json`. A benchmark alternates its arms,
+since machines are noisy; only the ratios within one run are meaningful. `gpu` is described in `benchmarks/gpu`.
 """
 
 import argparse
 import importlib
 import sys
-import time
-from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from benchmarks.results import Results, describe_machine
+from benchmarks.timing import Size
 
 BENCHMARKS = ("ingest", "resizing", "embedding")
-"""Modules with `candidates`; imported when they run, since machines for `gpu` lack some of their dependencies."""
-ROUNDS = 3
-
-
-def compare(candidates: Mapping[str, Callable[[], int]]) -> None:
-    """Time candidates in turn and print ratios to the first; a candidate returns its number of images."""
-    best = dict.fromkeys(candidates, 0.0)
-    for _ in range(ROUNDS):
-        for name, work in candidates.items():
-            start = time.perf_counter()
-            images = work()
-            best[name] = max(best[name], images / (time.perf_counter() - start))
-    plain = next(iter(best.values()))
-    for name, rate in best.items():
-        print(f"  {name:45} {rate:8.1f} images/s   × {rate / plain:.2f}")
+"""Modules with `measure(results, size)`; imported when they run, since machines for `gpu` lack some dependencies."""
+LATEST = Path(__file__).parent / "results" / "latest.json"
 
 
 def main() -> None:
@@ -37,10 +26,15 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", help=f"some of {', '.join(BENCHMARKS)}; or gpu and its options")
-    for name in parser.parse_args().names or BENCHMARKS:
-        print(name)
-        with importlib.import_module(f"benchmarks.{name}").candidates() as candidates:
-            compare(candidates)
+    parser.add_argument("--full", action="store_true", help="measure what is otherwise extrapolated; takes hours")
+    parser.add_argument("--output", type=Path, default=LATEST, help="JSON file of the numbers")
+    options = parser.parse_args()
+    unknown = sorted(set(options.names) - set(BENCHMARKS))
+    if unknown:
+        parser.error(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)} and gpu")
+    results = Results(options.output, describe_machine())
+    for name in options.names or BENCHMARKS:
+        importlib.import_module(f"benchmarks.{name}").measure(results, Size.FULL if options.full else Size.USUAL)
 
 
 if __name__ == "__main__":

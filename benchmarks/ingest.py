@@ -12,8 +12,7 @@ import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.results import Results
+from benchmarks.timing import CORES, Size, add_rates, alternate, rates
 from plantclef_assets.engines.local import run_shards
 from plantclef_assets.ingest.manifests import write_training_manifest
 from plantclef_assets.ingest.metadata import write_training_metadata
@@ -153,21 +154,23 @@ def generate_metadata(file: Path, names: list[str], species: np.ndarray) -> None
             )
 
 
-@contextmanager
-def candidates() -> Iterator[Mapping[str, Callable[[], int]]]:
-    """Generate 10,000 photographs, and yield the candidates."""
+def measure(results: Results, size: Size) -> None:
+    """Compare the steps of ingesting with plain reading."""
+    images = 400 if size is Size.SMALL else 10_000
     with tempfile.TemporaryDirectory() as folder:
-        small = generate_set(Path(folder), 10_000, shards=8)
+        small = generate_set(Path(folder), images, shards=8)
         small.write_metadata()
         small.write_manifest()
-        cores = os.cpu_count() or 1
-        yield {
-            "plain reading of the archives": small.read_plainly,
+        plain = "plain reading of the archives"
+        arms: dict[str, Callable[[], int]] = {
+            plain: small.read_plainly,
             "plain tarfile loop": small.read_members,
             "manifest, archives indexed before": small.write_manifest,
             "raw shards, 1 worker": partial(small.write_shards, 1),
-            f"raw shards, {cores} workers (their start included)": partial(small.write_shards, cores),
+            f"raw shards, {CORES} workers (their start included)": partial(small.write_shards, CORES),
         }
+        results.start(f"ingesting {images:,} photographs", rates("images/s"), plain)
+        add_rates(results, alternate(arms, rounds=3), images)
 
 
 class PeakMemory:
@@ -254,8 +257,7 @@ def main() -> None:
         _measured("training_metadata", made.write_metadata, (made.folder / "metadata.csv").stat().st_size)
         _measured("training_manifest, indexing", made.write_manifest, size, floor)
         _measured("training_manifest, indexed before", made.write_manifest, size, floor)
-        cores = os.cpu_count() or 1
-        _measured(f"raw_images, {SHARDS} shards, {cores} workers", partial(made.write_shards, cores), size, floor)
+        _measured(f"raw_images, {SHARDS} shards, {CORES} workers", partial(made.write_shards, CORES), size, floor)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Crop-resize from shard to shard: `python -m benchmarks.resizing [--sides 800 3000] [--rounds 3]`.
+"""Crop-resize from shard to shard: `python -m benchmarks resizing`.
 
 Compares the reference's approach (a row UDF with OpenCV in a warm Spark session), a plain Pillow loop, and ours with
 complete and with scaled decoding. All arms read the same photographs, alternate, and give the median of their rounds;
@@ -7,14 +7,12 @@ their pictures are compared with those of our complete decoding. The photographs
 reference is left out.
 """
 
-import argparse
 import io
 import os
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,7 +25,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from benchmarks.results import Results, describe_machine
+from benchmarks.results import Results
+from benchmarks.timing import CORES, Size, alternate, rates
 from plantclef_assets.engines.local import run_shards
 from plantclef_assets.images.resizing import ResizedImages, ResizingConfig
 from plantclef_assets.lake.schemas import RAW_IMAGES
@@ -39,10 +38,8 @@ IMAGES = {800: 1800, 3000: 400}
 """Photographs by their shorter side, px: enough that the start of our workers, half a second, counts little."""
 REPEATS = 4
 """Each photograph occurs this often, under different names."""
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-RESULTS = Path(__file__).parent / "results" / "resizing.json"
 REFERENCE, PLAIN, EXACT, SCALED = "Spark, OpenCV row UDF", "plain Pillow loop", "complete decoding", "scaled decoding"
-UNITS = {"median": "images/s", "slowest": "images/s", "fastest": "images/s", "PSNR": "dB"}
+UNITS = rates("images/s") | {"PSNR": "dB"}
 
 Squares = dict[str, bytes]
 """Resized photographs as JPEG, by name."""
@@ -210,22 +207,6 @@ def _workers(number: int) -> str:
     return "1 worker" if number == 1 else f"{number} workers"
 
 
-@contextmanager
-def candidates() -> Iterator[Mapping[str, Callable[[], int]]]:
-    """Yield the arms at 800 px, for `python -m benchmarks resizing`."""
-    images = 240
-    with arms(800, images) as found:
-        for name, reason in found.missing.items():
-            print(f"  {name}: left out, {reason}")
-
-        def timed(work: Callable[[], Any]) -> int:
-            work()
-            return images
-
-        order = [PLAIN, *(name for name in found.run if name != PLAIN)]
-        yield {name: partial(timed, found.run[name]) for name in order}
-
-
 def psnr(squares: Squares, expected: Squares) -> float:
     """Return the median PSNR of pictures against others of the same names, dB."""
     assert squares.keys() == expected.keys(), "an arm has lost photographs"
@@ -237,15 +218,19 @@ def psnr(squares: Squares, expected: Squares) -> float:
     return float(10 * np.log10(255**2 / median)) if median else float("inf")
 
 
-def measure(results: Results, side: int, images: int, rounds: int) -> None:
+def measure(results: Results, size: Size) -> None:
+    """Measure the arms at every side."""
+    for side, images in IMAGES.items():
+        if size is Size.SMALL:
+            measure_side(results, side // 4, 8, 1)
+        else:
+            measure_side(results, side, images, 3)
+
+
+def measure_side(results: Results, side: int, images: int, rounds: int) -> None:
     """Time the arms at one size, in turn, and add a table."""
     with arms(side, images) as found:
-        seconds: dict[str, list[float]] = {name: [] for name in found.run}
-        for _ in range(rounds):
-            for name, work in found.run.items():
-                start = time.perf_counter()
-                work()
-                seconds[name].append(time.perf_counter() - start)
+        seconds = alternate(found.run, rounds)
         baseline = REFERENCE if REFERENCE in found.run else PLAIN
         results.start(f"crop-resize, {images} photographs, shorter side {side} px", UNITS, baseline)
         for name, reason in found.missing.items():
@@ -253,24 +238,7 @@ def measure(results: Results, side: int, images: int, rounds: int) -> None:
         exact = found.squares[f"{EXACT}, {_workers(1)}"]()
         assert found.squares[f"{EXACT}, {_workers(CORES)}"]() == exact, "the number of workers changes bytes"
         for name, times in seconds.items():
-            rates = {"median": statistics.median(times), "slowest": max(times), "fastest": min(times)}
+            speeds = {"median": statistics.median(times), "slowest": max(times), "fastest": min(times)}
             likeness = psnr(found.squares[name](), exact)
             found_likeness = {"PSNR": likeness} if np.isfinite(likeness) else {}
-            results.add(name, {metric: images / one for metric, one in rates.items()} | found_likeness)
-
-
-def main() -> None:
-    """Measure every size."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.resizing", description=__doc__)
-    parser.add_argument("--sides", type=int, nargs="+", default=list(IMAGES), help="shorter sides, px")
-    parser.add_argument("--images", type=int, help="photographs; a multiple of 4")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--output", type=Path, default=RESULTS)
-    options = parser.parse_args()
-    results = Results(options.output, describe_machine())
-    for side in options.sides:
-        measure(results, side, options.images or IMAGES.get(side, 400), options.rounds)
-
-
-if __name__ == "__main__":
-    main()
+            results.add(name, {metric: images / one for metric, one in speeds.items()} | found_likeness)
