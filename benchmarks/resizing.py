@@ -1,7 +1,8 @@
 """Crop-resize from shard to shard: `python -m benchmarks resizing`.
 
 Compares the reference's approach (a row UDF with OpenCV in a warm Spark session), a plain Pillow loop, and ours with
-complete and with scaled decoding. All arms read the same photographs, alternate, and give the median of their rounds;
+complete and with scaled decoding, in worker processes and, for complete decoding, as tasks of the same Spark session
+(`mapInArrow`). All arms read the same photographs, alternate, and give the median of their rounds;
 their pictures are compared with those of our complete decoding. The photographs are those of the sample in
 `PLANTCLEF_TEST_DATA`, enlarged to the wanted side; without it they are random and smooth. Without OpenCV or Java the
 reference is left out.
@@ -12,7 +13,7 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,20 +28,24 @@ from PIL import Image
 
 from benchmarks.results import Results
 from benchmarks.timing import CORES, Size, alternate, rates
-from plantclef_assets.engines.local import run_shards
+from plantclef_assets.engines.local import MakeShard, Outcome, run_shards
+from plantclef_assets.engines.spark import run_shards_on_spark
 from plantclef_assets.images.resizing import ResizedImages, ResizingConfig
 from plantclef_assets.lake.schemas import RAW_IMAGES
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.tables import Shard, write_shard
 
 SHARDS, TARGET, QUALITY = 4, 128, 90
-IMAGES = {800: 1800, 3000: 400}
+IMAGES = {800: 3600, 3000: 400}
 """Photographs by their shorter side, px: enough that the start of our workers, half a second, counts little."""
 REPEATS = 4
 """Each photograph occurs this often, under different names."""
-REFERENCE, PLAIN, EXACT, SCALED = "Spark, OpenCV row UDF", "plain Pillow loop", "complete decoding", "scaled decoding"
+REFERENCE, MAPPED, PLAIN = "Spark, OpenCV row UDF", "Spark, mapInArrow, complete decoding", "plain Pillow loop"
+EXACT, SCALED = "complete decoding", "scaled decoding"
 UNITS = rates("images/s") | {"PSNR": "dB"}
 
+RunShards = Callable[[MakeShard, Sequence[Shard]], Iterator[Outcome]]
+"""Runs a maker on shards: an engine."""
 Squares = dict[str, bytes]
 """Resized photographs as JPEG, by name."""
 
@@ -88,10 +93,10 @@ def read_squares(place: Path) -> Squares:
     return dict(zip(*(table[column].to_pylist() for column in ("image_name", "data")), strict=True))
 
 
-def our_shards(lake: Lake, config: ResizingConfig, workers: int) -> None:
-    """Write all shards of resized_images; the start of the workers is included."""
+def our_shards(lake: Lake, config: ResizingConfig, run: RunShards) -> None:
+    """Write all shards of resized_images; the start of worker processes is included."""
     wanted = [Shard(Artifact("resized_images", f"{key:02}"), {}) for key in range(SHARDS)]
-    outcomes = list(run_shards(ResizedImages(lake, config), wanted, workers=workers))
+    outcomes = list(run(ResizedImages(lake, config), wanted))
     assert not any(outcome.error for outcome in outcomes)
 
 
@@ -182,24 +187,25 @@ def arms(side: int, images: int) -> Iterator[Arms]:
         def add(name: str, work: Callable[[], Any], place: Path) -> None:
             found.run[name], found.squares[name] = work, partial(read_squares, place)
 
+        def add_ours(name: str, run: RunShards, *, scaled: bool) -> None:
+            own = Path(folder, name)
+            own.mkdir()
+            (own / "raw_images").symlink_to(Path(folder, "raw_images"))
+            config = ResizingConfig(TARGET, 10**9, scaled)
+            add(name, partial(our_shards, Lake(str(own)), config, run), own / "resized_images")
+
         try:
             session = stack.enter_context(spark_session())
             reference(session, shards[:1], Path(folder, "spark"))
             add(REFERENCE, partial(reference, session, shards, Path(folder, "spark")), Path(folder, "spark"))
+            add_ours(MAPPED, partial(run_shards_on_spark, session=session), scaled=False)
+            found.run[MAPPED]()
         except Exception as error:
             found.missing[REFERENCE] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
         add(PLAIN, partial(write_squares, shards, Path(folder, "plain.parquet")), Path(folder, "plain.parquet"))
         for name, scaled in ((EXACT, False), (SCALED, True)):
-            config = ResizingConfig(TARGET, 10**9, scaled)
             for workers in sorted({1, CORES}):
-                own = Path(folder, f"{name} {workers}")
-                own.mkdir()
-                (own / "raw_images").symlink_to(Path(folder, "raw_images"))
-                add(
-                    f"{name}, {_workers(workers)}",
-                    partial(our_shards, Lake(str(own)), config, workers),
-                    own / "resized_images",
-                )
+                add_ours(f"{name}, {_workers(workers)}", partial(run_shards, workers=workers), scaled=scaled)
         yield found
 
 
@@ -237,6 +243,8 @@ def measure_side(results: Results, side: int, images: int, rounds: int) -> None:
             results.fail(name, reason)
         exact = found.squares[f"{EXACT}, {_workers(1)}"]()
         assert found.squares[f"{EXACT}, {_workers(CORES)}"]() == exact, "the number of workers changes bytes"
+        if MAPPED in found.squares:
+            assert found.squares[MAPPED]() == exact, "Spark changes bytes"
         for name, times in seconds.items():
             speeds = {"median": statistics.median(times), "slowest": max(times), "fastest": min(times)}
             likeness = psnr(found.squares[name](), exact)

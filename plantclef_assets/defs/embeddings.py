@@ -7,7 +7,6 @@ engine, with their checks.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -77,7 +76,7 @@ def _photograph_embeddings(backbone: Backbone, settings: Settings, families: Fam
 
 def _tile_embeddings(source: PlotSource, backbone: Backbone, settings: Settings) -> Asset:
     name = source.tile_embeddings(backbone.name)
-    cutting = TileConfig(backbone.tilings, backbone.tile_size, settings.max_pixels)
+    cutting = TileConfig(backbone.tilings, backbone.tile_size, settings.max_pixels, settings.scaled_decoding)
 
     @platform_asset(
         name=name,
@@ -90,7 +89,7 @@ def _tile_embeddings(source: PlotSource, backbone: Backbone, settings: Settings)
         accelerated=settings.engine == "local",
         code_version=_CODE_VERSIONS[backbone.name],
         inputs=[source.plots, backbone.asset],
-        config=lambda _: {**computation(settings), **asdict(cutting)},
+        config=lambda _: {**computation(settings), **cutting.provenance()},
         checks=[
             Check(
                 "every_tile",

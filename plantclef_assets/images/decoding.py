@@ -9,6 +9,7 @@ import io
 import re
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,6 +145,11 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
 
+def scale_divisor(side: int, least_side: int) -> int:
+    """Return the largest divisor of the size (8, 4, 2 or 1) that leaves `least_side` of `side` px, or 1."""
+    return next((one for one in _DIVISORS if side >= one * least_side), 1)
+
+
 def decode_reduced(data: bytes, least_side: int, *, max_pixels: int = MAX_PIXELS) -> ReducedImage:
     """Return a picture that is decoded at the smallest scale whose shorter side has at least `least_side` px.
 
@@ -153,9 +159,23 @@ def decode_reduced(data: bytes, least_side: int, *, max_pixels: int = MAX_PIXELS
     Raises:
         UndecodableImage: as `decode_image`.
     """
+    return _decode_scaled(data, lambda width, height: scale_divisor(min(width, height), least_side), max_pixels)
+
+
+def decode_at_scale(data: bytes, divisor: int, *, max_pixels: int = MAX_PIXELS) -> ReducedImage:
+    """Return a picture that is decoded at 1/divisor of its size (8, 4, 2 or 1); exceptions as in `decode_reduced`.
+
+    Raises:
+        UndecodableImage: as `decode_image`.
+    """
+    return _decode_scaled(data, lambda width, height: divisor, max_pixels)
+
+
+def _decode_scaled(data: bytes, divisor_of: Callable[[int, int], int], max_pixels: int) -> ReducedImage:
+    """Decode a picture at the scale that is chosen from its stored width and height."""
     with _open(data, max_pixels) as opened:
         width, height = opened.size
-        divisor = next((one for one in _DIVISORS if min(width, height) >= one * least_side), 1)
+        divisor = divisor_of(width, height)
         reducible = opened.format in _JPEG_FORMATS and opened.mode in ("L", "RGB")
         orientation = _orientation(opened)
         image = _load_reduced(opened, divisor) if reducible and divisor > 1 else None

@@ -18,9 +18,9 @@ A new kind of scale is one class or function here, decorated with `@register_sca
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 FULL = "full"
 """The tiling of one tile, the whole plot."""
@@ -81,11 +81,18 @@ class TileConfig:
         tilings: names of the tilings.
         tile_size: side in px to which tiles are resized.
         max_pixels: limit on the pixels of a plot.
+        scaled_decoding: whether plots that are large JPEG files are decoded at a reduced scale for tiles that are shown
+            at less than half of their resolution.
     """
 
     tilings: tuple[str, ...]
     tile_size: int
     max_pixels: int
+    scaled_decoding: bool = False
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what is recorded; a parameter that is not set is no part of provenance."""
+        return {name: value for name, value in asdict(self).items() if value is not False}
 
 
 @dataclass(frozen=True)

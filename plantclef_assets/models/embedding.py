@@ -12,8 +12,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from PIL import Image
 
-from plantclef_assets.images.decoding import UndecodableImage, decode_image
-from plantclef_assets.images.resizing import resize_tile
+from plantclef_assets.images.decoding import UndecodableImage, decode_at_scale, decode_image
+from plantclef_assets.images.resizing import reduced_tile, tile_divisor
 from plantclef_assets.images.tiling import Box, Tile, TileConfig, distinct_boxes, tile_boxes
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.table_specs import TableSpec
@@ -91,7 +91,8 @@ class EmbeddedPhotographs:
 class EmbeddedTiles:
     """Writes shards of tile embeddings of a backbone.
 
-    A plot is decoded once for all its tilings, and a tile of several tilings is embedded once.
+    A plot is decoded once for all its tilings, with scaled decoding once for each scale that its tiles need; a tile of
+    several tilings is embedded once. The features of a tile do not depend on the other tilings.
 
     Attributes:
         lake: the lake.
@@ -151,12 +152,17 @@ class EmbeddedTiles:
         return distinct_boxes(plot["width"], plot["height"], self.config.tilings)
 
     def _views(self, plot: dict[str, Any]) -> list[Image.Image]:
-        image = decode_image(plot["data"], max_pixels=self.config.max_pixels)
         try:
             tiles = {tile.box: tile for _, tile in self._tiles(plot)}
-            return [resize_tile(image, tiles[box], self.config.tile_size) for box in self._boxes(plot)]
         except ValueError as error:
             raise UndecodableImage("too_small", str(error)) from error
+        size, scaled = self.config.tile_size, self.config.scaled_decoding
+        divisors = {box: tile_divisor(tile, size) if scaled else 1 for box, tile in tiles.items()}
+        plots = {
+            divisor: decode_at_scale(plot["data"], divisor, max_pixels=self.config.max_pixels)
+            for divisor in sorted(set(divisors.values()))
+        }
+        return [reduced_tile(plots[divisors[box]], tiles[box], size) for box in self._boxes(plot)]
 
 
 @dataclass(frozen=True)

@@ -178,8 +178,9 @@ class Sources(FromProfile):
     scaled_decoding: bool = Field(
         default=False,
         description="Whether large JPEG photographs are decoded at the smallest scale that leaves twice `image_size`, "
-        "and then area-averaged. It is faster and changes pixels slightly (see "
-        "[performance](performance.md#crop-resize)). Other photographs are decoded completely.",
+        "and then area-averaged; likewise plots for tiles that are shown at less than half of their resolution. It is "
+        "faster and changes pixels slightly (see [performance](performance.md#crop-resize)). Other pictures are "
+        "decoded completely.",
     )
     max_pixels: PositiveInt = Field(
         default=100_000_000,

@@ -6,8 +6,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from plantclef_assets.images.decoding import OVERSIZED, UndecodableImage, decode_image, decode_reduced
-from plantclef_assets.images.resizing import ResizedImages, ResizingConfig, crop_reduced, crop_resize
+from plantclef_assets.images.decoding import (
+    OVERSIZED,
+    UndecodableImage,
+    decode_at_scale,
+    decode_image,
+    decode_reduced,
+)
+from plantclef_assets.images.resizing import (
+    ResizedImages,
+    ResizingConfig,
+    crop_reduced,
+    crop_resize,
+    reduced_tile,
+    tile_divisor,
+)
+from plantclef_assets.images.tiling import TileConfig, tile_boxes
 from plantclef_assets.lake.schemas import RAW_IMAGES
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.tables import Shard, write_shard
@@ -145,3 +159,33 @@ def test_a_shard_has_the_same_rows_and_nearly_the_same_pixels(tmp_path) -> None:
 def test_only_a_set_parameter_is_part_of_provenance() -> None:
     assert ResizingConfig(128, 9).provenance() == {"image_size": 128, "max_pixels": 9}
     assert ResizingConfig(128, 9, True).provenance() == {"image_size": 128, "max_pixels": 9, "scaled_decoding": True}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_tile_is_the_area_average_of_the_complete_tile(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION_TAG] = orientation
+    data = encoded(picture(523, 407, seed=3), "JPEG", quality=98, exif=exif)
+    plot = decode_image(data)
+    for tile in tile_boxes(*plot.size, "2x2"):
+        divisor = tile_divisor(tile, SIZE)
+        assert divisor == 2
+        result = np.asarray(reduced_tile(decode_at_scale(data, divisor), tile, SIZE), float)
+        x, y, width, height = tile.box
+        across = area_weights(width) @ np.asarray(plot, float)[y : y + height, x : x + width].transpose(
+            1, 0, 2
+        ).reshape(width, -1)
+        down = across.reshape(SIZE, height, 3).transpose(1, 0, 2).reshape(height, -1)
+        expected = (area_weights(height) @ down).reshape(SIZE, SIZE, 3)
+        assert np.abs(result - expected).max() <= 4
+
+
+def area_weights(length: int) -> np.ndarray:
+    """The part of each of `length` lines in each of SIZE lines, computed on a grid that divides both."""
+    fine = np.repeat(np.eye(length), SIZE, axis=0).reshape(SIZE, length, length)
+    return fine.mean(1)
+
+
+def test_tile_config_records_scaled_decoding_only_when_set() -> None:
+    assert "scaled_decoding" not in TileConfig(("full",), 64, 9).provenance()
+    assert TileConfig(("full",), 64, 9, True).provenance()["scaled_decoding"] is True
