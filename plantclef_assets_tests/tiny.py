@@ -17,6 +17,7 @@ from PIL import Image
 from plantclef_assets.definitions import build_defs
 from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.orchestration.jobs import chain
+from plantclef_assets.orchestration.messages import explain_run
 from plantclef_assets.settings import Settings, load_settings
 
 SPECIES = {1000001: (200, 60, 60), 1000002: (60, 180, 60), 1000003: (60, 60, 200)}
@@ -190,7 +191,7 @@ def materialize_chain(settings: Settings, *, inbox: bool = False) -> None:
     """Materialize everything; every asset and blocking check has to pass."""
     for selection, first, last in launches(settings, inbox=inbox):
         result = materialize(settings, selection, first=first, last=last)
-        assert result.success, selection
+        assert result.success, f"{selection}: {explain_run(result.all_events)[0]}"
 
 
 def failed_checks(result: ExecuteInProcessResult) -> set[tuple[str, str]]:

@@ -78,21 +78,54 @@ def classifier_assets(settings: Settings, families: Families) -> list[Asset]:
 
         return in_this_process(make)
 
-    return [classifier]
+    if not settings.has_training:
+        return [classifier]
+
+    @platform_asset(
+        group="classifiers",
+        jobs=[CLASSIFIERS],
+        kinds={"torch", "parquet"},
+        partitions=families.feature_sets,
+        code_version="1",
+        inputs=["classifier", *_embeddings(settings, families)],
+        config={"validation_share": settings.classifier.validation_share, "seed": settings.seed},
+    )
+    def val_predictions(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
+        """The five likeliest species of each photograph that validates a classifier: for reliability and confusions."""
+        from plantclef_assets.models.val_predictions import ValPredictions
+
+        return in_this_process(
+            ValPredictions(
+                lake.lake,
+                shard_keys(settings.training_shards),
+                settings.classifier.validation_share,
+                settings.seed,
+            )
+        )
+
+    return [classifier, val_predictions]
+
+
+def _embeddings(settings: Settings, families: Families) -> list[Input]:
+    """Return the embeddings of the backbone of each feature set."""
+
+    def reads(backbone: str) -> Input:
+        def keys(name: str | None) -> tuple[str, ...]:
+            return families.training.keys if feature_set(name or "").backbone == backbone else ()
+
+        return some(f"{backbone}_embeddings", keys)
+
+    return [reads(backbone.name) for backbone in backbones(settings)]
 
 
 def _inputs(settings: Settings, families: Families) -> list[str | Input]:
     """Return what classifiers learn from: the embeddings of their backbone; a checkpoint's is in its weights."""
-    inputs: list[str | Input] = []
-    for backbone in backbones(settings):
-
-        def keys(name: str | None, backbone: str = backbone.name) -> tuple[str, ...]:
-            return families.training.keys if feature_set(name or "").backbone == backbone else ()
-
-        if settings.has_training:
-            inputs.append(some(backbone.embeddings, keys))
-        if backbone.brings_head:
-            inputs.append(some(backbone.asset, lambda name: [None] if feature_set(name or "").from_checkpoint else []))
+    inputs: list[str | Input] = [*_embeddings(settings, families)] if settings.has_training else []
+    inputs += [
+        some(backbone.asset, lambda name: [None] if feature_set(name or "").from_checkpoint else [])
+        for backbone in backbones(settings)
+        if backbone.brings_head
+    ]
     return [*inputs, "class_map"]
 
 

@@ -1,11 +1,14 @@
 """The whole graph: the assets of all stages that the settings ask for."""
 
+from functools import partial
+
 from plantclef_assets.defs.backbones import backbone_assets
 from plantclef_assets.defs.classifiers import classifier_assets
 from plantclef_assets.defs.embeddings import embedding_assets
 from plantclef_assets.defs.families import build_families
 from plantclef_assets.defs.images import image_assets
 from plantclef_assets.defs.inbox import inbox_assets
+from plantclef_assets.defs.plot_report import plot_report_assets
 from plantclef_assets.defs.predictions import prediction_assets
 from plantclef_assets.defs.reports import report_assets
 from plantclef_assets.defs.sources import source_assets
@@ -29,6 +32,7 @@ def build_graph(settings: Settings) -> Graph:
             *prediction_assets(settings),
             *submission_assets(settings, families),
             *inbox_assets(settings, families),
+            *plot_report_assets(settings, partial(build_graph, settings)),
             *validation_assets(settings, families),
         ]
     )

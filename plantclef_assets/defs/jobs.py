@@ -20,6 +20,7 @@ RESULTS = Job(
     "results", "The submission of each run, the leaderboard, and the agreement between runs; needs all plot shards."
 )
 INBOX_SIDE = Job("inbox_side", "From a delivery through the inbox to the cover of its species (deliveries).")
+REPORT = Job("report", "The site with a page for each plot; needs the results of all plot shards.")
 VALIDATION_SIDE = Job(
     "validation_side",
     "Plots composed of held-out photographs, and their tiles; needs all training shards.",

@@ -18,7 +18,8 @@ from plantclef_assets.lake.atomic import why_abandoned
 from plantclef_assets.lake.filesystems import is_in_bucket
 from plantclef_assets.lake.provenance import Lineage, Recipe
 from plantclef_assets.lake.schemas import TABLES
-from plantclef_assets.lake.store import RECORD_SUFFIXES, Artifact, Lake, Record
+from plantclef_assets.lake.sites import SITES, current_pages
+from plantclef_assets.lake.store import RECORD_SUFFIXES, Artifact, Lake, Record, artifact_named, recorded_name
 
 _SIDECAR_SUFFIXES = (".csv", ".json", ".png")
 """The suffixes of sidecars: submissions, covers, pictures of maps."""
@@ -68,12 +69,13 @@ def find_leftovers(lake: Lake, recipes: Mapping[str, Recipe], sources: Collectio
     lake.require()
     named = _names_of(lake, recipes)
     kept = {name for source in sources if (name := _below(lake.root, source))}
+    pages = {site: current_pages(lake, site) for site in SITES}
     found, some_named = [], False
     for file in _list_files(lake, recipes):
         if file.name in named:
             some_named = True
         elif not any(_holds(name, file.name) or _holds(file.name, name) for name in kept):
-            reason = _why_left(lake, recipes, file)
+            reason = _why_left(lake, recipes, pages, file)
             if reason:
                 found.append(Leftover(file, reason))
     if found and not some_named:
@@ -110,7 +112,7 @@ def _names_of(lake: Lake, recipes: Mapping[str, Recipe]) -> set[str]:
     for recipe in recipes.values():
         for artifact in recipe.artifacts:
             sidecars = (_below(lake.root, str(path)) for path in recipe.beside(lake, artifact))
-            names |= {f"{artifact}.{artifact.suffix}", f"{_QUARANTINE}/{artifact}.parquet", *sidecars}
+            names |= {artifact.file, f"{_QUARANTINE}/{artifact}.parquet", *sidecars}
     return names
 
 
@@ -143,6 +145,11 @@ def _list_files(lake: Lake, recipes: Mapping[str, Recipe]) -> Iterator[StoredFil
                 folders.remove(name)
                 if name not in recipes:
                     yield StoredFile(f"{name}/", _folder_bytes(Path(folder, name)), time.time())
+        if str(place) in SITES:
+            for pages in folders:
+                changed = os.lstat(Path(folder, pages)).st_mtime
+                yield StoredFile(f"{place}/{pages}/", _folder_bytes(Path(folder, pages)), changed)
+            folders.clear()
         for name in files:
             status = os.lstat(Path(folder, name))
             yield StoredFile((place / name).as_posix(), status.st_size, status.st_mtime)
@@ -152,9 +159,20 @@ def _folder_bytes(folder: Path) -> int:
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _why_left(lake: Lake, recipes: Mapping[str, Recipe], file: StoredFile) -> str | None:
-    """Return why a file that no recipe names is a leftover; None if it is needed or not the platform's."""
+def _why_left(
+    lake: Lake, recipes: Mapping[str, Recipe], pages: Mapping[str, str | None], file: StoredFile
+) -> str | None:
+    """Return why a file that no recipe names is a leftover; None if it is needed or not the platform's.
+
+    `pages` has the folder of the current pages of each site.
+    """
     name = PurePosixPath(file.name)
+    site, _, below = file.name.partition("/")
+    if site in SITES and "/" in below:
+        folder = below.partition("/")[0]
+        if folder.startswith("."):
+            return why_abandoned(folder, file.changed)
+        return None if folder == pages[site] else f"it belongs to an earlier {site}"
     if file.name.endswith("/"):
         return f"these settings have no source in {name}"
     if name.name.startswith("."):
@@ -177,10 +195,9 @@ def _why_left(lake: Lake, recipes: Mapping[str, Recipe], file: StoredFile) -> st
 
 def _is_artifact_in_place(lake: Lake, name: PurePosixPath) -> bool:
     """Whether a file is an artifact at the path that its own provenance gives."""
-    record = _try_record(lake, Artifact(str(name.with_suffix("")), suffix=name.suffix.removeprefix(".")))
-    if record is None or not record.provenance.get("asset"):
-        return False
-    return str(Artifact(record.provenance["asset"], record.provenance.get("partition"))) == str(name.with_suffix(""))
+    artifact = artifact_named(str(name))
+    record = _try_record(lake, artifact) if artifact.file == str(name) else None
+    return record is not None and recorded_name(record.provenance) == str(artifact)
 
 
 def _try_record(lake: Lake, artifact: Artifact) -> Record | None:

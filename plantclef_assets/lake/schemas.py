@@ -170,6 +170,18 @@ TILE_PREDICTIONS = TableSpec(
     ),
     key=("plot_id", "feature_set", "tiling", "tile_index", "rank"),
 )
+VAL_PREDICTIONS = TableSpec(
+    pa.schema(
+        [
+            column("feature_set", pa.string(), "feature set of the classifier"),
+            _IMAGE_NAME,
+            column("species_id", pa.int64(), "the true species"),
+            column("species_ids", pa.list_(pa.int64()), "the five likeliest species, the likeliest first"),
+            column("probabilities", pa.list_(pa.float64()), "their softmax probabilities"),
+        ]
+    ),
+    key=("feature_set", "image_name"),
+)
 SUBMISSION = TableSpec(
     pa.schema(
         [
@@ -311,6 +323,7 @@ TABLES: dict[str, TableSpec] = {
     "finetuned_inbox_tile_embeddings": FINETUNED_TILE_EMBEDDINGS,
     "inbox_predictions": TILE_PREDICTIONS,
     "inbox_cover": SPECIES_COVER,
+    "val_predictions": VAL_PREDICTIONS,
     "tile_predictions": TILE_PREDICTIONS,
     "species_cover": SPECIES_COVER,
     "submission": SUBMISSION,

@@ -1,9 +1,10 @@
 """The files of artifacts: their paths, atomic publication, and the records in their headers and footers.
 
 An artifact is one file of one asset: `<root>/<asset>/<partition>.<suffix>`, or `<root>/<asset>.<suffix>` for an asset
-without partitions. It is written under a temporary name and published by one rename, or in a bucket by one conditional
-upload that only replaces the object that existed when the writing began. A file that exists is therefore complete. Its
-header or footer holds a record: provenance, fingerprint of the rows, and statistics.
+without partitions; that of a site is its start page, `<root>/<asset>/index.html`. It is written under a temporary name
+and published by one rename, or in a bucket by one conditional upload that only replaces the object that existed when
+the writing began. A file that exists is therefore complete. Its header or footer holds a record: provenance,
+fingerprint of the rows, and statistics.
 """
 
 import io
@@ -50,10 +51,20 @@ class Artifact:
     def __str__(self) -> str:
         return self.asset if self.partition is None else f"{self.asset}/{self.partition}"
 
+    @property
+    def file(self) -> str:
+        """The name of its file below the root of a lake."""
+        return f"{self}/{START_PAGE}" if self.suffix == "html" else f"{self}.{self.suffix}"
+
+
+START_PAGE = "index.html"
+
 
 def artifact_named(name: str) -> Artifact:
     """Return the artifact of a file, given its name below the root of a lake."""
     path = PurePosixPath(name)
+    if path.name == START_PAGE and len(path.parts) == 2:
+        return Artifact(path.parts[0], suffix="html")
     parts = path.with_suffix("").parts
     folders = 2 if parts[0] == "quarantine" else 1  # quarantine/<asset>/<partition>.parquet
     return Artifact("/".join(parts[:folders]), "/".join(parts[folders:]) or None, path.suffix.removeprefix("."))
@@ -133,7 +144,10 @@ class Lake:
 
     def path(self, artifact: Artifact) -> LakePath:
         """Return the file of an artifact, which need not exist."""
-        name = f"{artifact}.{artifact.suffix}"
+        return self.path_named(artifact.file)
+
+    def path_named(self, name: str) -> LakePath:
+        """Return a file by its name below the root, which need not exist."""
         if not is_in_bucket(self.root):
             return Path(self.root, name)
         from upath import UPath
@@ -302,6 +316,21 @@ def _header_record(stream: BinaryIO, size: int) -> Record:
         raise ValueError("its header is not that of an artifact") from error
 
 
+def page_with_record(page: str, metadata: Mapping[str, str]) -> str:
+    """Return a start page with its record, as JSON in a script element at the end of its head."""
+    record = json.dumps(dict(metadata), sort_keys=True).replace("<", "\\u003c")
+    return page.replace("</head>", f"{_PAGE_RECORD}{record}</script>\n</head>", 1)
+
+
+def _page_record(stream: BinaryIO, size: int) -> Record:
+    page = stream.read()
+    _, found, rest = page.partition(_PAGE_RECORD.encode())
+    text, end, _ = rest.partition(b"</script>")
+    if not found or not end or not page.rstrip().endswith(b"</html>"):
+        raise ValueError("it has no record, or does not end as a page")
+    return _record(json.loads(text), size)
+
+
 def _record(metadata: Mapping[str, str], size: int, rows: int | None = None, schema: pa.Schema | None = None) -> Record:
     return Record(
         provenance=json.loads(metadata.get(PROVENANCE_KEY, "{}")),
@@ -313,7 +342,8 @@ def _record(metadata: Mapping[str, str], size: int, rows: int | None = None, sch
     )
 
 
-_RECORDS = {"parquet": _footer_record, "safetensors": _header_record}
+_PAGE_RECORD = '<script type="application/json" id="plantclef-record">'
+_RECORDS = {"parquet": _footer_record, "safetensors": _header_record, "html": _page_record}
 """Functions that read a record, by suffix."""
 RECORD_SUFFIXES = frozenset(_RECORDS)
 """The suffixes of files with a record."""

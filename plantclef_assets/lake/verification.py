@@ -14,6 +14,7 @@ from plantclef_assets.lake.fingerprints import Fingerprint
 from plantclef_assets.lake.parquet_files import written_schema
 from plantclef_assets.lake.schemas import TABLES
 from plantclef_assets.lake.sidecars import mismatched_sidecar
+from plantclef_assets.lake.sites import site_digest
 from plantclef_assets.lake.store import (
     RECORD_SUFFIXES,
     Artifact,
@@ -75,8 +76,10 @@ def _list_artifacts(lake: Lake) -> Iterator[Artifact]:
     lake.require()
     filesystem, root = open_filesystem(lake.root)
     for path in sorted(filesystem.find(root)):
-        artifact = artifact_named(path.removeprefix(root).lstrip("/"))
-        if artifact.suffix in RECORD_SUFFIXES and not path.rpartition("/")[2].startswith("."):
+        name = path.removeprefix(root).lstrip("/")
+        artifact = artifact_named(name)
+        hidden = path.rpartition("/")[2].startswith(".")
+        if artifact.suffix in RECORD_SUFFIXES and artifact.file == name and not hidden:
             yield artifact
 
 
@@ -92,6 +95,9 @@ def _problem(
     elif artifact.suffix == "parquet":
         if _row_fingerprint(lake, artifact) != record.fingerprint:
             reason = "its rows are not those that were written"
+    elif artifact.suffix == "html":
+        if site_digest(lake, artifact, record.fingerprint) != record.fingerprint:
+            reason = "its pages are not those that were written"
     else:
         try:
             verify_tensors(artifact.asset, lake.local(path))

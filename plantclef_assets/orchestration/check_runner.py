@@ -3,7 +3,7 @@
 What belongs here: how checks are evaluated. What does not: any check (`table_checks.py`, `defs/`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dagster import (
@@ -17,9 +17,9 @@ from dagster import (
 
 from plantclef_assets.lake.provenance import Lineage, Recipe
 from plantclef_assets.lake.schemas import TABLES
-from plantclef_assets.lake.store import Artifact
+from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.orchestration.checks import Check, CheckContext, Problem
-from plantclef_assets.orchestration.declaration import Graph
+from plantclef_assets.orchestration.declaration import Asset, Graph
 from plantclef_assets.orchestration.messages import TO_MEND, note_failure
 from plantclef_assets.orchestration.resources import LakeResource
 from plantclef_assets.orchestration.table_checks import table_checks, up_to_date
@@ -31,10 +31,21 @@ _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_
 
 def build_checks(graph: Graph) -> list[AssetChecksDefinition]:
     """Return the checks of every asset: those that follow from the schema of its table, and its own."""
-    return [
-        _build([*(table_checks(asset.name) if asset.name in TABLES else [up_to_date()]), *asset.checks], name, graph)
-        for name, asset in graph.assets.items()
-    ]
+    return [_build(_checks_of(asset), name, graph) for name, asset in graph.assets.items()]
+
+
+def failing_checks(graph: Graph, lake: Lake, assets: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """Evaluate the checks of assets, and yield asset, check and finding of those that do not pass."""
+    for name in assets:
+        context = CheckContext(lake, graph.recipes[name], Lineage(lake, graph.recipes))
+        for check in _checks_of(graph.assets[name]):
+            result = evaluate(check, context, set())
+            if not result.passed:
+                yield name, check.name, result.description or ""
+
+
+def _checks_of(asset: Asset) -> list[Check]:
+    return [*(table_checks(asset.name) if asset.name in TABLES else [up_to_date()]), *asset.checks]
 
 
 def _build(checks: Sequence[Check], asset: str, graph: Graph) -> AssetChecksDefinition:

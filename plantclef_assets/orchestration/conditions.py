@@ -31,7 +31,11 @@ def with_conditions(assets: Sequence[AssetsDefinition], graph: Graph, settings: 
     """
     due = AutomationCondition.cron_tick_passed(settings.schedule or NIGHTLY, settings.schedule_timezone)
     missing = due & AutomationCondition.missing()
-    inputs_exist = ~AutomationCondition.any_deps_missing() & ~AutomationCondition.any_deps_in_progress()
+    reserves = [name for name, asset in graph.assets.items() if asset.family and asset.family.reserve]
+    some_missing = AutomationCondition.any_deps_missing()
+    if reserves:  # most of their keys never have data
+        some_missing = some_missing.ignore(AssetSelection.assets(*reserves))
+    inputs_exist = ~some_missing & ~AutomationCondition.any_deps_in_progress()
     can_begin = inputs_exist & ~AutomationCondition.in_progress()
     inputs_failed = AutomationCondition.any_deps_match(
         AutomationCondition.any_checks_match(AutomationCondition.check_failed(), blocking_only=True)

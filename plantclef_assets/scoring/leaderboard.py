@@ -74,6 +74,11 @@ def read_plot_truth(path: Path) -> dict[str, list[int]]:
         raise ValueError(f"PLANTCLEF_PLOT_TRUTH: {error}") from error
 
 
+def is_reviewed(truth: Path) -> bool:
+    """Whether a truth is the lists of a reviewer who saw predictions: `NAME.review.json` lies beside `NAME.csv`."""
+    return truth.with_suffix(".review.json").is_file()
+
+
 def known_truth(truth: Mapping[str, Sequence[int]], plots: Collection[str]) -> dict[str, Sequence[int]]:
     """Return the true species of those plots that a truth names, in the order of the plots (see `match_plots`).
 

@@ -78,6 +78,9 @@ class Plots(FromProfile):
         description=f"Published rules that are added as runs: {', '.join(f'`{name}`' for name in PRESETS)} (see "
         "[runs](runs.md#rules-of-later-teams)).",
     )
+    report_title: str = Field(
+        default="Species of the vegetation plots", max_length=200, description="Title of the report."
+    )
     transect_patterns: tuple[str, ...] = Field(
         default=(),
         description="Regular expressions whose first group is the transect of a plot's name; where none matches, the "

@@ -175,11 +175,16 @@ class Settings(Plots, Computing, Training, Sources):
         return self.runs | {name: run for name, run in presets.items() if name not in self.runs}
 
     @property
-    def cover_run(self) -> RunSettings:
+    def cover_run_name(self) -> str:
         """The run of species_cover: the one that is set, else the last one that cuts plots, else the last one."""
         runs = self.active_runs
-        cutting = [run for run in runs.values() if run.cuts_plots]
-        return runs[self.cover.run] if self.cover.run else (cutting or [*runs.values()])[-1]
+        cutting = [name for name, run in runs.items() if run.cuts_plots]
+        return self.cover.run or (cutting or [*runs])[-1]
+
+    @property
+    def cover_run(self) -> RunSettings:
+        """The settings of the run of species_cover."""
+        return self.active_runs[self.cover_run_name]
 
     def resolve(self, location: str) -> str:
         """Return the absolute path of a source, or its address where it is remote."""

@@ -1,0 +1,239 @@
+"""Plots in the report: their tiles, their species by each run, and what a reviewer should look at."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+
+from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.report.site.scope import PlotShards, Run, Scope
+from plantclef_assets.scoring.metrics import f1_score
+from plantclef_assets.scoring.plot_names import place_of, region_of
+
+BEST = 5
+"""Species that a tile shows."""
+LOW_CONFIDENCE = 0.3
+"""A plot is to be reviewed if the likeliest tile of every listed species is below this probability."""
+LARGE_UNCOVERED = 0.8
+"""A plot is to be reviewed if no visible species covers more than this share of it."""
+LOW_AGREEMENT = 0.2
+"""A plot is to be reviewed if the mean Jaccard index of the runs' lists is below this."""
+COVER = "cover"
+"""Stands for a run on plots that no run has lists for."""
+_DATE = re.compile(r"(\d{4})(\d{2})(\d{2})$")
+_SIDES = ("x", "y", "width", "height")
+
+Box = tuple[int, int, int, int]
+Candidates = list[tuple[int, float]]
+"""(species_id, probability), the likeliest first."""
+Tiles = dict[tuple[str, str], list[tuple[Box, Candidates]]]
+"""(feature set, tiling) → the tiles with their best species."""
+Confidences = dict[tuple[str, str, int], float]
+"""(feature set, tiling, species_id) → the highest probability in a tile."""
+
+
+@dataclass(frozen=True)
+class ListedSpecies:
+    """A species in the list of a plot by one run.
+
+    Attributes:
+        species_id: its id.
+        confidence: its highest probability in a tile; None if it is not among the stored species of any tile.
+        coverage: share of the plot under the tiles that show it, by the run of the cover; None if it does not show.
+        alternatives: the other species of its likeliest tile.
+    """
+
+    species_id: int
+    confidence: float | None
+    coverage: float | None
+    alternatives: Candidates
+
+
+@dataclass
+class Plot:
+    """A plot and all that is known about it.
+
+    Attributes:
+        plot_id: its name.
+        source: title of its source.
+        width, height: upright size, px.
+        region: from its name.
+        tiles: (feature set, tiling) → the tiles with their best species.
+        lists: run → its species.
+        uncovered: share of the plot under no visible species; None without cover.
+        truth: the true species; None if unknown.
+    """
+
+    plot_id: str
+    source: str
+    width: int
+    height: int
+    region: str = ""
+    tiles: Tiles = field(default_factory=dict)
+    lists: dict[str, list[ListedSpecies]] = field(default_factory=dict)
+    uncovered: float | None = None
+    truth: list[int] | None = None
+
+    @property
+    def page(self) -> str:
+        """The name of its page without suffix, the same in every report."""
+        return page_of(self.plot_id, self.source)
+
+    @property
+    def place(self) -> str:
+        """The place that it is a visit to."""
+        return place_of(self.plot_id)
+
+    @property
+    def date(self) -> str:
+        """`YYYY-MM-DD` from the end of its name; empty if there is none."""
+        found = _DATE.search(self.plot_id)
+        return "-".join(found.groups()) if found else ""
+
+    def species(self, run: str) -> list[int]:
+        """The species_ids of a run's list."""
+        return [one.species_id for one in self.lists.get(run, ())]
+
+    def score(self, run: str) -> float | None:
+        """The F1 of a run's list; None without ground truth."""
+        return None if self.truth is None else f1_score(self.truth, self.species(run))
+
+    def confidence(self, run: str) -> float | None:
+        """The highest probability of a listed species in a tile."""
+        found = [one.confidence for one in self.lists.get(run, ()) if one.confidence is not None]
+        return max(found, default=None)
+
+    @property
+    def agreement(self) -> float | None:
+        """The mean Jaccard index of the runs' lists; None with fewer than two runs."""
+        lists = [set(self.species(run)) for run in self.lists]
+        pairs = [(one, other) for place, one in enumerate(lists) for other in lists[:place]]
+        return float(np.mean([_jaccard(*pair) for pair in pairs])) if pairs else None
+
+    def review_reasons(self, run: str) -> list[str]:
+        """Why a person should look at it; none if nothing stands out."""
+        confidence, agreement = self.confidence(run), self.agreement
+        reasons = []
+        if confidence is None:
+            reasons.append("no species")
+        elif confidence < LOW_CONFIDENCE:
+            reasons.append("low confidence")
+        if self.uncovered is not None and self.uncovered > LARGE_UNCOVERED:
+            reasons.append("large uncovered share")
+        if agreement is not None and agreement < LOW_AGREEMENT:
+            reasons.append("runs disagree")
+        return reasons
+
+
+def page_of(plot_id: str, source: str) -> str:
+    """Return the name of a plot's page: a digest, since plot names can hold any character and be long."""
+    return blake2b(f"{source}\0{plot_id}".encode(), digest_size=6).hexdigest()
+
+
+def read_plots(
+    lake: Lake, scope: Scope, source: PlotShards, truth: Mapping[str, Sequence[int]], lists: Mapping[str, Mapping]
+) -> Iterator[tuple[Plot, bytes]]:
+    """Yield the plots of a source with their photographs, shard by shard.
+
+    Args:
+        lake: the lake.
+        scope: of the report.
+        source: of the plots.
+        truth: plot_id → true species.
+        lists: run → plot_id → species_ids, the likeliest first.
+    """
+    for key in source.keys:
+        tiles, confidences = _read_tiles(lake, Artifact(source.predictions, key))
+        cover = _read_cover(lake, Artifact(source.cover, key))
+        for batch in lake.open(Artifact(source.plots, key)).iter_batches(batch_size=4):
+            for row in batch.to_pylist():
+                plot_id = row["plot_id"]
+                shown, uncovered = cover.get(plot_id, ({}, None))
+                plot = Plot(
+                    plot_id,
+                    source.title,
+                    row["width"],
+                    row["height"],
+                    region_of(plot_id, scope.region_patterns),
+                    tiles.get(plot_id, {}),
+                    uncovered=uncovered,
+                    truth=list(truth[plot_id]) if plot_id in truth else None,
+                )
+                if source.has_lists:
+                    for run in scope.runs:
+                        species = lists[run.name].get(plot_id, [])
+                        plot.lists[run.name] = _listed(plot, run, species, shown, confidences.get(plot_id, {}))
+                else:
+                    (run,) = (one for one in scope.runs if one.name == scope.cover_run)
+                    found = confidences.get(plot_id, {})
+                    plot.lists[COVER] = _listed(plot, run, list(shown), shown, found)
+                yield plot, row["data"]
+
+
+def _listed(
+    plot: Plot,
+    run: Run,
+    species: Sequence[int],
+    cover: Mapping[int, float],
+    confidences: Confidences,
+) -> list[ListedSpecies]:
+    pair = (run.feature_set, run.tiling)
+    likeliest: dict[int, tuple[float, Candidates]] = {}
+    for _, candidates in plot.tiles.get(pair, ()):
+        for species_id, probability in candidates:
+            if probability > likeliest.get(species_id, (-1.0, []))[0]:
+                likeliest[species_id] = probability, [one for one in candidates if one[0] != species_id]
+    return [
+        ListedSpecies(
+            species_id,
+            confidences.get((*pair, species_id)),
+            cover.get(species_id),
+            likeliest.get(species_id, (0.0, []))[1],
+        )
+        for species_id in species
+    ]
+
+
+def _read_tiles(
+    lake: Lake, artifact: Artifact
+) -> tuple[
+    dict[str, dict[tuple[str, str], list[tuple[Box, Candidates]]]], dict[str, dict[tuple[str, str, int], float]]
+]:
+    """Return the tiles of each plot with their best species, and the highest probability of each species in a plot."""
+    if not lake.exists(artifact):
+        return {}, {}
+    tiles: dict[str, Any] = defaultdict(lambda: defaultdict(list))
+    confidences: dict[str, Confidences] = defaultdict(dict)
+    columns = ["plot_id", "feature_set", "tiling", "tile_index", *_SIDES, "species_id", "probability", "rank"]
+    for batch in lake.open(artifact).iter_batches(columns=columns):
+        for plot, features, tiling, _, *box, species_id, probability, rank in zip(
+            *(batch.column(name).to_pylist() for name in columns), strict=True
+        ):
+            of_plot, key = confidences[plot], (features, tiling, species_id)
+            of_plot[key] = max(probability, of_plot.get(key, 0.0))
+            found = tiles[plot][features, tiling]
+            if rank == 1:
+                found.append((tuple(box), []))
+            if rank <= BEST:
+                found[-1][1].append((species_id, probability))
+    return tiles, confidences
+
+
+def _read_cover(lake: Lake, artifact: Artifact) -> dict[str, tuple[dict[int, float], float]]:
+    """Return for each plot the coverage of its visible species and the uncovered share."""
+    if not lake.exists(artifact):
+        return {}
+    found: dict[str, tuple[dict[int, float], float]] = {}
+    for row in lake.read(artifact, ["plot_id", "species_id", "coverage", "uncovered"]).to_pylist():
+        shown, _ = found.setdefault(row["plot_id"], ({}, row["uncovered"]))
+        if row["species_id"] is not None:
+            shown[row["species_id"]] = row["coverage"]
+    return found
+
+
+def _jaccard(one: set[int], other: set[int]) -> float:
+    return len(one & other) / len(one | other) if one | other else 1.0
