@@ -61,9 +61,9 @@ _SMALL, _BASE = "vit_small_patch14_dinov2.lvd142m", "vit_base_patch14_reg4_dinov
 CASES = {
     Size.SMALL: [Case("vit_small_patch14_reg4_dinov2", 28, False, 8, 1)],
     Size.USUAL: [
-        Case(_SMALL, 126, True, 64),
-        Case(_SMALL, 224, True, 32),
-        Case(_BASE, 224, False, 16),
+        Case(_SMALL, 126, True, 192),
+        Case(_SMALL, 224, True, 64),
+        Case(_BASE, 224, False, 24),
         Case(_BASE, 518, False, 8, 2),
     ],
     Size.FULL: [
