@@ -7,12 +7,10 @@ small photographs in archives, long-tailed over species, some of them broken.
 
 import argparse
 import io
-import os
 import tarfile
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.memory import PeakMemory
 from benchmarks.results import Results
 from benchmarks.timing import CORES, Size, add_rates, alternate, rates
 from plantclef_assets.engines.local import run_shards
@@ -171,44 +170,6 @@ def measure(results: Results, size: Size) -> None:
         }
         results.start(f"ingesting {images:,} photographs", rates("images/s"), plain)
         add_rates(results, alternate(arms, rounds=3), images)
-
-
-class PeakMemory:
-    """Context manager that measures the peak memory of this process and its descendants. Linux only."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-        self._end = threading.Event()
-        self._watcher = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> "PeakMemory":
-        self._watcher.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._watcher.join()
-
-    def _watch(self) -> None:
-        while not self._end.wait(0.05):
-            self.bytes = max(self.bytes, sum(map(_resident, _processes(os.getpid()))))
-
-
-def _processes(root: int) -> Iterator[int]:
-    yield root
-    try:
-        for task in Path(f"/proc/{root}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                yield from _processes(int(child))
-    except OSError:
-        return
-
-
-def _resident(process: int) -> int:
-    try:
-        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
 
 
 def _picture(random: np.random.Generator) -> bytes:

@@ -11,7 +11,6 @@ reference is left out.
 import io
 import os
 import statistics
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -27,6 +26,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from benchmarks.results import Results
+from benchmarks.spark import spark_session
 from benchmarks.timing import CORES, Size, alternate, rates
 from plantclef_assets.engines.local import MakeShard, Outcome, run_shards
 from plantclef_assets.engines.spark import run_shards_on_spark
@@ -100,32 +100,6 @@ def our_shards(lake: Lake, config: ResizingConfig, run: RunShards) -> None:
     assert not any(outcome.error for outcome in outcomes)
 
 
-@contextmanager
-def spark_session() -> Iterator[Any]:
-    """Start a local Spark session with a worker for each core.
-
-    Raises:
-        ImportError: OpenCV or pyspark is not installed.
-        Exception: Java is missing, or Spark cannot start.
-    """
-    import_module("cv2")
-    from pyspark.sql import SparkSession
-
-    os.environ["PYSPARK_PYTHON"] = sys.executable
-    options: dict[str, Any] = {
-        "spark.driver.memory": "3g",
-        "spark.log.level": "ERROR",
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-    }
-    builder = SparkSession.builder.master(f"local[{CORES}]").config(map=options)
-    session = builder.getOrCreate()
-    try:
-        yield session
-    finally:
-        session.stop()
-
-
 def reference(session: Any, shards: list[Path], target: Path) -> None:
     """Resize as the reference does: a UDF on rows, OpenCV, parquet to parquet."""
     from pyspark.sql.functions import udf
@@ -195,6 +169,7 @@ def arms(side: int, images: int) -> Iterator[Arms]:
             add(name, partial(our_shards, Lake(str(own)), config, run), own / "resized_images")
 
         try:
+            import_module("cv2")
             session = stack.enter_context(spark_session())
             reference(session, shards[:1], Path(folder, "spark"))
             add(REFERENCE, partial(reference, session, shards, Path(folder, "spark")), Path(folder, "spark"))

@@ -53,7 +53,7 @@ def run(bench: Bench) -> None:
     if bench.device.type == "cpu":
         torch.compiler.set_stance("force_eager")  # compiling takes longer than all arms together
     torch._dynamo.config.recompile_limit = _COMPILATIONS
-    base = random_backbone(bench.size)
+    base = random_backbone(bench.size.model, bench.size.side)
     base = Backbone(base.model, base.info, bench.device, "fp32")
     with tempfile.TemporaryDirectory() as folder:
         inputs = prepare_inputs(bench.size, Path(folder), base)

@@ -33,20 +33,20 @@ _DIFFERENT_PLOTS = 4
 _REFERENCE_BATCH = 32
 
 
-def random_backbone(size: Size) -> Backbone:
-    """Create the model with random weights, in fp32 on the CPU.
+def random_backbone(model: str, side: int) -> Backbone:
+    """Create a model for pictures of `side` px with random weights, in fp32 on the CPU.
 
     As they come, a layer scale of 1e-5 hides what the blocks compute and [CLS] is the same for all pictures. So layer
     scales are near 1, as trained ones are, and queries and keys large enough for attention to differ between tokens.
     """
     torch.manual_seed(0)
-    tensors = create_model(size.model, size.side).state_dict()
+    tensors = create_model(model, side).state_dict()
     for name, tensor in tensors.items():
         if name.endswith("gamma"):
             tensor.uniform_(0.5, 1.5)
         elif name.endswith("qkv.weight"):
             tensor[: 2 * tensor.shape[1]].mul_(4)
-    return load_backbone(size.model, weights_from_tensors(tensors, "random"), input_size=size.side)
+    return load_backbone(model, weights_from_tensors(tensors, "random"), input_size=side)
 
 
 @dataclass(frozen=True)

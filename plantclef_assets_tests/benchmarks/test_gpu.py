@@ -91,7 +91,7 @@ def test_operations_of_the_published_model():
 
 
 def test_operations_are_those_that_torch_counts():
-    backbone = random_backbone(SMALL)
+    backbone = random_backbone(SMALL.model, SMALL.side)
     inputs = torch.zeros(1, 3, SMALL.side, SMALL.side)
     for cls_only, forward in ((False, backbone.model.forward_features), (True, partial(cls_features, backbone.model))):
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
