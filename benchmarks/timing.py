@@ -35,11 +35,24 @@ def alternate(arms: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, l
     return seconds
 
 
-def add_rates(results: Results, seconds: Mapping[str, list[float]], amount: float) -> None:
-    """Add a row for each arm of a table with the metrics of `rates`: how many of `amount` it does per second."""
+def add_rates(
+    results: Results,
+    seconds: Mapping[str, list[float]],
+    amount: float,
+    others: Mapping[str, Mapping[str, float]] | None = None,
+) -> None:
+    """Add a row for each arm of a table with the metrics of `rates`: how many of `amount` it does per second.
+
+    Args:
+        results: holds the table.
+        seconds: of each round, by arm.
+        amount: what an arm does in a round.
+        others: further metrics, by arm.
+    """
     for name, times in seconds.items():
         rates = {"median": statistics.median(times), "slowest": max(times), "fastest": min(times)}
-        results.add(name, {metric: amount / one for metric, one in rates.items()})
+        further = (others or {}).get(name, {})
+        results.add(name, {metric: amount / one for metric, one in rates.items()} | dict(further))
 
 
 def rates(unit: str) -> dict[str, str]:
