@@ -159,9 +159,15 @@ class Lake:
         return self.path(artifact).is_file()
 
     def read(
-        self, artifact: Artifact, columns: list[str] | None = None, filters: list[tuple[str, str, Any]] | None = None
+        self,
+        artifact: Artifact,
+        columns: list[str] | None = None,
+        filters: list[tuple[str, str, Any]] | None = None,
+        dictionaries: list[str] | None = None,
     ) -> pa.Table:
         """Read a parquet artifact: all of it, some columns, or the rows that pass pyarrow's `filters`.
+
+        The string columns in `dictionaries` are read dictionary-encoded, which is faster where values repeat.
 
         Raises:
             MissingArtifactError: the artifact is not in the lake.
@@ -173,6 +179,7 @@ class Lake:
                     self._source(artifact),
                     columns=columns,
                     filters=filters,
+                    read_dictionary=dictionaries,
                     partitioning=None,
                     page_checksum_verification=True,
                 )

@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import pyarrow as pa
-
 from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.schemas import SUBMISSION
 from plantclef_assets.lake.sidecars import publish_sidecars
@@ -18,7 +16,7 @@ from plantclef_assets.scoring.priors import compute_priors, images_by_species
 from plantclef_assets.scoring.rules import Run
 from plantclef_assets.scoring.species_lists import known_species, read_species_list
 from plantclef_assets.scoring.submission_format import DIALECTS, can_hold, format_submission, validate_submission
-from plantclef_assets.scoring.tile_probabilities import COLUMNS, AllClasses, Survey, read_top_species
+from plantclef_assets.scoring.tile_probabilities import AllClasses, Survey, read_stored_predictions
 
 
 class InvalidSubmissionError(ValueError):
@@ -98,9 +96,7 @@ class Submissions:
         """Return the tile probabilities that a run reads: of all classes, or of the best species of each tile."""
         if run.needs_all_classes:
             return AllClasses.of(self.lake, run.feature_set, "tile_embeddings", self.plot_shards, run.tiling)
-        filters = [("feature_set", "=", run.feature_set), ("tiling", "=", run.tiling)]
-        shards = [Artifact("tile_predictions", key) for key in self.plot_shards]
-        return read_top_species(pa.concat_tables(self.lake.read(one, list(COLUMNS), filters) for one in shards))
+        return read_stored_predictions(self.lake, self.plot_shards, run.feature_set, run.tiling)
 
 
 def submission_files(lake: Lake, artifact: Artifact, dialect: str) -> dict[str, LakePath]:

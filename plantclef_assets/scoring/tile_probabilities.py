@@ -38,6 +38,20 @@ Survey = Iterable[tuple[str, TileProbabilities]]
 """(plot_id, probabilities) of every plot; can be iterated again, unless it is an iterator."""
 
 
+def read_stored_predictions(
+    lake: Lake, shards: Iterable[str], classifier: str, tiling: str
+) -> Iterator[tuple[str, TileProbabilities]]:
+    """Return the stored predictions of a survey by one classifier over one tiling (see `read_top_species`).
+
+    Raises:
+        MissingArtifactError: a shard is not in the lake.
+    """
+    filters = [("feature_set", "=", classifier), ("tiling", "=", tiling)]
+    artifacts = [Artifact("tile_predictions", key) for key in shards]
+    dictionaries = ["plot_id", "feature_set", "tiling"]  # strings of millions of rows are slow to filter
+    return read_top_species(pa.concat_tables(lake.read(one, list(COLUMNS), filters, dictionaries) for one in artifacts))
+
+
 def read_top_species(predictions: pa.Table) -> Iterator[tuple[str, TileProbabilities]]:
     """Return the probabilities of each plot over the species that some tile of it kept; those of other tiles are 0.
 
@@ -55,14 +69,10 @@ def read_top_species(predictions: pa.Table) -> Iterator[tuple[str, TileProbabili
     absent = [name for name in COLUMNS if name not in predictions.column_names]
     if absent:
         raise ValueError(f"the tile predictions have no column {', '.join(absent)}")
-    encoded = predictions["plot_id"].combine_chunks().dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):  # an empty or a very long column stays chunked
-        encoded = encoded.unify_dictionaries().combine_chunks()
-    names = encoded.dictionary.to_pylist() if len(encoded) else []
-    plot = np.asarray(encoded.indices) if len(encoded) else np.empty(0, np.int32)
+    names, plot = _numbered(predictions["plot_id"])
     tile, species, probability, rank = (predictions[name].to_numpy() for name in COLUMNS[1:])
     order = np.argsort(plot, kind="stable")
-    bounds = np.searchsorted(plot[order], np.arange(len(names) + 1))
+    bounds = np.concatenate([[0], np.bincount(plot, minlength=len(names)).cumsum()])
     for number, name in enumerate(names):
         rows = order[bounds[number] : bounds[number + 1]]
         tiles, row = np.unique(tile[rows], return_inverse=True)
@@ -73,14 +83,27 @@ def read_top_species(predictions: pa.Table) -> Iterator[tuple[str, TileProbabili
         yield name, TileProbabilities(ids, dense)
 
 
+def _numbered(column: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:
+    """Return the distinct names of a column, in the order in which they first appear, and the number of each row's."""
+    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    if not len(encoded):
+        return [], np.empty(0, np.int32)
+    whole = encoded.unify_dictionaries().combine_chunks()
+    number = np.asarray(whole.indices)
+    used = np.asarray(whole.indices.unique())  # a dictionary can have names without rows, and any order
+    place = np.empty(len(whole.dictionary), np.int32)
+    place[used] = np.arange(len(used), dtype=np.int32)
+    return whole.dictionary.take(pa.array(used)).to_pylist(), place[number]
+
+
 def _check_ranks(plot: str, tile: np.ndarray, rank: np.ndarray) -> None:
     """Check that the ranks of every tile, numbered from 0, start at 1 and that none occurs twice."""
-    pairs = tile * (int(rank.max()) + 1) + rank
-    if len(np.unique(pairs)) != len(pairs):
+    pairs = np.sort(tile * (int(rank.max()) + 1) + rank)
+    if (pairs[1:] == pairs[:-1]).any():
         raise ValueError(
             f"plot {plot}: a tile has the same rank twice; pass the predictions of one classifier and one tiling"
         )
-    if rank.min() != 1 or len(np.unique(tile[rank == 1])) != tile.max() + 1:
+    if rank.min() != 1 or np.count_nonzero(rank == 1) != tile.max() + 1:
         raise ValueError(f"plot {plot}: the ranks of a tile do not count from 1 for its most probable species")
 
 

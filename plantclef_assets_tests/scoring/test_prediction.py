@@ -56,6 +56,18 @@ def test_plots_keep_the_order_of_their_first_appearance():
     assert aggregate(shuffled, "argmax_union") == {"a": [10, 20], "b": [30, 10]}
 
 
+def test_dictionary_encoded_names_keep_the_order_of_their_first_appearance():
+    names = pa.array(table()["plot_id"].to_pylist())
+    dictionary = pa.array(["absent", "a", "b"])
+    places = pa.array([dictionary.to_pylist().index(name) for name in names.to_pylist()], pa.int32())
+    encoded = table().set_column(0, "plot_id", pa.DictionaryArray.from_arrays(places, dictionary))
+    for chunks in (
+        encoded,
+        pa.concat_tables([encoded[:6], table()[6:].set_column(0, "plot_id", names[6:].dictionary_encode())]),
+    ):
+        assert list(aggregate(chunks, "argmax_union").items()) == [("b", [30, 10]), ("a", [10, 20])]
+
+
 def test_the_chunks_of_a_table_do_not_matter():
     whole = table()
     chunked = pa.concat_tables([whole.slice(start, 1) for start in range(len(whole))])
