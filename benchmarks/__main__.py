@@ -12,7 +12,17 @@ from pathlib import Path
 from benchmarks.results import Results, describe_machine
 from benchmarks.timing import Size
 
-BENCHMARKS = ("ingest", "resizing", "embedding", "one_pass", "classifier", "tiles", "rescoring", "scaling")
+BENCHMARKS = (
+    "ingest",
+    "resizing",
+    "embedding",
+    "one_pass",
+    "classifier",
+    "tiles",
+    "rescoring",
+    "scaling",
+    "orchestration",
+)
 """Modules with `measure(results, size)`; imported when they run, since machines for `gpu` lack some dependencies."""
 LATEST = Path(__file__).parent / "results" / "latest.json"
 

@@ -9,6 +9,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from plantclef_assets.cli.ending import run_command
 from plantclef_assets.defs.graph import build_graph
@@ -18,11 +19,14 @@ from plantclef_assets.ingest.locations import TRAIN, is_demo, is_download
 from plantclef_assets.lake.filesystems import is_in_bucket
 from plantclef_assets.lake.provenance import Lineage, OtherSourcesError
 from plantclef_assets.lake.store import Artifact, Lake
-from plantclef_assets.orchestration.computation import computation, device_of
+from plantclef_assets.orchestration.computation import computation, devices_of
 from plantclef_assets.orchestration.declaration import Graph
 from plantclef_assets.orchestration.jobs import chain
 from plantclef_assets.planning.states import STATES, artifact_states
 from plantclef_assets.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    import torch
 
 _EXAMPLES = 3
 _SOURCES = {
@@ -73,16 +77,20 @@ def _examine() -> int:
 
 def _device(settings: Settings, problems: list[str]) -> str:
     try:
-        device, computed = device_of(settings), computation(settings)
+        devices, computed = devices_of(settings), computation(settings)
     except UserError as error:
         problems.append(str(error))
         return "not usable"
-    name = str(device)
-    if device.type == "cuda":
-        import torch
+    names = ", ".join(map(_device_name, devices))
+    return f"{names}, {computed['precision']}, {'compiled' if computed['compiled'] else 'not compiled'}"
 
-        name = f"{name} ({torch.cuda.get_device_name(device)})"
-    return f"{name}, {computed['precision']}, {'compiled' if computed['compiled'] else 'not compiled'}"
+
+def _device_name(device: "torch.device") -> str:
+    if device.type != "cuda":
+        return str(device)
+    import torch
+
+    return f"{device} ({torch.cuda.get_device_name(device)})"
 
 
 def _space(location: str, problems: list[str]) -> str:

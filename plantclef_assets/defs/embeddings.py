@@ -5,7 +5,7 @@ engine, with their checks.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from plantclef_assets.images.tiling import TileConfig
 from plantclef_assets.lake.schemas import TABLES
 from plantclef_assets.lake.store import Artifact, DamagedArtifactError, Lake
 from plantclef_assets.lake.tables import Shard
-from plantclef_assets.models.spark_models import EmbedOnSpark
+from plantclef_assets.models.worker_models import DeviceShare, EmbedInWorker, Share, SparkShare
 from plantclef_assets.orchestration.checks import Check, CheckContext, Problem
 from plantclef_assets.orchestration.computation import computation
 from plantclef_assets.orchestration.declaration import Asset, platform_asset
@@ -67,9 +67,8 @@ def _photograph_embeddings(backbone: Backbone, settings: Settings, families: Fam
         shard_maker = partial(EmbeddedPhotographs, lake.lake, spec=TABLES[backbone.embeddings])
         if engine.opens_models:
             return _in_workers(lake.lake, engine, backbone, settings, shard_maker)
-        return _on_accelerator(
-            context, lake.lake, accelerator, backbone, "resized_images", _rows(lake.lake), shard_maker
-        )
+        rows = _rows(lake.lake)
+        return _on_accelerator(context, lake.lake, accelerator, backbone, settings, "resized_images", rows, shard_maker)
 
     return photograph_embeddings
 
@@ -114,7 +113,7 @@ def _tile_embeddings(source: PlotSource, backbone: Backbone, settings: Settings)
         if engine.opens_models:
             return _in_workers(lake.lake, engine, backbone, settings, shard_maker)
         tiles = _tiles(lake.lake, backbone.tilings)
-        return _on_accelerator(context, lake.lake, accelerator, backbone, source.plots, tiles, shard_maker)
+        return _on_accelerator(context, lake.lake, accelerator, backbone, settings, source.plots, tiles, shard_maker)
 
     return tile_embeddings
 
@@ -158,20 +157,30 @@ def _in_workers(
     """Return what makes shards in the engine's workers, each of which opens the backbone once."""
 
     def run(shards: Sequence[Shard]) -> Iterator[Outcome]:
-        record = lake.record(_weights(backbone))
-        assert record is not None, "shards are made only where their inputs are in the lake"
-        make = EmbedOnSpark(
-            lake,
-            _weights(backbone),
-            record.fingerprint,
-            shard_maker,
-            settings.device,
-            **computation(settings),
-            batch_size=settings.batch_size,
-        )
-        yield from engine.run(make, shards)
+        share = SparkShare(settings.device)
+        yield from engine.run(_in_worker(lake, backbone, settings, shard_maker, share), shards)
 
     return run
+
+
+def _in_worker(
+    lake: Lake,
+    backbone: Backbone,
+    settings: Settings,
+    shard_maker: Callable[["Embedding"], MakeShard],
+    share: Callable[[], Share],
+) -> MakeShard:
+    record = lake.record(_weights(backbone))
+    assert record is not None, "shards are made only where their inputs are in the lake"
+    return EmbedInWorker(
+        lake,
+        _weights(backbone),
+        record.fingerprint,
+        shard_maker,
+        share,
+        **computation(settings),
+        batch_size=settings.batch_size,
+    )
 
 
 def _on_accelerator(
@@ -179,20 +188,33 @@ def _on_accelerator(
     lake: Lake,
     accelerator: AcceleratorResource,
     backbone: Backbone,
+    settings: Settings,
     source: str,
     pictures_of: Callable[[Artifact], int],
     shard_maker: Callable[["Embedding"], MakeShard],
 ) -> MakeShards:
-    """Return what makes shards with the backbone loaded onto the accelerator once for all of them."""
+    """Return what makes shards with the backbone loaded onto the accelerator once for all of them.
+
+    Several devices share several shards: one process for each device, which makes a shard after the other.
+    """
 
     def run(shards: Sequence[Shard]) -> Iterator[Outcome]:
         from plantclef_assets.models.backbone_files import open_backbone
+        from plantclef_assets.models.devices import resolve_devices
         from plantclef_assets.models.embedding import Embedding
         from plantclef_assets.models.weights import WeightsError
 
-        pictures = sum(pictures_of(Artifact(source, shard.artifact.partition)) for shard in shards)
+        of_shard = {shard.artifact: pictures_of(Artifact(source, shard.artifact.partition)) for shard in shards}
+        pictures = sum(of_shard.values())
+        devices = tuple(map(str, resolve_devices(accelerator.device)))[: len(shards)]
         weights = lake.local(lake.path(_weights(backbone)))
         with Progress(source, pictures, "images", context.log.info) as progress:
+            if len(devices) > 1:
+                share = DeviceShare(devices, accelerator.threads)
+                make = _in_worker(lake, backbone, settings, shard_maker, share)
+                context.log.info(f"{backbone.model} on {', '.join(devices)}: {pictures:,} images to embed")
+                yield from _counted(run_shards(make, shards, workers=len(devices)), of_shard, progress)
+                return
             try:
                 model = open_backbone(weights, accelerator.device, accelerator.precision, accelerator.compile)
             except WeightsError as error:
@@ -206,6 +228,12 @@ def _on_accelerator(
             yield from run_shards(shard_maker(embedding), shards, workers=1)
 
     return run
+
+
+def _counted(outcomes: Iterator[Outcome], pictures: Mapping[Artifact, int], progress: Progress) -> Iterator[Outcome]:
+    for outcome in outcomes:
+        progress.advance(pictures[outcome.shard.artifact])
+        yield outcome
 
 
 def _classes_covered(context: CheckContext) -> Iterable[Problem]:

@@ -2,7 +2,7 @@
 
 They are spawned, not forked (forking after torch has run deadlocks), and end when their parent dies, so that a killed
 run leaves no process that continues to write. Ctrl-C, which a terminal sends to all of them, ends them without a
-traceback.
+traceback. Each has a number, so that it can use a device of its own.
 """
 
 import multiprocessing
@@ -12,12 +12,23 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.queues import SimpleQueue
+
+_number = 0
 
 
 def worker_processes(workers: int) -> ProcessPoolExecutor:
     """Create a pool of spawned processes that end when their parent dies, for whatever reason."""
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
+    numbers = context.SimpleQueue()
+    for number in range(workers):
+        numbers.put(number)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(numbers,))
+
+
+def worker_number() -> int:
+    """Return the number of this worker process in its pool, from 0 to `workers` - 1; 0 outside a pool."""
+    return _number
 
 
 @contextmanager
@@ -31,6 +42,12 @@ def interrupts_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_worker(numbers: "SimpleQueue[int]") -> None:
+    global _number
+    _end_with_parent()
+    _number = numbers.get()
 
 
 def _end_with_parent() -> None:

@@ -186,7 +186,7 @@ def open_backbone(path: Path, device: str = "auto", precision: str = "auto", com
 
     Args:
         path: the file.
-        device: `auto`, `cpu`, `cuda` or `mps`.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; the first of several.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
         compile: `auto`, `on` or `off`: whether torch compiles the forward pass.
 
@@ -197,6 +197,8 @@ def open_backbone(path: Path, device: str = "auto", precision: str = "auto", com
     header, tensors, _ = _read_saved(path)
     info = BackboneInfo.from_dict(header["info"])
     target = resolve_device(device)
+    if target.index is not None:
+        torch.cuda.set_device(target)  # pinned memory and streams belong to the current device
     model = create_model(info.model, info.data_config.input_size)
     model.load_state_dict(tensors)
     return Backbone(model, info, target, resolve_precision(precision, target), resolve_compile(compile, target))

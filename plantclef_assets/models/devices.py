@@ -15,12 +15,32 @@ _AUTOMATIC_PRECISION = {"cpu": "fp32", "cuda": "bf16", "mps": "fp32"}
 """Precision of `auto`: half precision on hardware made for it, else full precision."""
 
 
-def resolve_device(name: str = "auto") -> torch.device:
-    """Return the device of a name: `auto` is CUDA, else Apple's MPS, else the CPU; `cuda:1` is a GPU by its number.
+def resolve_devices(name: str = "auto") -> list[torch.device]:
+    """Return the devices of a name; several of them work side by side, each in a process of its own.
+
+    Args:
+        name: `cuda`: every GPU; `cuda:1`: a GPU by its number; `mps`: Apple's; `cpu`; `auto`: the first of `cuda`,
+            `mps` and `cpu` that this machine has. A list with commas names several of one kind: `cuda:0,cuda:2`, or
+            `cpu,cpu`, which share the cores.
 
     Raises:
-        ValueError: the name is unknown, or this machine has no such device.
+        ValueError: a name is unknown, this machine has no such device, or the devices are of several kinds.
     """
+    if name in ("auto", "cuda") and torch.cuda.is_available() and torch.cuda.device_count() > 1:
+        return [torch.device("cuda", number) for number in range(torch.cuda.device_count())]
+    devices = [_resolve_one(part) for part in name.split(",")]
+    kinds = sorted({device.type for device in devices})
+    if len(kinds) > 1:
+        raise ValueError(f"the devices {name!r} are of several kinds ({', '.join(kinds)}): use one kind")
+    return devices
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """Return the first of the devices of a name, for work that uses one; see `resolve_devices`."""
+    return resolve_devices(name)[0]
+
+
+def _resolve_one(name: str) -> torch.device:
     kind, numbered, number = name.partition(":")
     if kind not in DEVICES or (numbered and not (kind == "cuda" and number.isdecimal())):
         raise ValueError(f"unknown device {name!r}: use one of {', '.join(DEVICES)}")

@@ -40,18 +40,27 @@ def precision(settings: Settings) -> str:
 
 
 def device_of(settings: Settings) -> "torch.device":
-    """Return the device that models run on.
+    """Return the device that models run on, the first of several.
 
     Raises:
         SettingsError: there is no such device here.
     """
-    from plantclef_assets.models.devices import resolve_device
+    return devices_of(settings)[0]
+
+
+def devices_of(settings: Settings) -> "list[torch.device]":
+    """Return the devices that models run on.
+
+    Raises:
+        SettingsError: there is no such device here.
+    """
+    from plantclef_assets.models.devices import resolve_devices
 
     if settings.engine == "spark" and settings.device != "auto":
         import torch
 
-        return torch.device(settings.device)  # Spark's workers have the device; this machine may not
+        return [torch.device(settings.device)]  # Spark's workers have the device; this machine may not
     try:
-        return resolve_device(settings.device)
+        return resolve_devices(settings.device)
     except ValueError as error:
         raise SettingsError(f"PLANTCLEF_DEVICE: {error}.") from error

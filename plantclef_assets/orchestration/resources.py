@@ -84,7 +84,7 @@ class LocalEngine(EngineResource):
 
     @property
     def opens_models(self) -> bool:
-        """False: one process holds the one accelerator."""
+        """False: only the run that holds the accelerator starts processes that use it, one for each device."""
         return False
 
     def run(self, make: MakeShard, shards: Sequence[Shard]) -> Iterator[Outcome]:
@@ -146,7 +146,7 @@ class SparkEngine(EngineResource):
 
 
 class AcceleratorResource(ConfigurableResource):
-    """The one device that models run on, held by one run at a time.
+    """The devices that models run on, held together by one run at a time.
 
     Dagster's pool queues the runs of a deployment. The file lock also serialises runs of the command line, which are in
     no queue; the kernel releases it when its process dies.

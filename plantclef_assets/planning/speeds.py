@@ -22,7 +22,7 @@ from plantclef_assets.ingest.locations import is_remote
 from plantclef_assets.lake.filesystems import is_in_bucket
 from plantclef_assets.lake.schemas import TABLES
 from plantclef_assets.lake.store import Artifact
-from plantclef_assets.orchestration.computation import device_of, precision
+from plantclef_assets.orchestration.computation import device_of, devices_of, precision
 from plantclef_assets.planning.estimates import COPY_BYTES_PER_SECOND, Speed, Stage, workers_used
 from plantclef_assets.planning.work import ASSUMED_PLOT, Work
 from plantclef_assets.settings import Settings
@@ -47,13 +47,15 @@ class Speeds:
     Attributes:
         photograph: seconds to decode, crop, resize and encode a photograph, in one process.
         plot: seconds to decode a plot, in one thread.
-        passes: seconds of a forward pass of one picture by backbone, from JPEG bytes to features.
+        passes: seconds of a forward pass of one picture by backbone, from JPEG bytes to features, on one device.
+        gpus: GPUs that share the shards of embeddings.
         notes: how it was measured.
     """
 
     photograph: float = 0.0
     plot: float = 0.0
     passes: dict[str, float] = field(default_factory=dict)
+    gpus: int = 1
     notes: list[str] = field(default_factory=list)
 
 
@@ -88,6 +90,8 @@ def seconds_here(work: Work, speeds: Speeds, stage: Stage, *, remaining: bool) -
     shards = len(set(stage.loads) & set(stage.unfinished)) if remaining else len(stage.loads)
     settings = work.settings
     workers = workers_used(stage, shards, settings.workers, _cores())
+    if stage.backbone and stage.asset in TABLES:  # fine-tuning, which is no table, uses one GPU
+        workers = max(1, min(speeds.gpus, shards))
     return _speed(speeds, stage, min(settings.workers, _cores())).seconds(load, workers)
 
 
@@ -230,6 +234,10 @@ def _measure_passes(work: Work, backbone: Backbone, budget: float, speeds: Speed
         f"{backbone.name} backbone: {1 / measured:,.3g} images/s on {model.device.type} in {model.precision}, "
         f"measured with {pictures} in batches of {batch}, {weights}"
     )
+    if model.device.type == "cuda":
+        speeds.gpus = len(devices_of(settings))
+    if speeds.gpus > 1:
+        speeds.notes.append(f"measured on one of {speeds.gpus} GPUs, which share the shards")
     if model.device.type == "cuda" and settings.compile != "off":
         speeds.notes.append("measured without compiling, which may be about a tenth faster")
 
@@ -251,11 +259,11 @@ def _model(work: Work, backbone: Backbone) -> tuple["Model", str]:
     from plantclef_assets.models.backbone_files import open_backbone
     from plantclef_assets.models.weights import WeightsError
 
-    device, wanted = device_of(settings), precision(settings)
+    device, wanted = str(device_of(settings)), precision(settings)
     artifact = Artifact(backbone.asset, suffix="safetensors")
     if not is_in_bucket(settings.lake) and work.lake.exists(artifact):
         try:
-            model = open_backbone(Path(str(work.lake.path(artifact))), device.type, wanted)
+            model = open_backbone(Path(str(work.lake.path(artifact))), device, wanted)
         except (WeightsError, ValueError, OSError):
             model = None
         if (
@@ -264,7 +272,7 @@ def _model(work: Work, backbone: Backbone) -> tuple["Model", str]:
             and backbone.input_size in (None, model.info.data_config.input_size)
         ):
             return model, "with its weights"
-    return _random_model(backbone, device.type, wanted), "with random weights"
+    return _random_model(backbone, device, wanted), "with random weights"
 
 
 def _random_model(backbone: Backbone, device: str, wanted: str) -> "Model":

@@ -1,13 +1,17 @@
 """Settings of computing: devices, batches, worker processes, Spark, and schedules."""
 
 import os
-from typing import Literal
+import re
+from typing import Literal, Self
 
-from pydantic import Field, PositiveInt, ValidationInfo, field_validator
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 
 from plantclef_assets.engines.spark_session import check_spark_address
 from plantclef_assets.settings.cron import check_cron, check_time_zone
+from plantclef_assets.settings.errors import PREFIX
 from plantclef_assets.settings.loading import FromProfile
+
+_DEVICES = r"auto|mps|cuda|cpu(,cpu)*|cuda:\d+(,cuda:\d+)*"
 
 
 def _usable_cores() -> int:
@@ -17,8 +21,12 @@ def _usable_cores() -> int:
 class Computing(FromProfile):
     """Computing and scheduling."""
 
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
-        default="auto", description="Device of the models; `auto`: CUDA, else Apple's MPS, else the CPU."
+    device: str = Field(
+        default="auto",
+        description="Devices of the models: `auto`, `cpu`, `cuda` (every GPU), `cuda:1` (a GPU by its number) or "
+        "`mps`; `auto`: every GPU, else Apple's MPS, else the CPU. A list names several: `cuda:0,cuda:2`, or "
+        "`cpu,cpu`, which share the cores. Each embeds shards of a range in a process of its own; fine-tuning and "
+        "classifiers use the first.",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="Precision of the forward passes; `auto`: bf16 on CUDA, else fp32."
@@ -62,6 +70,16 @@ class Computing(FromProfile):
     )
     schedule_timezone: str = Field(default="UTC", description="Time zone of the schedule, such as `Europe/Paris`.")
 
+    @field_validator("device")
+    @classmethod
+    def _check_device(cls, value: str) -> str:
+        if not re.fullmatch(_DEVICES, value):
+            raise ValueError(
+                f"'{value}' names no device; use auto, cpu, cuda, cuda:0 or mps, or a list of one kind, such as "
+                "cuda:0,cuda:1 or cpu,cpu"
+            )
+        return value
+
     @field_validator("spark_master", "spark_remote")
     @classmethod
     def _check_spark_address(cls, value: str | None, field: ValidationInfo) -> str | None:
@@ -76,3 +94,12 @@ class Computing(FromProfile):
     @classmethod
     def _check_schedule_timezone(cls, value: str) -> str:
         return check_time_zone(value)
+
+    @model_validator(mode="after")
+    def _check_devices_of_spark(self) -> Self:
+        if self.engine == "spark" and "," in self.device:
+            raise ValueError(
+                f"{PREFIX}DEVICE: '{self.device}' names several devices, and Spark assigns them itself "
+                f"({PREFIX}SPARK_CONFIG); use auto, cpu or cuda"
+            )
+        return self

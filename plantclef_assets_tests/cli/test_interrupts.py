@@ -5,11 +5,13 @@ import signal
 import subprocess
 import time
 import weakref
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from plantclef_assets.cli.ending import lost_interrupts_raised
+from plantclef_assets.settings import Settings
 from plantclef_assets_tests.cli.commands import PYTHON, make_instance
 from plantclef_assets_tests.cli.test_command_line import environment
 from plantclef_assets_tests.tiny import tiny_settings
@@ -49,10 +51,33 @@ def test_ctrl_c_in_a_terminal_ends_all_processes_without_a_traceback(
 ) -> None:
     settings = tiny_settings(tiny_survey, tmp_path / "lake", workers=2)
     variables = environment(settings, make_instance(tmp_path / "home"))
+    status, said = interrupted_run(variables, "── plot_sources", seconds)
+    assert status == 130
+    assert "Traceback" not in said
+    assert said.rstrip().endswith("Stopped. Run the same command to continue.")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.0, 3.0])
+def test_ctrl_c_ends_the_processes_of_several_devices(
+    seconds: float, own_lake: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = own_lake(workers=2)
+    for path in Path(settings.lake, "base_embeddings").glob("*.parquet"):
+        path.unlink()
+    variables = environment(settings, make_instance(tmp_path / "home"), device="cpu,cpu")
+    status, said = interrupted_run(variables, "on cpu, cpu", seconds)
+    assert status == 130
+    assert "Traceback" not in said
+    assert said.rstrip().endswith("Stopped. Run the same command to continue.")
+
+
+def interrupted_run(variables: Mapping[str, str], line: str, seconds: float) -> tuple[int, str]:
+    """Run the chain, press Ctrl-C some seconds after a line, and return the status and what was printed after it."""
     command = [str(PYTHON), "-m", "plantclef_assets"]
     process = subprocess.Popen(
         command,
-        env=os.environ | variables,
+        env={**os.environ, **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -61,10 +86,8 @@ def test_ctrl_c_in_a_terminal_ends_all_processes_without_a_traceback(
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
-    assert process.stdout.readline().startswith("── plot_sources")
+    assert any(line in printed for printed in process.stdout)
     time.sleep(seconds)
     os.killpg(process.pid, signal.SIGINT)
     said = process.communicate(timeout=120)[0]
-    assert process.returncode == 130
-    assert "Traceback" not in said
-    assert said.rstrip().endswith("Stopped. Run the same command to continue.")
+    return process.returncode, said

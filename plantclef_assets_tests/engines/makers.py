@@ -2,10 +2,12 @@
 
 import os
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from plantclef_assets.engines.local import MakeShard
+from plantclef_assets.engines.processes import worker_number
 from plantclef_assets.engines.spark import task_share
 from plantclef_assets.lake.store import Artifact, Lake, MissingArtifactError
 from plantclef_assets.lake.tables import Shard
@@ -53,6 +55,21 @@ class TellProcess:
         with Lake(str(self.folder)).publish(told) as temporary:
             temporary.write_text(str(os.getpid()))
         threading.Event().wait(self.seconds)
+
+
+@dataclass(frozen=True)
+class TellNumber:
+    """Writes the number of the worker that makes a shard, once as many workers have done so as there are."""
+
+    folder: Path
+    workers: int
+
+    def __call__(self, shard: Shard) -> None:
+        """Tell, then wait for the others."""
+        (self.folder / f"{shard.artifact.partition}.{worker_number()}").touch()
+        deadline = time.monotonic() + 120
+        while len({file.suffix for file in self.folder.iterdir()}) < self.workers and time.monotonic() < deadline:
+            time.sleep(0.02)
 
 
 def shards_of(*keys: str, asset: str = "made") -> list[Shard]:

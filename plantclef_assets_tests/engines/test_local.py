@@ -14,7 +14,7 @@ from plantclef_assets.engines.local import run_shards
 from plantclef_assets.images.resizing import ResizedImages, ResizingConfig
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.settings import Settings
-from plantclef_assets_tests.engines.makers import FailingAt, TellProcess, shards_of
+from plantclef_assets_tests.engines.makers import FailingAt, TellNumber, TellProcess, shards_of
 
 KEYS = ("00", "01", "02")
 
@@ -48,6 +48,19 @@ def test_two_workers_are_processes_of_their_own_and_one_is_not(tmp_path: Path) -
     list(run_shards(TellProcess(tmp_path), shards_of(*KEYS), workers=2))
     assert os.getpid() not in processes()
     assert 1 <= len(processes()) <= 2
+
+
+def test_each_worker_has_a_number_and_takes_the_next_shard(tmp_path: Path) -> None:
+    keys = [f"{number:02}" for number in range(7)]
+    for _ in range(2):
+        assert [one.error for one in run_shards(TellNumber(tmp_path, 3), shards_of(*keys), workers=3)] == [None] * 7
+        told = [file.name.split(".") for file in tmp_path.iterdir()]
+        assert sorted(key for key, _ in told) == keys
+        assert {number for _, number in told} == {"0", "1", "2"}
+        for file in tmp_path.iterdir():
+            file.unlink()
+    list(run_shards(TellNumber(tmp_path, 1), shards_of("00", "01"), workers=1))
+    assert {file.name for file in tmp_path.iterdir()} == {"00.0", "01.0"}, "outside a pool the number is 0"
 
 
 def test_nothing_to_do_is_no_work(tmp_path: Path) -> None:

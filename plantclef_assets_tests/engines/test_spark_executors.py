@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from plantclef_assets.engines.spark import run_shards_on_spark
-from plantclef_assets.models.spark_models import device_of
+from plantclef_assets.models.worker_models import device_of
 from plantclef_assets_tests.engines.makers import KilledOnce, TellShare, shards_of
 from plantclef_assets_tests.engines.spark_cluster import open_session
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from plantclef_assets.models.devices import resolve_compile, resolve_device, resolve_precision
+from plantclef_assets.models.devices import resolve_compile, resolve_device, resolve_devices, resolve_precision
 
 
 def test_auto_finds_a_device_that_computes():
@@ -29,6 +29,27 @@ def test_a_gpu_may_be_named_by_its_number(monkeypatch):
     for name in ("cpu:0", "cuda:", "cuda:MIG-1"):
         with pytest.raises(ValueError, match=f"unknown device '{name}'"):
             resolve_device(name)
+
+
+def test_auto_and_cuda_are_every_gpu_and_a_list_names_some(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    every = [torch.device("cuda", number) for number in range(3)]
+    assert resolve_devices("auto") == resolve_devices("cuda") == every
+    assert resolve_devices("cuda:2,cuda:0") == [every[2], every[0]]
+    assert resolve_devices("cpu") == [torch.device("cpu")]
+    assert resolve_device("auto") == every[0]
+    with pytest.raises(ValueError, match="'cuda:3' is not available"):
+        resolve_devices("cuda:0,cuda:3")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert resolve_devices("auto") == resolve_devices("cuda") == [torch.device("cuda")]
+
+
+def test_several_devices_are_of_one_kind(monkeypatch):
+    assert resolve_devices("cpu,cpu") == [torch.device("cpu")] * 2
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match="'cuda:0,cpu' are of several kinds \\(cpu, cuda\\)"):
+        resolve_devices("cuda:0,cpu")
 
 
 @pytest.mark.parametrize(("device", "precision"), [("cpu", "fp32"), ("cuda", "bf16"), ("mps", "fp32")])

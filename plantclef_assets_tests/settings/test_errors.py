@@ -64,7 +64,10 @@ def test_an_unusable_location_is_one_sentence(
         ("PLOT_SHARDS", "many", "valid integer"),
         ("IMAGE_SIZE", "-128", "greater than or equal to 16, not '-128'"),
         ("BASE_INPUT_SIZE", "224.5", "valid integer"),
-        ("DEVICE", "gpu", "'auto', 'cpu', 'cuda' or 'mps', not 'gpu'"),
+        ("DEVICE", "gpu", "'gpu' names no device; use auto, cpu, cuda, cuda:0 or mps, or a list of one kind"),
+        ("DEVICE", "cpu,cuda:0", "'cpu,cuda:0' names no device"),
+        ("DEVICE", "cuda:0,auto", "'cuda:0,auto' names no device"),
+        ("DEVICE", "cpu:0", "'cpu:0' names no device"),
         ("PRECISION", "int8", "'bf16' or 'fp16', not 'int8'"),
         ("ENGINE", "ray", "'local' or 'spark', not 'ray'"),
         (
