@@ -143,6 +143,10 @@ def _list_files(lake: Lake, recipes: Mapping[str, Recipe]) -> Iterator[StoredFil
                 folders.remove(name)
                 if name not in recipes:
                     yield StoredFile(f"{name}/", _folder_bytes(Path(folder, name)), time.time())
+            for name in [name for name in folders if name.startswith(".")]:  # unfinished folders
+                folders.remove(name)
+                path = Path(folder, name)
+                yield StoredFile(f"{name}/", _folder_bytes(path), path.stat().st_mtime)
         for name in files:
             status = os.lstat(Path(folder, name))
             yield StoredFile((place / name).as_posix(), status.st_size, status.st_mtime)
@@ -155,10 +159,10 @@ def _folder_bytes(folder: Path) -> int:
 def _why_left(lake: Lake, recipes: Mapping[str, Recipe], file: StoredFile) -> str | None:
     """Return why a file that no recipe names is a leftover; None if it is needed or not the platform's."""
     name = PurePosixPath(file.name)
-    if file.name.endswith("/"):
-        return f"these settings have no source in {name}"
     if name.name.startswith("."):
         return why_abandoned(name.name, file.changed)
+    if file.name.endswith("/"):
+        return f"these settings have no source in {name}"
     asset = name.parts[0].partition(".")[0]
     if asset == _STATES and name.suffix == ".pt":
         return _why_state_is_left(lake, recipes, name.stem)
