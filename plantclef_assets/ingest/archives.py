@@ -5,10 +5,8 @@ unsafe names, links, devices, and members that end beyond the archive. A compres
 repacked as a plain archive into the cache, once.
 """
 
-import bz2
 import gzip
 import hashlib
-import io
 import lzma
 import re
 import shutil
@@ -24,6 +22,7 @@ import pyarrow as pa
 
 from plantclef_assets.images.file_names import as_unicode, is_left_alone, is_photograph, is_unicode, why_unread
 from plantclef_assets.ingest.fetching import SourceError, object_version
+from plantclef_assets.ingest.tar_files import COMPRESSIONS, BoundedReads
 from plantclef_assets.lake.atomic import atomic_write
 from plantclef_assets.lake.filesystems import open_filesystem
 from plantclef_assets.lake.parquet_files import CheckedFile, create_parquet
@@ -46,16 +45,9 @@ INDEX = pa.schema(
 _INDEX_VERSION = "2"
 _DIGEST_KEY = "plantclef.digest"
 _ROWS_AT_ONCE = 10_000
-_LONGEST_HEADER = 2**20
 _LONGEST_END = 2**20
 _SPARE_BYTES = 2**30
 """Disk space that repacking leaves free."""
-_COMPRESSIONS: dict[bytes, Callable[[Any], Any]] = {
-    b"\x1f\x8b": lambda stream: gzip.GzipFile(fileobj=stream),
-    b"BZh": bz2.BZ2File,
-    b"\xfd7zXZ\0": lzma.LZMAFile,
-}
-"""Magic bytes → reader of the compression."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +95,7 @@ def open_archive(filesystem: Any, path: str, location: str, cache: Path) -> Arch
         raise SourceError(f"{location} is empty; download it again")
     with archive.open() as stream:
         begin = stream.read(8)
-    for magic, decompress in _COMPRESSIONS.items():
+    for magic, decompress in COMPRESSIONS.items():
         if begin.startswith(magic):
             target = cache / "repacked" / f"{_mark(archive)}.tar"
             if not target.exists():
@@ -155,7 +147,7 @@ def list_members(stream: IO[bytes], size: int, location: str) -> Iterator[Member
         SourceError: the file is not a tar archive.
     """
     try:
-        archive = tarfile.open(fileobj=_BoundedReads(stream), mode="r:", errors="surrogateescape")  # noqa: SIM115
+        archive = tarfile.open(fileobj=BoundedReads(stream), mode="r:", errors="surrogateescape")  # noqa: SIM115
     except (tarfile.TarError, OSError, ValueError) as error:
         raise SourceError(
             f"{location} is not a tar archive ({error}); use a tar archive, or the folder of photographs"
@@ -283,16 +275,3 @@ def _repack(archive: Archive, decompress: Callable[[Any], Any], target: Path) ->
         raise SourceError(
             f"{archive.location} cannot be decompressed to its end ({error}); download it again"
         ) from error
-
-
-class _BoundedReads(io.RawIOBase):
-    """A stream that refuses reads larger than a header: a damaged archive could request all memory."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self.seek, self.tell = stream.seek, stream.tell
-
-    def read(self, size: int = -1, /) -> bytes:
-        if not 0 <= size <= _LONGEST_HEADER:
-            raise tarfile.ReadError(f"a header of {size:,} bytes")
-        return self._stream.read(size)
