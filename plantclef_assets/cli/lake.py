@@ -1,6 +1,7 @@
 """Query the lake in SQL, clean it of files that its settings no longer need, or verify its artifacts.
 
 `python -m plantclef_assets.lake "select * from leaderboard"` prints the result of a query; without one, the tables.
+`--output result.csv` writes it to a file instead (.csv, .parquet, or .txt: one column, one value a line).
 `python -m plantclef_assets.lake clean` lists leftover files, and deletes them with `--delete`.
 `python -m plantclef_assets.lake verify [asset ...]` reads artifacts completely and names damaged ones.
 `PLANTCLEF_LAKE` is the lake.
@@ -12,13 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from plantclef_assets.defs.graph import build_graph
+from plantclef_assets.errors import UserError
 from plantclef_assets.lake.buckets import OvertakenError, UnreachableBucketError
 from plantclef_assets.lake.catalog import open_catalog
 from plantclef_assets.lake.cleaning import ForeignSettingsError, delete_leftover, find_leftovers
 from plantclef_assets.lake.provenance import Lineage, OtherSourcesError
+from plantclef_assets.lake.queries import ask, query_errors, write_result
 from plantclef_assets.lake.store import Lake
 from plantclef_assets.lake.verification import asset_of, verify_artifacts
 from plantclef_assets.settings import Settings, load_settings
@@ -39,7 +40,15 @@ def main(arguments: list[str] | None = None, prog: str = "python -m plantclef_as
     )
     parser.add_argument("assets", nargs="*", help=f"with {_VERIFY}: the assets to verify; all by default")
     parser.add_argument("--delete", action="store_true", help=f"with {_CLEAN}: delete the listed files")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write the result: .csv, .parquet, or .txt (one column)",
+    )
     options = parser.parse_args(arguments)
+    if options.output and options.query in (_CLEAN, _VERIFY):
+        parser.error(f"--output is for a query, not for {options.query}")
     if options.delete and options.query != _CLEAN:
         parser.error(f"--delete is for {_CLEAN} only")
     if options.assets and options.query != _VERIFY:
@@ -52,24 +61,27 @@ def main(arguments: list[str] | None = None, prog: str = "python -m plantclef_as
         elif options.query == _VERIFY:
             return _verify(lake, settings, options.assets)
         else:
-            _print_result(lake, options.query)
+            _answer(lake, options.query, options.output)
     except (
         SettingsError,
         UnreachableBucketError,
         OvertakenError,
         ForeignSettingsError,
         OtherSourcesError,
-        duckdb.Error,
+        UserError,
     ) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
-def _print_result(lake: Lake, query: str) -> None:
-    result = open_catalog(lake).sql(query)
-    if result is not None:
-        result.show(max_width=200, max_rows=200)
+def _answer(lake: Lake, query: str, output: Path | None) -> None:
+    with query_errors():
+        result = ask(open_catalog(lake), query)
+        if output is None:
+            result.show(max_width=200, max_rows=200)
+        else:
+            print(f"{output}: {write_result(result, output, lake)} rows")
 
 
 def _verify(lake: Lake, settings: Settings, assets: list[str]) -> int:

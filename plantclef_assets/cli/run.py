@@ -15,6 +15,7 @@ from dagster import (
     ExecuteInProcessResult,
 )
 
+from plantclef_assets.cli.ended_runs import process_tags, report_ended_runs
 from plantclef_assets.cli.ending import lost_interrupts_raised, run_command
 from plantclef_assets.cli.instance import dagster_home, open_instance
 from plantclef_assets.cli.plan import estimate_lines
@@ -62,6 +63,7 @@ def _run(arguments: list[str] | None, prog: str) -> int:
     checks: dict[str, None] = {}  # in order and once each: two steps can make the same asset
     explained = False
     with open_instance(home) as instance:
+        report_ended_runs(instance)
         for step in chain(graph):
             keys = _keys_to_run(settings, step)
             if keys is None:
@@ -124,7 +126,7 @@ def _materialize(defs: Definitions, instance: DagsterInstance, job: Job, keys: S
     with lost_interrupts_raised():
         result = defs.resolve_job_def(job.name).execute_in_process(
             instance=instance,
-            tags={f"{_RANGE}start": keys[0], f"{_RANGE}end": keys[-1]} if keys else {},
+            tags=process_tags() | ({f"{_RANGE}start": keys[0], f"{_RANGE}end": keys[-1]} if keys else {}),
             run_config=_LOGGERS,
             raise_on_error=False,
         )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import pyarrow as pa
 from dagster import AssetExecutionContext, MetadataValue
 
 from plantclef_assets.defs.families import Families
@@ -162,11 +163,11 @@ def _seen_in_tiles(settings: Settings) -> list[Input]:
 def _preview(dialect: str) -> Describe:
     def describe(lake: Lake, artifact: Artifact, record: Record) -> Mapping[str, Any]:
         rows = lake.open(artifact).read().slice(0, _PREVIEW_ROWS).to_pylist()
-        lines = [f"| {row['plot_id']} | {', '.join(map(str, row['species_ids'])) or '–'} |" for row in rows]
-        return {
-            "preview": MetadataValue.md("\n".join(["| plot | species_ids |", "|---|---|", *lines])),
-            "dialect": dialect,
+        plots = {
+            "plot": [row["plot_id"] for row in rows],
+            "species_ids": [", ".join(map(str, row["species_ids"])) or None for row in rows],
         }
+        return {"preview": MetadataValue.md(markdown_table(pa.table(plots))), "dialect": dialect}
 
     return describe
 

@@ -10,10 +10,11 @@ plots have no truth.
 """
 
 import csv
+import glob
 import io
 import os
 import shutil
-import tempfile
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,7 @@ from plantclef_assets.demo.records import (
 from plantclef_assets.engines.processes import worker_processes
 from plantclef_assets.engines.progress import Progress
 from plantclef_assets.ingest.sources import list_files
+from plantclef_assets.lake.atomic import atomic_folder
 from plantclef_assets.lake.schemas import DEMO_SURVEY
 from plantclef_assets.lake.store import Lake
 from plantclef_assets.lake.tables import Shard, write_table
@@ -51,6 +53,8 @@ _SIDES = (208, 256)
 
 _MOST_WORKERS = 4
 """Maximum number of processes: drawing takes seconds, and more processes would mostly spend time starting."""
+
+_ABANDONED_AFTER_SECONDS = 24 * 3600
 
 
 def write_demo_survey(lake: Lake, shard: Shard, *, log: Callable[[str], None] = lambda line: None) -> None:
@@ -98,20 +102,21 @@ def write_survey(
         return
     records = plan_photographs(seed, species, photographs)
     surveyed = plan_plots(seed, species, plots)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    _remove_unfinished(folder)
+    with atomic_folder(folder) as unfinished:
         organs = _draw_all(unfinished, seed, records, surveyed, progress)
         rows = [metadata_row(record, organ, seed) for record, organ in zip(records, organs, strict=True)]
         rows += _write_broken(unfinished, seed, records, organs)
         _write_csv(unfinished / "metadata.csv", COLUMNS, sorted(rows), delimiter=";")
         truth = [(plot.name, _species_list(plot)) for index, plot in enumerate(surveyed) if _has_truth(index, plots)]
         _write_csv(unfinished / "plots_truth.csv", ("quadrat_id", "species_ids"), truth, delimiter=",")
-        unfinished.chmod(0o755)  # mkdtemp creates it with mode 700
-        unfinished.rename(folder)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what killed runs of earlier versions left; their folders name no process, so only those of past days."""
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}-{'?' * 8}"):
+        if left.is_dir() and time.time() - left.stat().st_mtime > _ABANDONED_AFTER_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _draw_all(

@@ -5,10 +5,8 @@ unsafe names, links, devices, and members that end beyond the archive. A compres
 repacked as a plain archive into the cache, once.
 """
 
-import bz2
 import gzip
 import hashlib
-import io
 import lzma
 import re
 import shutil
@@ -24,6 +22,7 @@ import pyarrow as pa
 
 from plantclef_assets.images.file_names import as_unicode, is_left_alone, is_photograph, is_unicode, why_unread
 from plantclef_assets.ingest.fetching import SourceError, object_version
+from plantclef_assets.ingest.tar_files import COMPRESSIONS, BoundedReads
 from plantclef_assets.lake.atomic import atomic_write
 from plantclef_assets.lake.filesystems import open_filesystem
 from plantclef_assets.lake.parquet_files import CheckedFile, create_parquet
@@ -46,16 +45,11 @@ INDEX = pa.schema(
 _INDEX_VERSION = "2"
 _DIGEST_KEY = "plantclef.digest"
 _ROWS_AT_ONCE = 10_000
-_LONGEST_HEADER = 2**20
+_EXTENDED = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+"""Types of pax headers, which come before the header of a member."""
 _LONGEST_END = 2**20
 _SPARE_BYTES = 2**30
 """Disk space that repacking leaves free."""
-_COMPRESSIONS: dict[bytes, Callable[[Any], Any]] = {
-    b"\x1f\x8b": lambda stream: gzip.GzipFile(fileobj=stream),
-    b"BZh": bz2.BZ2File,
-    b"\xfd7zXZ\0": lzma.LZMAFile,
-}
-"""Magic bytes → reader of the compression."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +97,7 @@ def open_archive(filesystem: Any, path: str, location: str, cache: Path) -> Arch
         raise SourceError(f"{location} is empty; download it again")
     with archive.open() as stream:
         begin = stream.read(8)
-    for magic, decompress in _COMPRESSIONS.items():
+    for magic, decompress in COMPRESSIONS.items():
         if begin.startswith(magic):
             target = cache / "repacked" / f"{_mark(archive)}.tar"
             if not target.exists():
@@ -154,31 +148,87 @@ def list_members(stream: IO[bytes], size: int, location: str) -> Iterator[Member
     Raises:
         SourceError: the file is not a tar archive.
     """
-    try:
-        archive = tarfile.open(fileobj=_BoundedReads(stream), mode="r:", errors="surrogateescape")  # noqa: SIM115
-    except (tarfile.TarError, OSError, ValueError) as error:
-        raise SourceError(
-            f"{location} is not a tar archive ({error}); use a tar archive, or the folder of photographs"
-        ) from error
-    last = -1
+    archive, begin, last = None, 0, -1
     while True:
         try:
-            member = archive.next()
-        except (tarfile.TarError, ValueError, EOFError) as error:
-            yield _broken(archive.offset, size, str(error))
-            return
+            archive = archive or _open_at(stream, begin)
+            member = _next_member(archive, stream, size)
+        except (tarfile.TarError, ValueError, EOFError, RecursionError) as error:
+            skipped = _skipped(stream, begin, size, str(error))
+            if skipped is None and archive is None and not begin:
+                raise SourceError(
+                    f"{location} is not a tar archive ({error}); use a tar archive, or the folder of photographs"
+                ) from error
+            if skipped is None:
+                yield _broken(begin, size, str(error))
+                return
+            refused, begin = skipped
+            yield refused
+            archive = None
+            continue
         if member is None:
             break
         if archive.offset <= last:  # a negative size leads back
             yield _broken(archive.offset, size, "a header leads back to where it has been read from")
             return
-        last = archive.offset
+        begin = last = archive.offset
         # Else all headers would stay in memory.
         archive.members.clear()  # pyright: ignore[reportAttributeAccessIssue]
         found = _judged(member, size)
         if found is not None:
             yield found
     yield from _end_of(stream, archive.offset, size)
+
+
+def _open_at(stream: IO[bytes], begin: int) -> tarfile.TarFile:
+    stream.seek(begin)
+    return tarfile.open(fileobj=BoundedReads(stream), mode="r:", errors="surrogateescape")
+
+
+def _next_member(archive: tarfile.TarFile, stream: IO[bytes], size: int) -> tarfile.TarInfo | None:
+    """Return the next member; None at the end, or at a header that is not valid.
+
+    Raises:
+        tarfile.TarError, ValueError, EOFError, RecursionError: the member has a malformed pax header, or the archive
+            cannot be read any further.
+    """
+    member = archive.next()
+    if member is None and (header := _plain_header(stream, archive.offset)) and header.type in _EXTENDED:
+        raise tarfile.ReadError("it is not valid")
+    given = member.pax_headers.get("size", "0") if member else "0"
+    if not given.isdecimal() or (given != "0" and archive.offset > size):
+        raise tarfile.ReadError(f"a size of {given[:20]}")
+    return member
+
+
+def _skipped(stream: IO[bytes], begin: int, size: int, why: str) -> tuple[Member, int] | None:
+    """Return the member whose pax header, at `begin`, is malformed, and the position of the next member.
+
+    None if there is no pax header, or no next member or end of the archive where the plain header of the member says.
+    """
+    position, extended = begin, False
+    while (header := _plain_header(stream, position)) is not None and header.size >= 0:
+        has_data = header.isreg() or header.type not in tarfile.SUPPORTED_TYPES or header.type in _EXTENDED
+        blocks = -(-header.size // tarfile.BLOCKSIZE) if has_data else 0
+        position += (1 + blocks) * tarfile.BLOCKSIZE
+        if header.type in _EXTENDED:
+            extended = True
+            continue
+        stream.seek(position)
+        ends = position + tarfile.BLOCKSIZE <= size and not stream.read(tarfile.BLOCKSIZE).strip(b"\0")
+        if not extended or not (ends or _plain_header(stream, position)):
+            return None
+        detail = f"its pax header is malformed ({why}); pack the archive again"
+        return Member(as_unicode(header.name), None, header.size, "broken_header", detail), position
+    return None
+
+
+def _plain_header(stream: IO[bytes], position: int) -> tarfile.TarInfo | None:
+    stream.seek(position)
+    try:
+        return tarfile.TarInfo.frombuf(stream.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
+    except tarfile.TarError:
+        return None
 
 
 def refusal(path: str) -> tuple[str, str] | None:
@@ -283,16 +333,3 @@ def _repack(archive: Archive, decompress: Callable[[Any], Any], target: Path) ->
         raise SourceError(
             f"{archive.location} cannot be decompressed to its end ({error}); download it again"
         ) from error
-
-
-class _BoundedReads(io.RawIOBase):
-    """A stream that refuses reads larger than a header: a damaged archive could request all memory."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self.seek, self.tell = stream.seek, stream.tell
-
-    def read(self, size: int = -1, /) -> bytes:
-        if not 0 <= size <= _LONGEST_HEADER:
-            raise tarfile.ReadError(f"a header of {size:,} bytes")
-        return self._stream.read(size)

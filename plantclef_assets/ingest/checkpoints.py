@@ -7,10 +7,8 @@ under fixed names, so that no path in the archive can write elsewhere. What does
 """
 
 import hashlib
-import json
 import re
 import shutil
-import struct
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -18,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from plantclef_assets.ingest.tar_files import BoundedReads, is_compressed, is_tar
 from plantclef_assets.lake.atomic import atomic_folder
+from plantclef_assets.lake.safetensors_header import read_header
 
 CLASS_MAPPING, SPECIES_NAMES, WEIGHTS = "class_mapping.txt", "species_id_to_name.txt", "model_best.pth.tar"
 LICENCE = "CC-BY-4.0 (Zenodo 10848263)"
@@ -27,6 +27,8 @@ LICENCE = "CC-BY-4.0 (Zenodo 10848263)"
 _RECORD = re.compile(r"https://zenodo\.org/(api/)?records?/10848263/")
 _PREFERRED = "_then_all"
 _HEAD = "head.weight"
+_MOST_INDEX_BYTES = 64 * 2**20
+"""The index of a torch file has the names of its tensors, and their shapes: below 1 MB for the largest models."""
 
 
 class CheckpointError(ValueError):
@@ -70,7 +72,7 @@ def checkpoint_files(location: Path, cache: Path) -> CheckpointFiles:
 
 def is_archive(location: Path) -> bool:
     """Whether a file is a tar archive; the `.pth.tar` of a checkpoint is not, despite its name."""
-    return location.is_file() and tarfile.is_tarfile(location)
+    return location.is_file() and is_tar(location)
 
 
 def licence_at(address: str | None) -> str | None:
@@ -95,25 +97,40 @@ def has_classifier(location: Path, class_list_given: bool = False) -> bool:
 
 
 def _names_head(weights: Path) -> bool:
-    """Whether the index of a safetensors file or of a torch zip has the name of the classifier."""
+    """Whether the index of a safetensors file or of a torch zip has the name of the classifier.
+
+    Nothing else of the file is read. False for files of other kinds: loading them raises the error.
+
+    Raises:
+        CheckpointError: the index is damaged, or not that of a checkpoint.
+    """
     try:
         if weights.suffix == ".safetensors":
             with weights.open("rb") as stream:
-                (length,) = struct.unpack("<Q", stream.read(8))
-                return _HEAD in json.loads(stream.read(length))
+                return _HEAD in read_header(stream, weights.stat().st_size)
         with zipfile.ZipFile(weights) as archive:
-            index = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+            index = next(one for one in archive.infolist() if one.filename.endswith("data.pkl"))
+            if index.compress_type != zipfile.ZIP_STORED or index.file_size > _MOST_INDEX_BYTES:
+                raise ValueError(f"its index is compressed or longer than {_MOST_INDEX_BYTES:,} bytes")
             return _HEAD.encode() in archive.read(index)
-    except (OSError, ValueError, struct.error, zipfile.BadZipFile, StopIteration):
-        return False  # loading it raises the error
+    except (zipfile.BadZipFile, StopIteration):
+        return False
+    except (OSError, ValueError, RuntimeError, EOFError) as error:
+        raise CheckpointError(f"{weights} is no checkpoint that can be read ({error}); download it again") from error
 
 
 def _members(archive: Path) -> Iterator[tarfile.TarInfo]:
+    """Yield the files of a plain tar archive, reading headers only.
+
+    Raises:
+        CheckpointError: the archive is damaged or compressed.
+    """
     try:
-        with tarfile.open(archive) as opened:
+        with archive.open("rb") as stream, tarfile.open(fileobj=BoundedReads(stream), mode="r:") as opened:
             yield from (member for member in opened if member.isfile())
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise CheckpointError(f"{archive} cannot be read as a tar archive ({error}); download it again") from error
+    except (tarfile.TarError, EOFError, OSError, ValueError, RecursionError) as error:
+        advice = "decompress it first" if is_compressed(archive) else "download it again"
+        raise CheckpointError(f"{archive} cannot be read as a tar archive ({error}); {advice}") from error
 
 
 def _unpack(archive: Path, cache: Path) -> CheckpointFiles:
@@ -133,7 +150,7 @@ def _unpack(archive: Path, cache: Path) -> CheckpointFiles:
     if not folder.is_dir():
         with atomic_folder(folder) as unfinished:
             try:
-                with tarfile.open(archive) as opened:
+                with tarfile.open(archive, mode="r:") as opened:
                     for name, inside in chosen.items():
                         _copy(opened.extractfile(inside), unfinished / name)
             except (tarfile.TarError, EOFError, OSError) as error:

@@ -3,13 +3,14 @@
 What belongs here: the schemes of locations and the errors of malformed ones. What does not: reading a location.
 """
 
+import errno
 import os
 import re
-import tarfile
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
+from plantclef_assets.ingest.tar_files import is_tar
 from plantclef_assets.lake.filesystems import missing_packages
 
 DEMO = "demo:"
@@ -27,6 +28,9 @@ _BUCKET = re.compile(r"gs://[a-z0-9][a-z0-9._-]+[a-z0-9](/(?!\.\.?(/|$))[^/?#*\[
 _OBJECT = re.compile(r"^gs://[^/]+(/.*)?$")
 _NAMED_FILE = re.compile(r"://[^/]+/(.*/)?[^/?#]+$")
 _ARCHIVE = re.compile(r"\.(tar|tgz|tar\.(gz|bz2|xz))$", re.IGNORECASE)
+
+_SHOWN = 100
+"""The most characters of a path that an error shows."""
 
 
 def is_remote(location: str) -> bool:
@@ -50,6 +54,26 @@ def is_demo(location: str | None) -> bool:
     return location is not None and location.startswith(DEMO)
 
 
+def local_path(location: str) -> Path:
+    """Return the absolute path of a local file or folder, which need not exist; `~` and `~user` are home folders.
+
+    Raises:
+        ValueError: there is no such user, or no file can have such a path.
+    """
+    try:
+        path = Path(location).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError(f"'{location[:_SHOWN]}' begins with the home folder of an unknown user") from None
+    try:
+        os.lstat(path)
+    except ValueError as error:
+        raise ValueError(f"no file can have the path '{location[:_SHOWN]}' ({error})") from None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise ValueError(f"the path '{location[:_SHOWN]}…' is too long ({len(location):,} characters)") from None
+    return path
+
+
 def resolve_location(location: str, folder: Path) -> str:
     """Return the absolute path of a source, or its address if it is remote.
 
@@ -59,7 +83,7 @@ def resolve_location(location: str, folder: Path) -> str:
         return str(folder / "demo_survey" / location.removeprefix(DEMO))
     if location.startswith(PACKAGE):
         return str(PACKAGE_FOLDER / location.removeprefix(PACKAGE))
-    return location if is_remote(location) else str(Path(location).expanduser().absolute())
+    return location if is_remote(location) else str(local_path(location))
 
 
 def check_weights(location: str | None) -> str | None:
@@ -84,14 +108,14 @@ def check_readable(location: str | None, kind: Literal["file", "images"]) -> str
         return location
     if is_remote(location):
         return _check_address(location, kind)
-    path = Path(location).expanduser().absolute()
+    path = local_path(location)
     folder = kind == "images" and path.is_dir()
     if not path.is_file() and not folder:
         what = "file" if kind == "file" else "folder or archive"
         raise ValueError(f"there is no {what} '{path}'{_what_there_is(path, location)}")
     if not os.access(path, os.R_OK):
         raise ValueError(f"no permission to read '{path}'")
-    if kind == "images" and not folder and not tarfile.is_tarfile(path):
+    if kind == "images" and not folder and not is_tar(path):
         raise ValueError(f"'{path}' is a file, but not a tar archive; set a tar archive, or the folder of photographs")
     return str(path)
 
@@ -108,7 +132,7 @@ def _what_there_is(path: Path, location: str) -> str:
         close = []
     if close:
         return f"; did you mean {' or '.join(str(folder / name) for name in close)}?"
-    if not Path(location).expanduser().is_absolute():
+    if not Path(location).is_absolute() and not location.startswith("~"):
         return f"; '{location}' is relative to the working folder; use an absolute path"
     return f"; '{folder}' exists, but has no '{missing}'"
 
@@ -126,7 +150,7 @@ def check_inbox(location: str | None) -> str | None:
             raise ValueError(f"'{location}' is neither a folder nor an address like gs://bucket/prefix")
         _require_bucket_packages(location)
         return location.rstrip("/")
-    path = Path(location).expanduser().absolute()
+    path = local_path(location)
     if not path.is_dir():
         raise ValueError(f"there is no folder '{path}'; create it, so that photographs can be put into it")
     if not os.access(path, os.R_OK | os.X_OK):
@@ -184,7 +208,7 @@ def check_writable_folder(location: str) -> str:
     """
     if is_remote(location):
         raise ValueError(f"'{location}' is a remote address; a local folder is needed")
-    path = Path(location).expanduser().absolute()
+    path = local_path(location)
     existing = next(folder for folder in (path, *path.parents) if folder.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise ValueError(f"cannot write to '{existing}'; set a folder that can be created and written")

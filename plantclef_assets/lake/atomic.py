@@ -4,6 +4,7 @@ What belongs here: temporary names, and publication by one rename. What does not
 downloads that outlive their process (`ingest/downloads/partial.py`), which are published by `publish_file` too.
 """
 
+import errno
 import glob
 import os
 import re
@@ -12,6 +13,7 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +21,10 @@ _TEMPORARY_SUFFIX = ".incomplete"
 _TEMPORARY_NAME = re.compile(r"^\..+-(?P<process>\d+)-[0-9a-f]{8}\.incomplete$")
 _ABANDONED_AFTER_DAYS = 1
 """Age after which a temporary file of another host counts as abandoned; no process writes one file for that long."""
+
+_FLUSHED_AT_ONCE = 16
+"""Files of a folder that are flushed at the same time; journals of file systems take waiting writers together."""
+_CANNOT_FLUSH = {errno.EINVAL, errno.ENOTSUP}
 
 
 @contextmanager
@@ -42,17 +48,20 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     with temporary_path(path) as temporary:
         temporary.mkdir()
         yield temporary
+        with ThreadPoolExecutor(_FLUSHED_AT_ONCE) as threads:
+            list(threads.map(_flush, (temporary, *temporary.rglob("*"))))
         try:
             temporary.rename(path)
         except OSError:
             if not path.is_dir():
                 raise
+        _flush(path.parent)
 
 
 @contextmanager
 def temporary_path(path: Path) -> Iterator[Path]:
     """Yield an unused name in the folder of `path`; what is there at the end of the block is deleted."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _create_folder(path.parent)
     _remove_leftovers(path)
     owner = f"{socket.gethostname()}-{os.getpid()}"
     temporary = path.with_name(f".{path.name}.{owner}-{uuid.uuid4().hex[:8]}{_TEMPORARY_SUFFIX}")
@@ -65,17 +74,19 @@ def temporary_path(path: Path) -> Iterator[Path]:
 def publish_file(temporary: Path, path: Path, *, replace: bool = True) -> None:
     """Flush a finished file to the disk and publish it as `path`, in the same folder, in one step.
 
+    After a power failure the file is complete or absent, and there once this function has returned.
+
     Raises:
         FileExistsError: `replace` is false and `path` exists.
     """
-    with temporary.open("rb+") as stream:
-        os.fsync(stream.fileno())
+    _flush(temporary)
     # Some libraries create files readable by their owner only; readers of the folder may read its files.
     temporary.chmod(path.parent.stat().st_mode & 0o666)
     if replace:
         temporary.replace(path)
     else:
         path.hardlink_to(temporary)  # a rename would replace
+    _flush(path.parent)
 
 
 def why_abandoned(name: str, changed: float) -> str | None:
@@ -93,6 +104,26 @@ def why_abandoned(name: str, changed: float) -> str | None:
         return None if _is_running(process) else f"process {process} ended before it was complete"
     days = (time.time() - changed) / 86400
     return f"a process of another host has not written it for {days:.0f} days" if days > _ABANDONED_AFTER_DAYS else None
+
+
+def _create_folder(folder: Path) -> None:
+    """Create a folder and its parents, and flush the entries of the new ones to the disk."""
+    new = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in new:
+        _flush(one.parent)
+
+
+def _flush(path: Path) -> None:
+    """Flush a file, or the entries of a folder, to the disk; file systems without folders to flush are left alone."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_FLUSH or not path.is_dir():
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _remove_leftovers(path: Path) -> None:

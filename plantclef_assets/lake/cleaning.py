@@ -145,6 +145,10 @@ def _list_files(lake: Lake, recipes: Mapping[str, Recipe]) -> Iterator[StoredFil
                 folders.remove(name)
                 if name not in recipes:
                     yield StoredFile(f"{name}/", _folder_bytes(Path(folder, name)), time.time())
+            for name in [name for name in folders if name.startswith(".")]:  # unfinished folders
+                folders.remove(name)
+                path = Path(folder, name)
+                yield StoredFile(f"{name}/", _folder_bytes(path), path.stat().st_mtime)
         if str(place) in SITES:
             for pages in folders:
                 changed = os.lstat(Path(folder, pages)).st_mtime
@@ -173,10 +177,10 @@ def _why_left(
         if folder.startswith("."):
             return why_abandoned(folder, file.changed)
         return None if folder == pages[site] else f"it belongs to an earlier {site}"
-    if file.name.endswith("/"):
-        return f"these settings have no source in {name}"
     if name.name.startswith("."):
         return why_abandoned(name.name, file.changed)
+    if file.name.endswith("/"):
+        return f"these settings have no source in {name}"
     asset = name.parts[0].partition(".")[0]
     if asset == _STATES and name.suffix == ".pt":
         return _why_state_is_left(lake, recipes, name.stem)

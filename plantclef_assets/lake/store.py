@@ -9,7 +9,6 @@ fingerprint of the rows, and statistics.
 
 import io
 import json
-import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from plantclef_assets.lake import buckets
 from plantclef_assets.lake.atomic import atomic_write, temporary_path
 from plantclef_assets.lake.filesystems import bucket_options, default_cache, is_in_bucket, local_folder
 from plantclef_assets.lake.parquet_files import CheckedFile, Damaged, translate_damage, written_schema
+from plantclef_assets.lake.safetensors_header import read_header
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client
@@ -275,7 +275,7 @@ class Lake:
         try:
             with file.open("rb") as own, self._stream(path) as other:
                 ours, theirs = _read_record(own, suffix), _read_record(other, suffix)
-        except (FileNotFoundError, ValueError, struct.error):  # deleted, or not an artifact
+        except (FileNotFoundError, ValueError):  # deleted, or not an artifact
             return False
         return (ours.provenance, ours.fingerprint) == (theirs.provenance, theirs.fingerprint)
 
@@ -306,20 +306,15 @@ def _footer_record(stream: BinaryIO, size: int) -> Record:
 
 
 def _header_record(stream: BinaryIO, size: int) -> Record:
-    """Read the header of a safetensors file: eight bytes of length, then JSON (the format's specification).
+    """Read the record in the header of a safetensors file.
 
     The metadata are one JSON entry: safetensors writes several entries in no fixed order, so bytes would differ.
     """
-    (length,) = struct.unpack("<Q", stream.read(8))
-    if length > size - 8:
-        raise ValueError("its header ends beyond the file")
+    header = read_header(stream, size)
     try:
-        header = json.loads(stream.read(length))
-        entries = [json.loads(entry) for entry in header.pop("__metadata__", {}).values()]
-        if size != 8 + length + max((tensor["data_offsets"][1] for tensor in header.values()), default=0):
-            raise ValueError("its tensors do not end with the file")
+        entries = [json.loads(entry) for entry in header.get("__metadata__", {}).values()]
         return _record(entries[0].get("metadata", {}) if entries else {}, size)
-    except (AttributeError, LookupError, TypeError) as error:
+    except (AttributeError, LookupError, TypeError, RecursionError) as error:
         raise ValueError("its header is not that of an artifact") from error
 
 

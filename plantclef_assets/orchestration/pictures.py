@@ -5,6 +5,7 @@ how pictures are drawn (`report/`). (https://docs.dagster.io/guides/build/assets
 """
 
 import base64
+import html
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,16 +30,22 @@ def contact_sheet(lake: Lake, artifact: Artifact, record: Record) -> Mapping[str
 
 def picture(data: bytes, caption: str, kind: str = "jpeg") -> MetadataValue:
     """Return an encoded picture as Markdown; `kind` is its format."""
-    return MetadataValue.md(f"![{caption}](data:image/{kind};base64,{base64.b64encode(data).decode()})")
+    return MetadataValue.md(f"![{_plain(caption)}](data:image/{kind};base64,{base64.b64encode(data).decode()})")
 
 
 def markdown_table(table: pa.Table) -> str:
-    """Return a table as Markdown, numbers with three decimals."""
-    lines = [f"| {' | '.join(table.column_names)} |", "|" + "---|" * table.num_columns]
+    """Return a table as Markdown, numbers with three decimals; text is shown as it is, without links or markup."""
+    lines = [f"| {' | '.join(map(_plain, table.column_names))} |", "|" + "---|" * table.num_columns]
     for row in table.to_pylist():
         cells = (
-            f"{value:.3f}" if isinstance(value, float) else "–" if value is None else str(value)
+            f"{value:.3f}" if isinstance(value, float) else "–" if value is None else _plain(str(value))
             for value in row.values()
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    """Return text that Markdown shows as it is, on one line of a table."""
+    escaped = html.escape(" ".join(text.splitlines()), quote=False)
+    return escaped.translate({ord(letter): f"&#{ord(letter)};" for letter in "|[]`\\"})

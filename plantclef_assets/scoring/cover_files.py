@@ -1,6 +1,5 @@
 """The cover of species as an artifact of the lake: a table, a CSV for spreadsheets, and JSON in Pl@ntNet's format."""
 
-import csv
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ import pyarrow as pa
 from plantclef_assets.lake.inputs import require_unchanged
 from plantclef_assets.lake.schemas import SPECIES_COVER
 from plantclef_assets.lake.sidecars import publish_sidecars
+from plantclef_assets.lake.spreadsheets import csv_lines
 from plantclef_assets.lake.store import Artifact, Lake, LakePath
 from plantclef_assets.lake.tables import Shard, write_table
 from plantclef_assets.scoring.cover import CoveredSpecies, Hits, PlotCover, cover_plot
@@ -190,22 +190,14 @@ def _described_species(one: CoveredSpecies, names: Mapping[str, Any]) -> dict[st
     }
 
 
-class _Lines(list[str]):
-    """A file for `csv.writer` that keeps each written row as text."""
-
-    def write(self, line: str, /) -> None:
-        self.append(line)
-
-
 def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
     columns = [name for name in SPECIES_COVER.columns.names if name not in _NOT_IN_CSV]
-    lines = _Lines()
-    writer = csv.writer(lines)  # with "\r\n" as line end it quotes both characters within fields
-    writer.writerow(columns)
-    for row in rows:
-        cells = (row.get(name) for name in columns)
-        writer.writerow([round(cell, _DECIMALS) if isinstance(cell, float) else cell for cell in cells])
-    return "".join(line.removesuffix("\r\n") + "\n" for line in lines)
+    cells = [[_rounded(row.get(name)) for name in columns] for row in rows]
+    return "".join(csv_lines([columns, *cells]))
+
+
+def _rounded(cell: Any) -> Any:
+    return round(cell, _DECIMALS) if isinstance(cell, float) else cell
 
 
 def _statistics(covers: Sequence[PlotCover]) -> dict[str, Any]:

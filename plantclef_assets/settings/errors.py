@@ -12,6 +12,8 @@ from plantclef_assets.errors import UserError
 
 PREFIX = "PLANTCLEF_"
 _NOT_SETTINGS = {"PLANTCLEF_TEST_DATA"}  # only the tests read it
+_SHOWN = 100
+"""The most characters of a value that an error shows."""
 _MISSPELT_PREFIX = 0.92
 """Variables with at least this similarity to a setting count as misspelt, such as PLANCLEF_LAKE and PLANTCLEFF_LAKE."""
 
@@ -64,6 +66,8 @@ def sentence_of(finding: Any, fields: Mapping[str, FieldInfo]) -> str:
     if finding["type"] in ("extra_forbidden", "unexpected_keyword_argument"):  # of a model, of a dataclass
         return f"{variable}: there is no such setting (in the profile or the arguments); {nearest(variable, fields)}"
     value = finding["input"]
-    given = f", not '{value}'" if isinstance(value, str | int | float) and f"'{value}'" not in message else ""
+    text = str(value) if isinstance(value, str | int | float) else None
+    shown = text if text is None or len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    given = f", not '{shown}'" if text is not None and f"'{text[:_SHOWN]}" not in message else ""
     end = "" if message.endswith("?") else "."
     return f"{variable}: {message[0].lower() + message[1:]}{given}{end}"

@@ -5,7 +5,6 @@ What belongs here: finding and reading these sources for any class of settings. 
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,11 +19,13 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as PydanticSettingsError
 
-from plantclef_assets.ingest.locations import PACKAGE_FOLDER
+from plantclef_assets.ingest.locations import PACKAGE_FOLDER, local_path
 from plantclef_assets.settings.errors import PREFIX, SettingsError, refuse_unknown_variables, sentence_of
 
 PROFILES = PACKAGE_FOLDER / "profiles"
 """The folder of the packaged profiles."""
+_SHOWN = 40
+"""The most digits of a number that an error shows."""
 
 
 class FromProfile(BaseSettings):
@@ -66,10 +67,13 @@ def profile_file(profile: str) -> Path:
     Raises:
         SettingsError: there is no such profile.
     """
-    candidate = PROFILES / f"{profile}.toml"
-    path = candidate if candidate.is_file() else Path(profile).expanduser()
+    packaged = {file.stem: file for file in PROFILES.glob("*.toml")}
+    try:
+        path = packaged.get(profile) or local_path(profile)
+    except ValueError as error:
+        raise SettingsError(f"{PREFIX}PROFILE: {error}.") from error
     if path.suffix != ".toml" or not path.is_file():
-        names = ", ".join(sorted(file.stem for file in PROFILES.glob("*.toml")))
+        names = ", ".join(sorted(packaged))
         raise SettingsError(
             f"{PREFIX}PROFILE: no profile '{profile}'; use one of {names}, or the path of a .toml file "
             f"(there is no file '{path.absolute()}')."
@@ -90,14 +94,38 @@ def read_settings(kind: type[AnySettings], values: dict[str, Any], known: Mappin
     """
     refuse_unknown_variables(os.environ, known)
     try:
-        return kind(**values)
+        settings = kind(**values)
+        _require_int64(settings.model_dump(), PREFIX)
+        return settings
     except ValidationError as error:
         raise SettingsError("\n".join(sentence_of(finding, known) for finding in error.errors())) from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{PREFIX}PROFILE: the file is no TOML: {error}.") from error
+    except RecursionError:
+        raise SettingsError(f"{PREFIX}PROFILE: the file, or a value in JSON, is nested too deeply.") from None
+    except PermissionError as error:
+        raise SettingsError(f"{PREFIX}PROFILE: no permission to read '{error.filename}'.") from error
     except PydanticSettingsError as error:
         variable = _variable_without_json(error)
         raise SettingsError(f"{variable}: its value is no JSON, and this setting needs JSON.") from error
+    except SettingsError:
+        raise
+    except ValueError as error:  # of tomllib: no TOML, not UTF-8, or a number of thousands of digits
+        raise SettingsError(f"{PREFIX}PROFILE: the file is no TOML: {error}.") from error
+
+
+def _require_int64(value: Any, name: str) -> None:
+    """Check that every whole number in the values of settings fits into 64 bits, as in tables, numpy and torch.
+
+    Raises:
+        SettingsError: one does not.
+    """
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _require_int64(inner, f"{name}{'' if name == PREFIX else '__'}{str(key).upper()}")
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _require_int64(inner, name)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise SettingsError(f"{name}: a whole number must have at most 64 bits, not {str(value)[:_SHOWN]}.")
 
 
 def _variable_without_json(error: PydanticSettingsError) -> str:

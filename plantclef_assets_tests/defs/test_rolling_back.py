@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.lake.catalog import open_catalog
 from plantclef_assets.lake.provenance import Lineage
+from plantclef_assets.lake.queries import write_result
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.settings import Settings
 from plantclef_assets_tests.tiny import SPECIES, materialize
@@ -67,9 +68,8 @@ def test_an_earlier_class_map_is_made_again_from_the_list_that_was_written_of_it
     lake = Lake(earlier.lake)
     was = lake.record(Artifact("class_map"))
     listed = tmp_path / "classes.txt"
-    open_catalog(lake, ["class_map"]).sql(
-        f"copy (select species_id from class_map order by class_index) to '{listed}' (header false)"
-    )
+    query = "select species_id from class_map order by class_index"
+    assert write_result(open_catalog(lake, ["class_map"]).sql(query), listed, lake) == len(SPECIES)
     other = tmp_path / "other.txt"
     other.write_text("\n".join(str(species) for species in reversed(SPECIES)))
     newer = own_lake(class_mapping=str(other))

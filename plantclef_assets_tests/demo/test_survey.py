@@ -3,7 +3,12 @@
 import csv
 import hashlib
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -132,3 +137,26 @@ def test_the_full_survey_visits_sixteen_places_three_times() -> None:
     assert len(visits) == 16 and set(visits.values()) == {3}
     assert {len(plot.species) for plot in plots} == {2, 3, 4, 5}
     assert len({species_id(number) for number in range(24)}) == 24
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_no_folder_behind(tmp_path: Path) -> None:
+    """The folder of a process that was killed, and one of an earlier version, which named no process."""
+    folder = tmp_path / "demo_survey"
+    program = (
+        "from pathlib import Path; from plantclef_assets.demo.survey import write_survey; "
+        f"write_survey(Path({str(folder)!r}), **{SMALL!r})"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], start_new_session=True)
+    while not list(tmp_path.glob(".demo_survey*/images/**/*.jpg")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert len(list(tmp_path.iterdir())) == 1
+    old, new = tmp_path / ".demo_survey-abcd1234", tmp_path / ".demo_survey-dcba4321"
+    for one in (old, new):
+        one.mkdir()
+    os.utime(old, (time.time() - 2 * 24 * 3600,) * 2)
+    write_survey(folder, **SMALL)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [new.name, folder.name]

@@ -250,3 +250,37 @@ def test_what_is_not_read_is_told_and_thumbnails_are_not(tmp_path: Path) -> None
     path = write_tar(tmp_path / "a.tar", dict.fromkeys(names, b"x"))
     told = [("7/a.jfif", None), ("7/b.heic", "unsupported"), ("more.zip", "unsupported"), ("7\\c.jpg", None)]
     assert refused(path) == told
+
+
+def pax_member(name: str, records: bytes) -> bytes:
+    """Return a member of four bytes after a pax header with these records."""
+    extended = tarfile.TarInfo("./PaxHeaders/x")
+    extended.type, extended.size = tarfile.XHDTYPE, len(records)
+    member = tarfile.TarInfo(name)
+    member.size = 4
+    padded = records + bytes(-len(records) % 512)
+    return (
+        extended.tobuf(tarfile.USTAR_FORMAT) + padded + member.tobuf(tarfile.USTAR_FORMAT) + b"data".ljust(512, b"\0")
+    )
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        b"0 path=7/x.jpg\n",
+        b"23 size=9999999999999999\n",
+        b"9 size=-9\n",
+        b"11 size=-9\n",
+        b"26 GNU.sparse.major=hello\n26 GNU.sparse.minor=hello\n31 GNU.sparse.size=hello_there\n",
+    ],
+)
+@pytest.mark.parametrize("before", [True, False])
+def test_a_malformed_pax_header_affects_its_member_only(before: bool, records: bytes, tmp_path: Path) -> None:
+    good = [pax_member(f"7/{name}.jpg", b"11 uid=17\n") for name in "ab"]
+    path = tmp_path / "a.tar"
+    path.write_bytes((good[0] if before else b"") + pax_member("7/bad.jpg", records) + good[1] + bytes(1024))
+    found = refused(path)
+    assert [one for one in found if one[0] != "7/bad.jpg"] == [("7/a.jpg", None)] * before + [("7/b.jpg", None)]
+    assert ("7/bad.jpg", "broken_header") in found
+    (said,) = [member.detail for member in members(path) if member.source == "7/bad.jpg"]
+    assert said and "its pax header is malformed" in said and "pack the archive again" in said

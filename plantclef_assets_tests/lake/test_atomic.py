@@ -1,5 +1,8 @@
 """Atomic writing of local files and folders."""
 
+import errno
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -60,3 +63,64 @@ def test_a_file_is_published_with_the_permissions_of_its_folder(tmp_path: Path) 
     publish_file(temporary, path)
     assert path.stat().st_mode & 0o777 == 0o640
     assert not temporary.exists()
+
+
+def flushed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Record what is flushed to the disk, in order; a path under its name at that time."""
+    order: list[Path] = []
+    flush = os.fsync
+
+    def recorded(descriptor: int) -> None:
+        order.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    return order
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+@pytest.mark.parametrize("replace", [True, False])
+def test_a_published_file_and_its_folders_are_flushed_to_the_disk(
+    replace: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = flushed(monkeypatch)
+    with atomic_write(tmp_path / "asset" / "shard" / "file", replace=replace) as temporary:
+        temporary.write_text("whole")
+        assert order == [tmp_path / "asset", tmp_path], "the entries of new folders"
+    assert order[2:] == [temporary, tmp_path / "asset" / "shard"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+def test_a_published_folder_its_files_and_its_parent_are_flushed_to_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = flushed(monkeypatch)
+    with atomic_folder(tmp_path / "folder") as temporary:
+        (temporary / "below").mkdir()
+        (temporary / "below" / "file").write_text("whole")
+    assert set(order[:-1]) == {temporary, temporary / "below", temporary / "below" / "file"}
+    assert order[-1] == tmp_path
+
+
+def test_a_file_system_that_cannot_flush_folders_publishes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flush = os.fsync
+
+    def refuse_folders(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    with atomic_write(tmp_path / "file") as temporary:
+        temporary.write_text("whole")
+    assert (tmp_path / "file").read_text() == "whole"
+
+
+def test_a_failing_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="Input/output error"), atomic_write(tmp_path / "file") as temporary:
+        temporary.write_text("whole")
+    assert not list(tmp_path.iterdir())

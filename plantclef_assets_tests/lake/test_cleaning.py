@@ -103,6 +103,18 @@ def test_what_dead_processes_left_is_listed_and_what_may_be_written_is_not(own_l
     }
 
 
+def test_the_folder_of_a_dead_process_is_one_leftover(own_lake: Callable[..., Settings]) -> None:
+    settings = own_lake()
+    host = socket.gethostname()
+    for owner in (DEAD, os.getpid()):
+        unfinished = Path(settings.lake, f".demo_survey.{host}-{owner}-0123abcd.incomplete", "images")
+        unfinished.mkdir(parents=True)
+        (unfinished / "a.jpg").write_bytes(b"half")
+    Path(settings.lake, ".git", "objects").mkdir(parents=True)
+    reason = f"process {DEAD} ended before it was complete"
+    assert leftovers(settings) == {f".demo_survey.{host}-{DEAD}-0123abcd.incomplete/": reason}
+
+
 def test_what_the_platform_did_not_make_is_not_looked_at(own_lake: Callable[..., Settings]) -> None:
     settings = own_lake(training_shards=2)
     lake = Path(settings.lake)
