@@ -6,7 +6,7 @@ What belongs here: finding and reading these sources for any class of settings. 
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +20,8 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as PydanticSettingsError
 
-from plantclef_assets.ingest.locations import PACKAGE_FOLDER
+from plantclef_assets.ingest.locations import PACKAGE_FOLDER, is_remote
+from plantclef_assets.redaction import without_secrets
 from plantclef_assets.settings.errors import PREFIX, SettingsError, refuse_unknown_variables, sentence_of
 
 PROFILES = PACKAGE_FOLDER / "profiles"
@@ -37,7 +38,13 @@ class FromProfile(BaseSettings):
         env_parse_none_str="none",
         extra="forbid",
         frozen=True,
+        hide_input_in_errors=True,
     )
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """Return the fields for `repr`; addresses without their secrets, and no field that is declared `repr=False`."""
+        for name, value in super().__repr_args__():
+            yield name, without_secrets(value) if isinstance(value, str) else value
 
     @classmethod
     def settings_customise_sources(
@@ -70,9 +77,10 @@ def profile_file(profile: str) -> Path:
     path = candidate if candidate.is_file() else Path(profile).expanduser()
     if path.suffix != ".toml" or not path.is_file():
         names = ", ".join(sorted(file.stem for file in PROFILES.glob("*.toml")))
+        missing = "an address cannot be used" if is_remote(profile) else f"there is no file '{path.absolute()}'"
         raise SettingsError(
-            f"{PREFIX}PROFILE: no profile '{profile}'; use one of {names}, or the path of a .toml file "
-            f"(there is no file '{path.absolute()}')."
+            f"{PREFIX}PROFILE: no profile '{without_secrets(profile)}'; use one of {names}, or the path of a .toml "
+            f"file ({missing})."
         )
     return path
 
