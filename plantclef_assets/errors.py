@@ -1,6 +1,6 @@
 """User errors, and the printing and logging of errors.
 
-What belongs here: what every package needs. This module imports the standard library only.
+What belongs here: what every package needs. No error that is printed or logged here has the secrets of an address.
 """
 
 import os
@@ -9,6 +9,8 @@ import sys
 import tempfile
 from datetime import datetime
 from pathlib import Path
+
+from plantclef_assets.redaction import without_secrets, without_secrets_in
 
 INTERRUPTS = {"DagsterExecutionInterruptedError", "KeyboardInterrupt"}
 """The exceptions that Ctrl-C raises; Dagster has its own class."""
@@ -21,7 +23,7 @@ class UserError(Exception):
 def print_error(text: str) -> None:
     """Print lines to stderr, after everything that was printed to stdout."""
     sys.stdout.flush()
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(without_secrets_in(text) + "\n")
     sys.stderr.flush()
 
 
@@ -30,9 +32,9 @@ def keep_traceback(text: str) -> str:
 
     The file is `plantclef_errors.log` in DAGSTER_HOME, or in the temporary folder if that cannot be written.
     """
-    entry = (
-        f"── {datetime.now().astimezone().isoformat(timespec='seconds')} {shlex.join(sys.argv)}\n{text.rstrip()}\n\n"
-    )
+    command = shlex.join(without_secrets(argument) for argument in sys.argv)
+    time = datetime.now().astimezone().isoformat(timespec="seconds")
+    entry = without_secrets_in(f"── {time} {command}\n{text.rstrip()}\n\n")
     for folder in (os.environ.get("DAGSTER_HOME"), tempfile.gettempdir()):
         path = Path(folder or "", "plantclef_errors.log").expanduser()
         if not path.is_absolute():

@@ -24,6 +24,7 @@ ORDER = (
     "lake",
     "configuration",
     "errors",
+    "redaction",
 )
 """From top to bottom. `__main__` modules are commands, whichever package they lie in."""
 FOLDER = Path(plantclef_assets.__file__).parent

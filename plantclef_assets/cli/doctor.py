@@ -23,6 +23,7 @@ from plantclef_assets.orchestration.computation import computation, devices_of
 from plantclef_assets.orchestration.declaration import Graph
 from plantclef_assets.orchestration.jobs import chain
 from plantclef_assets.planning.states import STATES, artifact_states
+from plantclef_assets.redaction import without_secrets, without_secrets_in
 from plantclef_assets.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def _examine() -> int:
     except Exception as error:  # a broken source or bucket is a finding, not the end of the examination
         problems.append(shorten(f"{error}", lines=2))
     for problem in problems:
-        print(f"Problem: {problem}")
+        print(without_secrets_in(f"Problem: {problem}"))
     return 1 if problems else 0
 
 
@@ -117,7 +118,7 @@ def _sources(settings: Settings, problems: list[str]) -> Iterator[tuple[str, str
         location = getattr(settings, name)
         if not location:
             continue
-        text = location
+        text = without_secrets(location)
         if location == TRAIN:
             text = "none: the backbone is fine-tuned here"
         elif is_demo(location):

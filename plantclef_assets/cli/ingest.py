@@ -14,6 +14,7 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 from plantclef_assets.engines.progress import BYTES, Progress
 from plantclef_assets.ingest.download_lists import plan_downloads, read_addresses
 from plantclef_assets.ingest.downloads import DownloadError, download_files
+from plantclef_assets.redaction import without_secrets
 from plantclef_assets.settings import load_download_settings, load_published_settings
 from plantclef_assets.settings.errors import SettingsError
 
@@ -93,7 +94,7 @@ def _show_published(options: argparse.Namespace) -> int:
         return 1
     width = max(map(len, files))
     for name, file in files.items():
-        print(f"{name:{width}}  {file.size.human_readable(decimal=True):>7}  {file.address}")
+        print(f"{name:{width}}  {file.size.human_readable(decimal=True):>7}  {without_secrets(file.address)}")
     return 0
 
 

@@ -15,6 +15,7 @@ from plantclef_assets.ingest.locations import HUB, is_demo, is_download
 from plantclef_assets.ingest.sources import ImageSource, open_source
 from plantclef_assets.lake.provenance import Origin
 from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.redaction import without_secrets
 from plantclef_assets.settings import Settings
 from plantclef_assets.settings.errors import PREFIX
 
@@ -55,9 +56,9 @@ def weights_identity(settings: Settings, location: str) -> str | None:
 
 
 def images_identity(settings: Settings, location: str) -> str:
-    """Return the digest of a source of photographs; a download is identified by its address."""
+    """Return the digest of a source of photographs; a download is identified by its address without secrets."""
     if is_download(location):
-        return location
+        return without_secrets(location)
     return open_source(settings.resolve(location), Path(settings.cache)).digest()
 
 
@@ -74,7 +75,8 @@ def origin_of(settings: Settings, setting: str) -> Origin:
         return any(not known.isdisjoint(_files(batch)) for batch in listing)
 
     photographs = setting in ("training_images", "plot_images") and not is_demo(location)
-    return Origin(PREFIX + setting.upper(), location, settings.replace_sources, holds if photographs else None)
+    shown = None if location is None else without_secrets(location)
+    return Origin(PREFIX + setting.upper(), shown, settings.replace_sources, holds if photographs else None)
 
 
 def _files(batch: pa.RecordBatch) -> Iterator[tuple[str, int]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import plantclef_assets
+from plantclef_assets.redaction import without_secrets
 
 _MASTER = re.compile(r"local(\[(\*|\d+)(,\d+)?\])?|local-cluster\[\d+,\d+,\d+\]|spark://[^/]+:\d+(,.+)?|yarn|k8s://.+")
 _CONNECT = re.compile(r"sc://[^/]+(/.*)?")
@@ -39,7 +40,7 @@ def check_spark_address(address: str | None, *, connect: bool) -> str | None:
         return address
     forms = "sc://host:port" if connect else "local[*], spark://host:port, yarn or k8s://…"
     kind = "a Spark Connect server" if connect else "a Spark master"
-    raise ValueError(f"'{address}' is not the address of {kind}; use {forms}")
+    raise ValueError(f"'{without_secrets(address)}' is not the address of {kind}; use {forms}")
 
 
 def session_config(master: str, remote: str | None, config: Mapping[str, str]) -> dict[str, str]:
@@ -93,7 +94,7 @@ def require_spark(master: str, remote: str | None) -> None:
     endpoints = _endpoints(address)
     if endpoints and not any(_answers(*endpoint) for endpoint in endpoints):
         raise SparkUnavailableError(
-            f"PLANTCLEF_SPARK_{variable}: there is no answer from '{address}'; start the "
+            f"PLANTCLEF_SPARK_{variable}: there is no answer from '{without_secrets(address)}'; start the "
             f"{'Spark Connect server' if remote else 'master'} or correct the address (host and port)."
         )
 

@@ -12,10 +12,15 @@ from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from plantclef_assets.ingest.downloads import Download, DownloadError
+from plantclef_assets.ingest.downloads.session import RedirectError, Session
+from plantclef_assets.ingest.locations import check_host, is_download
+from plantclef_assets.redaction import without_secrets
 
 _DIGITS = {"sha256": 64, "md5": 32}
+_SECONDS = 60.0
 
 
 def read_addresses(path: Path) -> list[str]:
@@ -45,12 +50,16 @@ def plan_downloads(addresses: Iterable[str], folder: Path, pattern: str = "*") -
     downloads: list[Download] = []
     for address in addresses:
         url, _, fragment = address.partition("#")
-        if not re.match(r"https?://[^/]+", url):
-            raise DownloadError(f"'{address}' is not an http or https address")
+        if not is_download(url):
+            raise DownloadError(f"'{without_secrets(address)}' is not an http or https address")
+        try:
+            check_host(url)
+        except ValueError as error:
+            raise DownloadError(str(error)) from None
         if urlsplit(url).path.endswith("/") and not urlsplit(url).query:
             listed = [one for one in list_directory(url) if fnmatchcase(file_name(one), pattern)]
             if not listed:
-                raise DownloadError(f"{url} lists no file with a name that matches '{pattern}'")
+                raise DownloadError(f"{without_secrets(url)} lists no file with a name that matches '{pattern}'")
             downloads += [Download(one, folder / file_name(one)) for one in listed]
         else:
             downloads.append(Download(url, folder / file_name(url), **_checksum(fragment, address)))
@@ -69,7 +78,7 @@ def file_name(url: str) -> str:
     """
     name = unquote(urlsplit(url).path.rpartition("/")[2])
     if not name or name.startswith(".") or re.search(r"[/\\\x00-\x1f]", name):
-        raise DownloadError(f"{url} does not end with the name of a file")
+        raise DownloadError(f"{without_secrets(url)} does not end with the name of a file")
     return name
 
 
@@ -81,13 +90,16 @@ def list_directory(url: str) -> list[str]:
     Raises:
         DownloadError: the server does not answer with a page of links.
     """
+    shown = without_secrets(url)
     try:
-        response = requests.get(url, timeout=60)
-    except requests.RequestException as error:
-        raise DownloadError(f"{url} could not be listed: {type(error).__name__}") from error
-    if response.status_code != 200:
-        raise DownloadError(f"{url} could not be listed: the server answers {response.status_code}")
-    return list(dict.fromkeys(_files_below(response.url, response.text)))
+        with Session() as session, session.open(url, _SECONDS) as response:
+            if response.status_code != 200:
+                raise DownloadError(f"{shown} could not be listed: the server answers {response.status_code}")
+            return list(dict.fromkeys(_files_below(response.url, response.text)))
+    except RedirectError as error:
+        raise DownloadError(f"{shown} could not be listed: {error}") from None
+    except (requests.RequestException, HTTPError, ValueError) as error:  # their texts have the whole address
+        raise DownloadError(f"{shown} could not be listed: {type(error).__name__}") from None
 
 
 def _files_below(base: str, page: str) -> Iterator[str]:
@@ -116,5 +128,7 @@ def _checksum(fragment: str, address: str) -> dict[str, str]:
     if not fragment:
         return {}
     if not re.fullmatch(rf"[0-9a-fA-F]{{{_DIGITS.get(algorithm, 0)}}}", digest) or algorithm not in _DIGITS:
-        raise DownloadError(f"'{address}' does not end with a checksum: '#sha256=' and 64 digits, or '#md5=' and 32")
+        raise DownloadError(
+            f"'{without_secrets(address)}' does not end with a checksum: '#sha256=' and 64 digits, or '#md5=' and 32"
+        )
     return {algorithm: digest}

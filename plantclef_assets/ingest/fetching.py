@@ -12,9 +12,10 @@ from typing import Any
 
 from plantclef_assets.engines.progress import BYTES, Progress
 from plantclef_assets.ingest.downloads import Download, Limits, download_files
-from plantclef_assets.ingest.locations import is_download, is_remote, split_checksum
+from plantclef_assets.ingest.locations import file_in_address, is_download, is_remote, split_checksum
 from plantclef_assets.lake.atomic import atomic_write
 from plantclef_assets.lake.filesystems import is_in_bucket, open_filesystem
+from plantclef_assets.redaction import without_secrets
 
 Log = Callable[[str], None]
 
@@ -38,7 +39,7 @@ def fetch_file(location: str, cache: Path, log: Log = lambda line: None, limits:
     """
     if is_download(location):
         address, checksum = split_checksum(location)
-        target = _cache_path(cache, address, address)
+        target = _cache_path(cache, file_in_address(address), without_secrets(address))
         if not target.exists():  # else its checksum has been verified
             download = Download(address, target, sha256=checksum)
             with Progress(target.name, 0, BYTES, log) as progress:
@@ -49,7 +50,7 @@ def fetch_file(location: str, cache: Path, log: Log = lambda line: None, limits:
     if not is_remote(location):
         return Path(location)
     version = _version_at(location)
-    target = _cache_path(cache, location, f"{location}\0{version}")
+    target = _cache_path(cache, location.rpartition("/")[2], f"{location}\0{version}")
     if not target.exists():
         log(f"Fetching {location}.")
         filesystem, path = open_filesystem(location)
@@ -64,13 +65,13 @@ def file_identity(location: str) -> str:
     """Return the identity of a file for a provenance, without fetching it.
 
     The identity of a local file is the sha256 of its bytes, that of an object in a bucket its size and version, and
-    that of a download its address, because it is downloaded once.
+    that of a download its address without secrets, because it is downloaded once.
 
     Raises:
         SourceError: there is no such object, or it is not readable.
     """
     if is_download(location):
-        return location
+        return without_secrets(location)
     if is_remote(location):
         return _version_at(location)
     with Path(location).open("rb") as stream:
@@ -122,6 +123,6 @@ def _version_at(location: str) -> str:
     return f"{info['size']}:{object_version(info)}"
 
 
-def _cache_path(cache: Path, location: str, identity: str) -> Path:
+def _cache_path(cache: Path, name: str, identity: str) -> Path:
     mark = hashlib.sha256(identity.encode()).hexdigest()[:12]
-    return cache / "downloads" / mark / location.rpartition("/")[2]
+    return cache / "downloads" / mark / name

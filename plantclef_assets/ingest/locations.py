@@ -9,9 +9,11 @@ import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from plantclef_assets.ingest.tar_files import is_tar
 from plantclef_assets.lake.filesystems import missing_packages
+from plantclef_assets.redaction import without_secrets
 
 DEMO = "demo:"
 """Prefix of sources in the generated demo survey, `demo_survey/…` in the lake's local folder."""
@@ -41,6 +43,11 @@ def is_remote(location: str) -> bool:
 def is_download(location: str) -> bool:
     """Whether a location is an http(s) address."""
     return location.startswith(("https://", "http://"))
+
+
+def file_in_address(address: str) -> str:
+    """Return the last part of the path of an http(s) address, as it is written there."""
+    return address.partition("?")[0].rpartition("/")[2]
 
 
 def split_checksum(address: str) -> tuple[str, str | None]:
@@ -147,7 +154,9 @@ def check_inbox(location: str | None) -> str | None:
         return None
     if is_remote(location):
         if not _BUCKET.fullmatch(location):
-            raise ValueError(f"'{location}' is neither a folder nor an address like gs://bucket/prefix")
+            raise ValueError(
+                f"'{without_secrets(location)}' is neither a folder nor an address like gs://bucket/prefix"
+            )
         _require_bucket_packages(location)
         return location.rstrip("/")
     path = local_path(location)
@@ -161,19 +170,40 @@ def check_inbox(location: str | None) -> str | None:
 def _check_address(location: str, kind: Literal["file", "images"]) -> str:
     if is_download(location):
         address, checksum = split_checksum(location)
-        if not _NAMED_FILE.search(address):
-            raise ValueError(f"'{address}' does not end with the name of a file")
-        if kind == "images" and not _ARCHIVE.search(address):
-            raise ValueError(f"'{address}' does not end with the name of a tar archive, and folders have no address")
+        shown = without_secrets(address)
+        check_host(address)
+        if not _NAMED_FILE.search(address.partition("?")[0]):
+            raise ValueError(f"'{shown}' does not end with the name of a file")
+        if kind == "images" and not _ARCHIVE.search(file_in_address(address)):
+            raise ValueError(f"'{shown}' does not end with the name of a tar archive, and folders have no address")
         if checksum is not None and not re.fullmatch(r"[0-9a-f]{64}", checksum):
             raise ValueError(f"'{checksum}' is not a sha256, which has 64 hexadecimal digits")
         return location
     if not location.startswith("gs://"):
-        raise ValueError(f"'{location}' is an address of a kind that is not supported; use a path, gs:// or https://")
+        shown = without_secrets(location)
+        raise ValueError(f"'{shown}' is an address of a kind that is not supported; use a path, gs:// or https://")
     if not _OBJECT.match(location) or (kind == "file" and not _NAMED_FILE.search(location)):
         lacks = "a bucket" if not _OBJECT.match(location) else "an object"
-        raise ValueError(f"'{location}' does not name {lacks}; the form is gs://bucket/name")
+        raise ValueError(f"'{without_secrets(location)}' does not name {lacks}; the form is gs://bucket/name")
     return location
+
+
+def check_host(address: str) -> None:
+    """Check that an http(s) address has a host, and a port that is a number.
+
+    Raises:
+        ValueError: it does not; the message has the address without its secrets.
+    """
+    try:
+        parts = urlsplit(address)
+        usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets without an IPv6 address, or a port that is no number
+        usable = False
+    if not usable:
+        raise ValueError(
+            f"'{without_secrets(address)}' has no valid host; the form is https://host/file, and in a user name or "
+            "password `/`, `?`, `#`, `@` and `[` are written as %2F, %3F, %23, %40 and %5B"
+        )
 
 
 def check_root(location: str) -> str:
@@ -187,7 +217,7 @@ def check_root(location: str) -> str:
     if not is_remote(location):
         return check_writable_folder(location)
     if not _BUCKET.fullmatch(location):
-        raise ValueError(f"'{location}' is neither a folder nor an address like gs://bucket/prefix")
+        raise ValueError(f"'{without_secrets(location)}' is neither a folder nor an address like gs://bucket/prefix")
     _require_bucket_packages(location)
     return location.rstrip("/")
 
@@ -207,7 +237,7 @@ def check_writable_folder(location: str) -> str:
         ValueError: it is not writable.
     """
     if is_remote(location):
-        raise ValueError(f"'{location}' is a remote address; a local folder is needed")
+        raise ValueError(f"'{without_secrets(location)}' is a remote address; a local folder is needed")
     path = local_path(location)
     existing = next(folder for folder in (path, *path.parents) if folder.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):

@@ -26,6 +26,7 @@ from plantclef_assets.ingest.downloads import Limits
 from plantclef_assets.ingest.fetching import Log, SourceError, fetch_file, object_version, readable
 from plantclef_assets.ingest.locations import is_download
 from plantclef_assets.lake.filesystems import open_filesystem
+from plantclef_assets.redaction import without_secrets
 
 LISTING = pa.schema(
     [
@@ -203,7 +204,7 @@ def open_source(location: str, cache: Path, log: Log = lambda line: None, limits
     place = str(fetch_file(location, cache, log, limits)) if is_download(location) else location
     with readable(place):
         filesystem, path = open_filesystem(place)
-        return source_in(filesystem, path, location, cache)
+        return source_in(filesystem, path, without_secrets(location), cache)
 
 
 def source_in(filesystem: Any, path: str, location: str, cache: Path) -> ImageSource:

@@ -24,6 +24,7 @@ from plantclef_assets.lake.store import (
     Record,
     recorded_name,
 )
+from plantclef_assets.redaction import without_secrets, without_secrets_in
 
 Config = Mapping[str, Any]
 _SHOWN_DIGITS = 12
@@ -37,7 +38,7 @@ class Origin:
 
     Attributes:
         variable: the setting that names the source.
-        location: the value of the setting: a path or an address.
+        location: the value of the setting: a path, or an address without its secrets.
         replaceable: whether an artifact that was made from another source may be replaced.
         holds: checks whether photographs of an artifact exist at the location, for artifacts of earlier versions, which
             have no address in their footer. If None, the address does not distinguish surveys, only the demo from
@@ -180,7 +181,7 @@ class Lineage:
                 continue
             record = self.record(artifact)
             if record is not None and record.rows and not self._is_of(recipe, origin, record):
-                was = record.statistics.get(ORIGIN) or _kind_of_source(record)
+                was = _origin(record) or _kind_of_source(record)
                 raise OtherSourcesError(
                     f"{origin.variable} is {origin.location or 'not set'}, but {artifact} in the lake "
                     f"{self.lake.root} was made from {was}. Nothing is replaced. Set the variables or the "
@@ -193,7 +194,7 @@ class Lineage:
         artifact = recipe.artifact()
         if record.provenance.get("inputs", {}).keys() != {str(one) for one in recipe.inputs(None)}:
             return False  # the demo and a survey, or training photographs and a checkpoint
-        known = record.statistics.get(ORIGIN)
+        known = _origin(record)
         if origin.holds is None or known == origin.location:
             return True
         if known is None and origin.holds(self.lake, artifact):
@@ -234,6 +235,12 @@ class Lineage:
         return None
 
 
+def _origin(record: Record) -> str | None:
+    """Return the address in the footer of a manifest; an earlier version may have written secrets into it."""
+    known = record.statistics.get(ORIGIN)
+    return None if known is None else without_secrets(known)
+
+
 def _kind_of_source(record: Record) -> str:
     """Return the kind of source of an artifact without an address in its footer."""
     kinds = {"demo_survey": "the demo", "finetuned_backbone": "a checkpoint"}
@@ -254,9 +261,8 @@ def _difference(artifact: Artifact, stored: Mapping[str, Any], expected: Mapping
         if part in expected and stored.get(part) != expected[part]:
             was, now = stored.get(part) or {}, expected[part]
             changed = sorted(key for key in was.keys() | now.keys() if was.get(key) != now.get(key))
-            return f"{artifact} was made with " + ", ".join(
-                f"{key} {was.get(key)!r} instead of {now.get(key)!r}" for key in changed
-            )
+            differences = ", ".join(f"{key} {was.get(key)!r} instead of {now.get(key)!r}" for key in changed)
+            return without_secrets_in(f"{artifact} was made with {differences}")  # an earlier version recorded them
     was, now = stored.get("inputs", {}), expected["inputs"]
     for key in sorted(was.keys() | now.keys()):
         if was.get(key) != now.get(key):

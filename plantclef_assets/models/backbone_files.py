@@ -25,6 +25,7 @@ from plantclef_assets.lake.tables import Shard
 from plantclef_assets.models.backbones import Backbone, BackboneInfo, create_model, load_backbone
 from plantclef_assets.models.devices import resolve_compile, resolve_device, resolve_precision
 from plantclef_assets.models.weights import HUB, Head, WeightsError, hash_tensors, read_head, read_weights
+from plantclef_assets.redaction import without_secrets
 
 _HEADER_KEY = "backbone"
 """The single entry of the file's metadata: safetensors writes several entries in arbitrary order."""
@@ -78,8 +79,8 @@ def write_backbone(
     else:
         file = fetch_file(weights, cache, log, limits)
         files = checkpoint_files(file, cache / "checkpoints")
-        source = weights if is_remote(weights) else file.name
-        read = read_weights(files.weights, source=source, licence=licence_at(weights))
+        source = without_secrets(weights) if is_remote(weights) else file.name
+        read = read_weights(files.weights, source=source, licence=licence_at(source))
         classes = class_mapping or files.class_mapping
         if with_head and classes:
             head = read_head(read, read_class_mapping(classes))

@@ -24,6 +24,7 @@ from dagster import (
 from plantclef_assets.lake.provenance import Lineage
 from plantclef_assets.orchestration.declaration import Asset, Graph, Input
 from plantclef_assets.orchestration.materialization import materialize
+from plantclef_assets.redaction import without_secrets
 from plantclef_assets.settings import Settings
 from plantclef_assets.settings.errors import PREFIX
 
@@ -89,5 +90,7 @@ def _mapping(declared: Asset, one: Input, graph: Graph) -> PartitionMapping | No
 def _advice(declared: Asset, settings: Settings) -> str:
     """Return the sentence that names the settings, with their values, by which errors of an asset can be corrected."""
     values = {name: getattr(settings, name) for name in declared.advice}
-    named = [f"{PREFIX}{name.upper()}={value}" for name, value in values.items() if value is not None]
+    named = [
+        f"{PREFIX}{name.upper()}={without_secrets(str(value))}" for name, value in values.items() if value is not None
+    ]
     return f"Change a setting or what it names: {', '.join(named)}" if named else ""

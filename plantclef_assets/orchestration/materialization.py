@@ -32,6 +32,7 @@ from plantclef_assets.lake.store import Artifact, DamagedArtifactError, Lake, Mi
 from plantclef_assets.lake.tables import Shard
 from plantclef_assets.orchestration.messages import note_failure
 from plantclef_assets.orchestration.resources import EngineResource
+from plantclef_assets.redaction import without_secrets_in
 from plantclef_assets.settings.errors import PREFIX, SettingsError
 
 MakeShards = Callable[[Sequence[Shard]], Iterator[Outcome]]
@@ -179,7 +180,7 @@ def _reason(error: BaseException, lineage: Lineage) -> str:
         root = str(lineage.lake.folder)
         if root in str(error) or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             return f"{PREFIX}LAKE: cannot use '{error.filename or root}': {os.strerror(error.errno)}"
-    text = " ".join(str(error).split())
+    text = without_secrets_in(" ".join(str(error).split()))
     # Errors of this package, and those it raises of these kinds, are sentences; others need their name.
     own = isinstance(error, ValueError | OSError) or type(error).__module__.startswith(__package__ or "")
     return text if text and own else f"{type(error).__name__}: {text}"

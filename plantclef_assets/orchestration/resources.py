@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any
 
-from dagster import ConfigurableResource, InitResourceContext
+from dagster import ConfigurableResource, InitResourceContext, ResourceDefinition, resource
 from filelock import FileLock, Timeout
 from pydantic import PrivateAttr
 
@@ -30,6 +30,7 @@ from plantclef_assets.lake.buckets import explained
 from plantclef_assets.lake.filesystems import is_in_bucket
 from plantclef_assets.lake.store import Lake
 from plantclef_assets.lake.tables import Shard
+from plantclef_assets.redaction import without_secrets, without_secrets_in
 from plantclef_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -133,7 +134,8 @@ class SparkEngine(EngineResource):
                 except Exception as error:
                     variable, address = ("REMOTE", self.remote) if self.remote else ("MASTER", self.master)
                     raise SparkUnavailableError(
-                        f"PLANTCLEF_SPARK_{variable}: no session could be opened at '{address}': {error}"
+                        f"PLANTCLEF_SPARK_{variable}: no session could be opened at '{without_secrets(address)}': "
+                        f"{without_secrets_in(str(error))}"
                     ) from error
             self._pyspark = pyspark
         return self._pyspark
@@ -186,15 +188,26 @@ def _holder(lock: Path) -> str:
         return "another run"
 
 
-def _engine(settings: Settings) -> EngineResource:
-    if settings.engine == "spark":
-        return SparkEngine(
-            master=settings.spark_master, remote=settings.spark_remote, config=dict(settings.spark_config)
-        )
-    return LocalEngine(workers=settings.workers)
+def _engine(settings: Settings) -> EngineResource | ResourceDefinition:
+    return _spark_engine(settings) if settings.engine == "spark" else LocalEngine(workers=settings.workers)
 
 
-def build_resources(settings: Settings) -> dict[str, ConfigurableResource]:
+def _spark_engine(settings: Settings) -> ResourceDefinition:
+    """Return a resource without configuration: Dagster stores that of resources, and Spark's may have passwords."""
+
+    @resource(description=SparkEngine.__doc__)
+    def engine(context: InitResourceContext) -> Iterator[SparkEngine]:
+        config = dict(settings.spark_config)
+        spark = SparkEngine(master=settings.spark_master, remote=settings.spark_remote, config=config)
+        try:
+            yield spark
+        finally:
+            spark.teardown_after_execution(context)
+
+    return engine
+
+
+def build_resources(settings: Settings) -> dict[str, ConfigurableResource | ResourceDefinition]:
     """Return the resources that the settings ask for, by the parameter names that assets use."""
     return {
         "lake": LakeResource(root=settings.lake, cache=settings.cache),

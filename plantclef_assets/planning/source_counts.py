@@ -18,6 +18,7 @@ from plantclef_assets.ingest.sources import list_files
 from plantclef_assets.lake.provenance import Lineage
 from plantclef_assets.lake.store import Artifact, Record
 from plantclef_assets.planning.estimates import divide
+from plantclef_assets.redaction import without_secrets
 from plantclef_assets.settings import Settings
 
 DEMO_BYTES_PER_PIXEL = 0.3
@@ -91,8 +92,9 @@ class SourceCounts:
         training = setting == "training_images"
         count = (published.training_rows if training else published.plots) if published else None
         if count is None:
+            shown = without_secrets(location)
             raise UncountedError(
-                f"{manifest} is not in the lake, '{location}' cannot be listed without a network or a long search, and "
+                f"{manifest} is not in the lake, '{shown}' cannot be listed without a network or a long search, and "
                 f"the profile has no published number; materialize {manifest} first"
             )
         mean = ASSUMED_PHOTOGRAPH_BYTES if training else ASSUMED_PLOT_BYTES

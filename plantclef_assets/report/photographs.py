@@ -180,5 +180,5 @@ def _drawable(name: str) -> str:
 
 def _jpeg(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=_JPEG_QUALITY)
+    picture.save(buffer, "JPEG", quality=_JPEG_QUALITY, exif=b"", comment=b"", icc_profile=None)
     return buffer.getvalue()

@@ -58,7 +58,7 @@ class Computing(FromProfile):
         default=None,
         description="Address of a Spark Connect server, `sc://host:port`; where it is set, `spark_master` is not used.",
     )
-    spark_config: dict[str, str] = Field(default={}, description="Spark's own settings, by name.")
+    spark_config: dict[str, str] = Field(default={}, repr=False, description="Spark's own settings, by name.")
     shards_per_run: PositiveInt | None = Field(
         default=None,
         description="Shards per run of a backfill, so that several machines share it; not set: a range is one run.",

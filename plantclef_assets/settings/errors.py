@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from plantclef_assets.errors import UserError
+from plantclef_assets.redaction import without_secrets, without_secrets_in
 
 PREFIX = "PLANTCLEF_"
 _NOT_SETTINGS = {"PLANTCLEF_TEST_DATA"}  # only the tests read it
@@ -58,16 +59,19 @@ def _keys_of(table: Any) -> list[str]:
 
 
 def sentence_of(finding: Any, fields: Mapping[str, FieldInfo]) -> str:
-    """Return one pydantic error as a sentence that begins with the variable."""
-    message = str(finding["msg"]).removeprefix("Value error, ")
+    """Return one pydantic error as a sentence that begins with the variable, without secrets."""
+    value = finding["input"]
+    shown = without_secrets_in(without_secrets(value)) if isinstance(value, str) else value
+    message = without_secrets_in(str(finding["msg"]).removeprefix("Value error, ").replace(f"'{value}'", f"'{shown}'"))
     if not finding["loc"]:
         return message + "."
     variable = PREFIX + "__".join(str(part) for part in finding["loc"]).upper()
     if finding["type"] in ("extra_forbidden", "unexpected_keyword_argument"):  # of a model, of a dataclass
         return f"{variable}: there is no such setting (in the profile or the arguments); {nearest(variable, fields)}"
-    value = finding["input"]
-    text = str(value) if isinstance(value, str | int | float) else None
-    shown = text if text is None or len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-    given = f", not '{shown}'" if text is not None and f"'{text[:_SHOWN]}" not in message else ""
+    text = str(shown) if isinstance(value, str | int | float) else None
+    short = text if text is None or len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    field = fields.get(str(finding["loc"][0]))
+    shows = text is not None and f"'{text[:_SHOWN]}" not in message and (field is None or field.repr)
+    given = f", not '{short}'" if shows else ""
     end = "" if message.endswith("?") else "."
     return f"{variable}: {message[0].lower() + message[1:]}{given}{end}"

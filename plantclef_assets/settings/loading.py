@@ -5,7 +5,7 @@ What belongs here: finding and reading these sources for any class of settings. 
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +19,8 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as PydanticSettingsError
 
-from plantclef_assets.ingest.locations import PACKAGE_FOLDER, local_path
+from plantclef_assets.ingest.locations import PACKAGE_FOLDER, is_remote, local_path
+from plantclef_assets.redaction import without_secrets
 from plantclef_assets.settings.errors import PREFIX, SettingsError, refuse_unknown_variables, sentence_of
 
 PROFILES = PACKAGE_FOLDER / "profiles"
@@ -38,7 +39,13 @@ class FromProfile(BaseSettings):
         env_parse_none_str="none",
         extra="forbid",
         frozen=True,
+        hide_input_in_errors=True,
     )
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """Return the fields for `repr`; addresses without their secrets, and no field that is declared `repr=False`."""
+        for name, value in super().__repr_args__():
+            yield name, without_secrets(value) if isinstance(value, str) else value
 
     @classmethod
     def settings_customise_sources(
@@ -74,9 +81,10 @@ def profile_file(profile: str) -> Path:
         raise SettingsError(f"{PREFIX}PROFILE: {error}.") from error
     if path.suffix != ".toml" or not path.is_file():
         names = ", ".join(sorted(packaged))
+        missing = "an address cannot be used" if is_remote(profile) else f"there is no file '{path.absolute()}'"
         raise SettingsError(
-            f"{PREFIX}PROFILE: no profile '{profile}'; use one of {names}, or the path of a .toml file "
-            f"(there is no file '{path.absolute()}')."
+            f"{PREFIX}PROFILE: no profile '{without_secrets(profile)}'; use one of {names}, or the path of a .toml "
+            f"file ({missing})."
         )
     return path
 

@@ -11,6 +11,7 @@ from plantclef_assets.ingest.downloads import Limits
 from plantclef_assets.ingest.locations import (
     HUB,
     TRAIN,
+    file_in_address,
     is_demo,
     is_remote,
     resolve_location,
@@ -18,6 +19,7 @@ from plantclef_assets.ingest.locations import (
 )
 from plantclef_assets.lake.filesystems import local_folder
 from plantclef_assets.models.feature_sets import FEATURE_SETS, TRAINED, feature_set
+from plantclef_assets.redaction import without_secrets
 from plantclef_assets.settings.computing import Computing
 from plantclef_assets.settings.errors import PREFIX
 from plantclef_assets.settings.loading import FromProfile, read_settings
@@ -87,7 +89,7 @@ class Settings(Plots, Computing, Training, Sources):
         if demo and own:
             raise ValueError(
                 f"{PREFIX}{demo[0].upper()}: '{given[demo[0]]}' lies in the demo, but {PREFIX}{own[0].upper()} is your "
-                f"own ('{given[own[0]]}'), and the demo cannot be mixed with a survey; set "
+                f"own ('{without_secrets(given[own[0]])}'), and the demo cannot be mixed with a survey; set "
                 f"{' and '.join(PREFIX + name.upper() for name in demo)} too, to your own or to none, or the "
                 f"{PREFIX}PROFILE of your survey"
             )
@@ -135,7 +137,8 @@ class Settings(Plots, Computing, Training, Sources):
         if self.trains_backbone:
             return True
         if is_remote(self.finetuned_weights):  # not downloaded yet; the organisers' tar has a classifier
-            return self.class_mapping is not None or split_checksum(self.finetuned_weights)[0].endswith(".tar")
+            name = file_in_address(split_checksum(self.finetuned_weights)[0])
+            return self.class_mapping is not None or name.endswith(".tar")
         try:
             return has_classifier(Path(self.resolve(self.finetuned_weights)), self.class_mapping is not None)
         except CheckpointError as error:

@@ -35,7 +35,7 @@ class PublishedFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    address: str = Field(description="Its https address.")
+    address: str = Field(repr=False, description="Its https address.")
     size: ByteSize = Field(description="Its approximate size, in decimal or binary units.")
 
 

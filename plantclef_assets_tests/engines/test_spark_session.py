@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+import dagster
 import pytest
 
 from plantclef_assets.engines.spark_session import SparkUnavailableError, require_spark, session_config
@@ -74,8 +75,10 @@ def test_the_settings_choose_the_engine() -> None:
     local = build_resources(load_settings(engine="local", workers=3))["engine"]
     assert isinstance(local, LocalEngine)
     assert local.workers == 3
-    spark = build_resources(
+    declared = build_resources(
         load_settings(engine="spark", spark_master="spark://host:7077", spark_config={"spark.task.cpus": "2"})
-    )["engine"]
-    assert isinstance(spark, SparkEngine)
-    assert (spark.master, spark.remote, spark.config) == ("spark://host:7077", None, {"spark.task.cpus": "2"})
+    )
+    with dagster.build_resources({"engine": declared["engine"]}) as opened:
+        spark = opened.engine
+        assert isinstance(spark, SparkEngine)
+        assert (spark.master, spark.remote, spark.config) == ("spark://host:7077", None, {"spark.task.cpus": "2"})

@@ -137,6 +137,9 @@ def test_options_beat_the_settings(
     [
         ([], "no address is given"),
         (["ftp://host/file"], "'ftp://host/file' is not an http or https address"),
+        (["http://[::1"], "'http://[::1' has no valid host"),
+        (["http://user:hunter2@host:x/w.bin"], "'http://host:x/w.bin' has no valid host"),
+        (["https:///w.bin"], "'https:///w.bin' has no valid host"),
         (["{root}"], "could not be listed: the server answers 404"),
         (["{root}empty/"], "lists no file with a name that matches"),
         (["{root}.."], "does not end with the name of a file"),

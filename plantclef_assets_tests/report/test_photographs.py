@@ -154,3 +154,23 @@ def test_the_legend_has_a_line_for_each_colour_and_one_for_all_others() -> None:
     for number in range(5):
         assert np.abs(swatches[number] - COLOURS[number]).max() < 30
     assert np.ptp(swatches[5]) < 8, "grey"
+
+
+def test_pictures_have_no_metadata_of_the_photographs() -> None:
+    exif = Image.Exif()
+    exif[0x010E], exif[0x8825] = "leaf at 43.1 N", {1: "N", 2: (43.0, 6.0, 7.0)}
+    secret = "found at 43.1 N 3.2 E"
+    buffer = io.BytesIO()
+    Image.new("RGB", (300, 200), (20, 90, 30)).save(buffer, "JPEG", exif=exif, comment=secret, icc_profile=b"43.1 N")
+    data = buffer.getvalue()
+    assert data.count(b"43.1 N") == 3
+    pictures = [
+        contact_sheet([data]),
+        tiled_plot(data, list(tile_boxes(300, 200, "2x2")), {0: ["Quercus"]}),
+        draw_cover(data, [Shown("Quercus", [(0, 0, 50, 50)], [0.5])], "note"),
+    ]
+    for made in pictures:
+        assert b"43.1 N" not in made
+        with Image.open(io.BytesIO(made)) as image:
+            assert not image.getexif()
+            assert image.info.keys() <= {"jfif", "jfif_version", "jfif_unit", "jfif_density", "dpi"}

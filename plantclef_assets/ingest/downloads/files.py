@@ -14,6 +14,7 @@ from plantclef_assets.ingest.downloads.errors import DownloadError
 from plantclef_assets.ingest.downloads.limits import Allowance, Clock, Limits, Retries
 from plantclef_assets.ingest.downloads.partial import PartialFile
 from plantclef_assets.ingest.downloads.transfers import Transfer
+from plantclef_assets.redaction import without_secrets
 
 ProgressCallback = Callable[[int, int | None], None]
 Log = Callable[[str], None]
@@ -34,6 +35,11 @@ class Download:
     target: Path
     sha256: str | None = None
     md5: str | None = None
+
+    @property
+    def address(self) -> str:
+        """The address without its secrets, for messages."""
+        return without_secrets(self.url)
 
     @property
     def checksums(self) -> dict[str, str]:
@@ -137,7 +143,7 @@ def _download_file(
         raise
     except OSError as error:
         raise DownloadError(
-            f"{download.url} could not be downloaded: {target} cannot be written ({error.strerror})"
+            f"{download.address} could not be downloaded: {target} cannot be written ({error.strerror})"
         ) from error
 
 
@@ -159,7 +165,7 @@ def _transfer_and_publish(
         if found != expected:
             arriving.forget()
             _lock_path(download.target).unlink(missing_ok=True)
-            raise DownloadError(f"{download.url} has {algorithm} {found}, not {expected}: it is a different file")
+            raise DownloadError(f"{download.address} has {algorithm} {found}, not {expected}: it is a different file")
     arriving.publish()
 
 

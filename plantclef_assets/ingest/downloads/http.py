@@ -14,6 +14,8 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from plantclef_assets.ingest.downloads.errors import DownloadError, Interrupted, NoSuchRange
+from plantclef_assets.ingest.downloads.session import RedirectError, Session
+from plantclef_assets.redaction import without_secrets
 
 _CONNECT_SECONDS = 10.0
 _READ_BYTES = 2**16
@@ -55,7 +57,7 @@ class Response:
 
 @contextmanager
 def request(
-    session: requests.Session,
+    session: Session,
     url: str,
     timeout: float,
     wanted: tuple[int, int] | None = None,
@@ -63,47 +65,53 @@ def request(
 ) -> Iterator[Response]:
     """Request a file, or the bytes [wanted[0], wanted[1]) of it if it still has the given version.
 
+    The errors of the HTTP library are no causes of those raised here: their texts have the whole address.
+
     Raises:
-        DownloadError: the server refuses permanently, or its response cannot be interpreted.
+        DownloadError: the server refuses permanently, redirects to where it may not, or its response cannot be
+            interpreted.
         Interrupted: the server is busy or unreachable, or its response contradicts itself.
         NoSuchRange: the range is not in the file.
     """
+    address = without_secrets(url)
     headers = {"Accept-Encoding": "identity"}
     if wanted:
         headers["Range"] = f"bytes={wanted[0]}-{wanted[1] - 1}"
     if wanted and version:
         headers["If-Range"] = version
     try:
-        response = session.get(url, headers=headers, stream=True, timeout=(_CONNECT_SECONDS, timeout))
+        response = session.open(url, (_CONNECT_SECONDS, timeout), **headers)
+    except RedirectError as error:
+        raise DownloadError(f"{address} could not be downloaded: {error}") from None
     except requests.exceptions.SSLError as error:
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
-            raise DownloadError(f"{url} could not be downloaded: the server's certificate is not trusted") from error
-        raise Interrupted("the connection failed (SSLError)") from error
+            raise DownloadError(f"{address} could not be downloaded: the server's certificate is not trusted") from None
+        raise Interrupted("the connection failed (SSLError)") from None
     except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError, HTTPError) as error:
-        raise Interrupted(f"the connection failed ({type(error).__name__})") from error
-    except requests.RequestException as error:
-        raise DownloadError(f"{url} could not be downloaded: {error}") from error
+        raise Interrupted(f"the connection failed ({type(error).__name__})") from None
+    except (requests.RequestException, ValueError) as error:
+        raise DownloadError(f"{address} could not be downloaded: it is malformed ({type(error).__name__})") from None
     with response:
-        _check_status(response, url, wanted)
-        yield _interpret(response, url, wanted)
+        _check_status(response, address, wanted)
+        yield _interpret(response, address, wanted)
 
 
-def _check_status(response: requests.Response, url: str, wanted: tuple[int, int] | None) -> None:
+def _check_status(response: requests.Response, address: str, wanted: tuple[int, int] | None) -> None:
     status = response.status_code
     if status in _RETRIED_STATUSES:
         raise Interrupted(f"the server answers {status}", _retry_after(response))
     if status == 416 and wanted:
         raise NoSuchRange
     if status not in (200, 206):
-        raise DownloadError(f"{url} could not be downloaded: the server answers {status}")
+        raise DownloadError(f"{address} could not be downloaded: the server answers {status}")
 
 
-def _interpret(response: requests.Response, url: str, wanted: tuple[int, int] | None) -> Response:
+def _interpret(response: requests.Response, address: str, wanted: tuple[int, int] | None) -> Response:
     headers = response.headers
     encoding = headers.get("Content-Encoding", "identity")
     if encoding.lower() != "identity":
         raise DownloadError(
-            f"{url} could not be downloaded: the server sends it encoded as {encoding}, which was not requested"
+            f"{address} could not be downloaded: the server sends it encoded as {encoding}, which was not requested"
         )
     length = int(headers["Content-Length"]) if headers.get("Content-Length", "").isdigit() else None
     etag = headers.get("ETag", "")

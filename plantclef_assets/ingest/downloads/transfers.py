@@ -11,12 +11,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import requests
-
 from plantclef_assets.ingest.downloads.errors import DownloadError, Interrupted, NoSuchRange, Stopped
 from plantclef_assets.ingest.downloads.http import Response, request
 from plantclef_assets.ingest.downloads.limits import Allowance, Retries
 from plantclef_assets.ingest.downloads.partial import PartialFile, Piece, Plan
+from plantclef_assets.ingest.downloads.session import Session
+from plantclef_assets.redaction import without_secrets
 
 _RESTARTS = 2
 """Number of restarts before the file is downloaded as a whole: mirrors behind one address may differ in version."""
@@ -77,12 +77,19 @@ class Transfer:
             except _RestartNeeded as reason:
                 restarts += 1
                 self._as_whole = self._as_whole or restarts >= _RESTARTS
-                self.log(f"{self.url}: {reason}; restarting the download{' without ranges' if self._as_whole else ''}")
+                self.log(
+                    f"{self._shown}: {reason}; restarting the download{' without ranges' if self._as_whole else ''}"
+                )
                 self.partial.forget()
 
     @property
     def _address(self) -> str:
-        return self.url.partition("?")[0]
+        """The address in the journal; the query of a signed address changes between two commands."""
+        return without_secrets(self.url.partition("?")[0])
+
+    @property
+    def _shown(self) -> str:
+        return without_secrets(self.url)
 
     def _run_connections(self) -> None:
         """Download with this thread, and with all permitted helpers once the server has answered with a range."""
@@ -114,7 +121,7 @@ class Transfer:
     def _connect(self) -> None:
         """Run one connection until nothing is left or it is dropped; an error is kept for `run`."""
         try:
-            with requests.Session() as session:
+            with Session() as session:
                 self._fetch_all(session)
         except Stopped:
             pass
@@ -123,7 +130,7 @@ class Transfer:
                 self._error = self._error or self._explain(error)
             self.partial.stop.set()
 
-    def _fetch_all(self, session: requests.Session) -> None:
+    def _fetch_all(self, session: Session) -> None:
         failures = 0
         fetching = True
         while fetching:
@@ -142,7 +149,7 @@ class Transfer:
         with self._lock:
             self._alive -= 1
 
-    def _fetch_first(self, session: requests.Session) -> bool:
+    def _fetch_first(self, session: Session) -> bool:
         """Send the first request for a file; return whether more may have to be fetched."""
         limits = self.allowance.limits
         wanted = None if self._as_whole else (0, limits.chunk_bytes)
@@ -163,7 +170,7 @@ class Transfer:
                     self._receive(response, piece)
         return True
 
-    def _fetch_piece(self, session: requests.Session) -> bool:
+    def _fetch_piece(self, session: Session) -> bool:
         """Fetch the next unfinished piece; return False if there is none."""
         limits, plan = self.allowance.limits, self.partial.plan
         with self.partial.taken() as piece:
@@ -208,12 +215,14 @@ class Transfer:
         """
         most = self.allowance.limits.max_bytes
         if not self.allowance.reserve(total - self._reserved):
-            raise DownloadError(f"{self.url} is not downloaded: its {total:,} bytes exceed the limit of {most:,} bytes")
+            raise DownloadError(
+                f"{self._shown} is not downloaded: its {total:,} bytes exceed the limit of {most:,} bytes"
+            )
         self._reserved = total
         folder = self.partial.path.parent
         free = shutil.disk_usage(folder).free + self.partial.disk_bytes
         if total > free:
-            raise DownloadError(f"{self.url} has {total:,} bytes, but the disk of {folder} has only {free:,} free")
+            raise DownloadError(f"{self._shown} has {total:,} bytes, but the disk of {folder} has only {free:,} free")
 
     def _back_off(self, wait: float) -> None:
         """Wait before a try, at least for as long as the server has asked of any connection."""
@@ -239,13 +248,13 @@ class Transfer:
                 tries = f"{failures} tries in a row without a new byte"
                 raise DownloadError(self._failure(f"{interruption} ({tries})")) from interruption
             self._alive -= 1
-        self.log(f"{self.url}: {interruption}; continuing with one connection less")
+        self.log(f"{self._shown}: {interruption}; continuing with one connection less")
         return True
 
     def _failure(self, reason: str) -> str:
         name, done = self.partial.path.name, self.partial.done
         kept = f"{done:,} bytes are kept in {name}, and the next try resumes there"
-        return f"{self.url} could not be downloaded: {reason}; {kept if self.partial.plan else 'nothing is kept'}"
+        return f"{self._shown} could not be downloaded: {reason}; {kept if self.partial.plan else 'nothing is kept'}"
 
     def _explain(self, error: Exception) -> Exception:
         if not isinstance(error, OSError) or isinstance(error, DownloadError):
