@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from plantclef_assets.lake.spreadsheets import csv_lines
 from plantclef_assets.lake.store import Lake
 from plantclef_assets.report.site.species import Species
 from plantclef_assets.report.site.survey import Plot
@@ -34,9 +35,7 @@ class Changes:
 def write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a table for spreadsheets: UTF-8 with a byte order mark."""
     with file.open("w", encoding="utf-8-sig", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(["" if cell is None else cell for cell in row] for row in rows)
+        stream.writelines(csv_lines([header, *rows]))
 
 
 class PlotTable:
