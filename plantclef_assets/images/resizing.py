@@ -74,18 +74,23 @@ class ResizedImages:
                 try:
                     # Kept until the next one is decoded: memory that is freed in between returns to the system, and
                     # mapping it again costs a tenth of the time of a photograph of 3,000 px.
-                    decoded = self._decode(row["data"])
+                    decoded = decode_for_resizing(row["data"], self.config)
                 except UndecodableImage as error:
                     table.quarantine(row["image_name"], row["image_name"], error.reason, error.detail)
                 else:
                     table.add([row | {"data": encode_jpeg(crop_reduced(decoded, self.config.image_size))}])
 
-    def _decode(self, data: bytes) -> ReducedImage:
-        max_pixels = self.config.max_pixels
-        if self.config.scaled_decoding:
-            return decode_reduced(data, _LEAST_REDUCTION * self.config.image_size, max_pixels=max_pixels)
-        image = decode_image(data, max_pixels=max_pixels)
-        return ReducedImage(image, 1, *image.size)
+
+def decode_for_resizing(data: bytes, config: ResizingConfig) -> ReducedImage:
+    """Return a photograph for `crop_reduced`, at a reduced scale if the configuration says so.
+
+    Raises:
+        UndecodableImage: as `decode_image`.
+    """
+    if config.scaled_decoding:
+        return decode_reduced(data, _LEAST_REDUCTION * config.image_size, max_pixels=config.max_pixels)
+    image = decode_image(data, max_pixels=config.max_pixels)
+    return ReducedImage(image, 1, *image.size)
 
 
 def crop_resize(image: Image.Image, size: int) -> Image.Image:

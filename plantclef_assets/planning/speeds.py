@@ -17,7 +17,7 @@ from PIL import Image
 from plantclef_assets.defs.naming import Backbone, backbones
 from plantclef_assets.defs.source_files import image_source
 from plantclef_assets.images.decoding import UndecodableImage, decode_image
-from plantclef_assets.images.resizing import crop_resize, encode_jpeg
+from plantclef_assets.images.resizing import ResizingConfig, crop_reduced, decode_for_resizing, encode_jpeg
 from plantclef_assets.ingest.locations import is_remote
 from plantclef_assets.lake.filesystems import is_in_bucket
 from plantclef_assets.lake.schemas import TABLES
@@ -115,11 +115,11 @@ def _cores() -> int:
 def _measure_resizing(work: Work, speeds: Speeds) -> None:
     photographs, origin = _photographs(work)
     settings = work.settings
+    config = ResizingConfig(settings.image_size, settings.max_pixels, settings.scaled_decoding)
     done, start = 0, time.perf_counter()
     while time.perf_counter() - start < _RESIZING_SECONDS:
         data = photographs[done % len(photographs)]
-        image = decode_image(data, max_pixels=settings.max_pixels)
-        encode_jpeg(crop_resize(image, settings.image_size))
+        encode_jpeg(crop_reduced(decode_for_resizing(data, config), settings.image_size))
         done += 1
     speeds.photograph = (time.perf_counter() - start) / done
     speeds.notes.append(
