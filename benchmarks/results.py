@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ class Row:
 class Results:
     """Collects the rows of one command; the file is complete after every arm.
 
+    Tables of an earlier run stay until they are measured again, if that run was on the same machine.
+
     Attributes:
         file: JSON file of the rows.
         machine: description of the machine.
@@ -48,9 +50,16 @@ class Results:
     _units: Mapping[str, str] = field(default_factory=dict)
     _baseline: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.file.is_file():
+            content = json.loads(self.file.read_text(encoding="utf-8"))
+            if content["machine"] == dict(self.machine):
+                self.rows = [Row(**row) for row in content["rows"]]
+
     def start(self, table: str, units: Mapping[str, str], baseline: str | None = None) -> None:
         """Start a table of the metrics in `units` (metric → unit); the first arm of a ratio is `baseline`."""
         self._table, self._units, self._baseline = table, units, baseline
+        self.rows = [row for row in self.rows if row.table != table]
         named = [f"{metric}, {unit}" if unit else metric for metric, unit in units.items()]
         ratio = [f"× {baseline}"] if baseline else []
         print(f"\n### {table}\n\n| {' | '.join(['arm', *named, *ratio])} |")
@@ -91,10 +100,44 @@ def describe_machine() -> dict[str, Any]:
     """Return a description of the machine from Python's standard library."""
     return {
         "system": platform.system(),
-        "processor": platform.processor() or platform.machine(),
+        "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "python": platform.python_version(),
     }
+
+
+def _processor() -> str:
+    """Return the name of the processor; only Linux tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Return rows as markdown tables, one for each table, with the ratios to its baseline."""
+    parts = []
+    for table in dict.fromkeys(row.table for row in rows):
+        found = [row for row in rows if row.table == table]
+        units = {row.metric: row.unit for row in found if row.value is not None}
+        baseline = next((row.baseline for row in found if row.baseline), None)
+        head = [f"{metric}, {unit}" if unit else metric for metric, unit in units.items()]
+        lines = [f"## {table}", "", " | ".join(["| arm", *head, *([f"× {baseline}"] if baseline else []), ""])]
+        lines.append("|---" + "|---:" * (len(head) + bool(baseline)) + "|")
+        for arm in dict.fromkeys(row.arm for row in found):
+            of_arm = {row.metric: row for row in found if row.arm == arm}
+            failed = [metric for metric, row in of_arm.items() if row.value is None]
+            cells = failed or [_cell(of_arm.get(metric)) for metric in units]
+            ratio = next((row.ratio for row in of_arm.values() if row.ratio is not None), None)
+            lines.append(" | ".join([f"| {arm}", *cells, *([_shown("ratio", ratio)] if ratio is not None else []), ""]))
+        parts.append("\n".join(line.rstrip() for line in lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def _cell(row: Row | None) -> str:
+    return "" if row is None or row.value is None else _shown(row.metric, row.value)
 
 
 def _shown(metric: str, value: float) -> str:

@@ -2,7 +2,7 @@
 
 import json
 
-from benchmarks.results import Results
+from benchmarks.results import Results, markdown
 
 
 def test_rows_ratios_and_failures(tmp_path, capsys):
@@ -36,4 +36,34 @@ def test_rows_ratios_and_failures(tmp_path, capsys):
         "| plain | 200 | 1.000000 | 1 |",
         "| ours | 300 |  | 1.5 |",
         "| theirs | failed: ValueError: no such thing |",
+    ]
+
+
+def test_tables_stay_until_they_are_measured_again_on_the_same_machine(tmp_path):
+    def measure(table, value, device="CPU"):
+        results = Results(tmp_path / "some.json", {"device": device})
+        results.start(table, {"rate": "images/s"}, "plain")
+        results.add("plain", {"rate": value})
+        return {row.table: row.value for row in results.rows}
+
+    assert measure("speed", 1.0) == {"speed": 1.0}
+    assert measure("size", 2.0) == {"speed": 1.0, "size": 2.0}
+    assert measure("speed", 3.0) == {"size": 2.0, "speed": 3.0}
+    assert measure("size", 4.0, "another CPU") == {"size": 4.0}
+
+
+def test_rows_as_markdown(tmp_path):
+    results = Results(tmp_path / "some.json", {})
+    results.start("speed", {"rate": "images/s", "memory": "GB"}, "plain")
+    results.add("plain", {"rate": 200.0, "memory": 1.0})
+    results.add("ours", {"rate": 300.0})
+    results.fail("theirs", "no Java")
+    assert markdown(results.rows).splitlines() == [
+        "## speed",
+        "",
+        "| arm | rate, images/s | memory, GB | × plain |",
+        "|---|---:|---:|---:|",
+        "| plain | 200 | 1 | 1 |",
+        "| ours | 300 |  | 1.5 |",
+        "| theirs | failed: no Java |",
     ]
