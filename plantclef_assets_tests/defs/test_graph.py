@@ -3,10 +3,11 @@
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from dagster import AssetKey, Definitions
+from dagster import AssetKey, Definitions, FreshnessPolicy
 
 from plantclef_assets.definitions import build_defs
 from plantclef_assets.defs.graph import build_graph
@@ -116,6 +117,25 @@ def test_an_inbox_adds_a_side_of_its_own_that_waits_for_the_classifiers(tiny_sur
     assert upstream_keys(defs, "inbox_predictions", "100", "base_inbox_tile_embeddings") == {"100"}
     assert upstream_keys(defs, "inbox_plots", "07", "inbox_delivery") == {"07"}
     assert set(with_inbox["inbox_cover"]["depends_on"]) == {"inbox_predictions", "inbox_plots", "class_map"}
+
+
+def test_the_assets_are_in_at_most_six_groups(tiny_survey: Path, tmp_path: Path) -> None:
+    assets = describe(build_defs(with_finetuned(tiny_survey, tmp_path, inbox=str(tmp_path))))
+    assert len({told["group"] for told in assets.values()}) <= 6
+
+
+def test_owners_tags_and_freshness_are_settings(tiny_survey: Path, tmp_path: Path) -> None:
+    changes = {"owners": ("ada@example.org", "team:botany"), "tags": {"survey": "alps-2026"}, "fresh_within_hours": 36}
+    settings = tiny_settings(tiny_survey, tmp_path, inbox=str(tmp_path), **changes)
+    graph = build_defs(settings).resolve_asset_graph()
+    nodes = {key.to_user_string(): graph.get(key) for key in graph.get_all_asset_keys()}
+    for node in nodes.values():
+        assert node.owners == ["ada@example.org", "team:botany"]
+        assert node.tags["survey"] == "alps-2026"
+    windows = {name: node.freshness_policy for name, node in nodes.items() if node.freshness_policy}
+    assert windows == dict.fromkeys(
+        ("leaderboard", "species_cover", "inbox_cover"), FreshnessPolicy.time_window(fail_window=timedelta(hours=36))
+    )
 
 
 def test_an_inbox_needs_no_survey(tiny_survey: Path, tmp_path: Path) -> None:
