@@ -177,7 +177,8 @@ def test_without_plots_there_is_no_plot_side(tiny_survey: Path, tmp_path: Path) 
     plot_side = {"plot_manifest", "plot_images", "base_tile_embeddings", "tile_predictions", "species_cover"}
     results = {"submission", "leaderboard", "run_agreement"}
     validation = {"validation_plots", "base_validation_tile_embeddings", "sweep"}
-    assert set(complete) - set(assets) == plot_side | results | validation
+    figures = {"figure_tiles", "figure_f1_by_species"}
+    assert set(complete) - set(assets) == plot_side | results | validation | figures
 
 
 @pytest.mark.parametrize(("changes", "composed"), [({}, True), ({"plots": 0}, False)])
