@@ -16,12 +16,14 @@ from dagster import (
     AssetExecutionContext,
     AssetsDefinition,
     BackfillPolicy,
+    Config,
     FreshnessPolicy,
     MaterializeResult,
     PartitionMapping,
     StaticPartitionMapping,
     asset,
 )
+from pydantic import Field
 
 from plantclef_assets.lake.provenance import Lineage
 from plantclef_assets.orchestration.declaration import Asset, Graph, Input
@@ -31,6 +33,15 @@ from plantclef_assets.settings.errors import PREFIX
 
 ACCELERATOR_POOL = "gpu"
 """The pool of everything that uses the accelerator; its limit is one run."""
+
+
+class LaunchOptions(Config):
+    """What can be chosen for one launch; nothing that bytes depend on, since provenance does not record it."""
+
+    make_again: bool = Field(
+        default=False,
+        description="Make artifacts again that are up to date; the bytes are the same.",
+    )
 
 
 def build_assets(graph: Graph, settings: Settings) -> list[AssetsDefinition]:
@@ -43,7 +54,7 @@ def build_assets(graph: Graph, settings: Settings) -> list[AssetsDefinition]:
 
 def _build(declared: Asset, graph: Graph, settings: Settings) -> AssetsDefinition:
     @functools.wraps(declared.body)
-    def run(context: AssetExecutionContext, **resources: Any) -> MaterializeResult:
+    def run(context: AssetExecutionContext, config: LaunchOptions, **resources: Any) -> MaterializeResult:
         return materialize(
             context,
             Lineage(resources["lake"].lake, graph.recipes),
@@ -51,11 +62,14 @@ def _build(declared: Asset, graph: Graph, settings: Settings) -> AssetsDefinitio
             declared.shown,
             resources["accelerator"].hold if declared.accelerated else None,
             _advice(declared, settings),
+            again=config.make_again,
         )
 
-    signature = inspect.signature(declared.body).replace(return_annotation=MaterializeResult)
-    run.__signature__ = signature  # type: ignore[attr-defined]  # Dagster reads the resources from it
-    run.__annotations__ = {**declared.body.__annotations__, "return": MaterializeResult}
+    options = inspect.Parameter("config", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=LaunchOptions)
+    context, *resources = inspect.signature(declared.body).parameters.values()
+    signature = inspect.Signature([context, options, *resources], return_annotation=MaterializeResult)
+    run.__signature__ = signature  # type: ignore[attr-defined]  # Dagster reads options and resources from it
+    run.__annotations__ = {**declared.body.__annotations__, "config": LaunchOptions, "return": MaterializeResult}
     per_run = settings.shards_per_run if declared.family else None
     return asset(
         name=declared.name,

@@ -56,6 +56,7 @@ def materialize(
     shown: Presentation,
     hold: Hold | None = None,
     advice: str = "",
+    again: bool = False,
 ) -> MaterializeResult:
     """Bring the artifacts of this run up to date, and record each with its metadata.
 
@@ -67,6 +68,7 @@ def materialize(
         hold: holds something while shards are made, such as the accelerator. It is not called where nothing has to be
             made. Whether artifacts are up to date is determined again once it is held: another run may have made them.
         advice: a sentence that names the settings to change where an artifact cannot be made.
+        again: whether to make what is up to date, too.
 
     Raises:
         Failure: the lake was made from other sources, the run names no key, or some artifacts could not be made; the
@@ -81,12 +83,12 @@ def materialize(
         lineage.require_same_sources()
     except OtherSourcesError as error:
         raise _failure(str(error)) from error
-    shards, state = _plan(lineage, artifacts, context.log.warning)
+    shards, state = _plan(lineage, artifacts, context.log.warning, again=again)
     metadata = MetadataBuilder(lineage, shown)
     with hold(context.log.info) if shards and hold else nullcontext():
         if shards and hold:
             lineage = Lineage(lineage.lake, lineage.recipes)
-            shards, state = _plan(lineage, artifacts, context.log.warning)
+            shards, state = _plan(lineage, artifacts, context.log.warning, again=again)
         if state.current:
             context.log.info(f"{len(state.current)} of {len(keys)} are up to date; nothing to do for them.")
         if shards:
@@ -105,7 +107,9 @@ def materialize(
     return _conclude(context, metadata, state, advice)
 
 
-def _plan(lineage: Lineage, artifacts: Sequence[Artifact], warn: Callable[[str], None]) -> tuple[list[Shard], _State]:
+def _plan(
+    lineage: Lineage, artifacts: Sequence[Artifact], warn: Callable[[str], None], *, again: bool
+) -> tuple[list[Shard], _State]:
     """Return the shards that have to be made, and what is known of the others: up to date, or impossible to make."""
     shards, state = [], _State()
     lineage.read_ahead(artifacts)
@@ -121,7 +125,7 @@ def _plan(lineage: Lineage, artifacts: Sequence[Artifact], warn: Callable[[str],
         except DamagedArtifactError as error:
             warn(f"{artifact} is damaged ({error.reason}); it is replaced.")
             record = None
-        if record is not None and lineage.is_current(artifact, provenance):
+        if record is not None and not again and lineage.is_current(artifact, provenance):
             state.current[artifact] = record
         else:
             origin = lineage.recipes[artifact.asset].origin

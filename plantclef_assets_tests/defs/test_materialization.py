@@ -8,6 +8,7 @@ import pytest
 import torch
 from dagster import AssetKey, DagsterInstance
 
+from plantclef_assets.definitions import build_defs
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.orchestration import metadata
 from plantclef_assets.report import photographs
@@ -45,6 +46,19 @@ def test_a_second_materialization_writes_nothing(own_lake: OwnLake) -> None:
     for selection, first, last in launches(settings):
         assert materialize(settings, selection, first=first, last=last).success
     assert stamps(settings) == before
+
+
+def test_a_launch_can_ask_for_what_is_up_to_date_to_be_made_again(own_lake: OwnLake) -> None:
+    settings = own_lake()
+    path = Lake(settings.lake).path(Artifact("plot_manifest"))
+    content, stamp = path.read_bytes(), path.stat().st_mtime_ns
+    job = build_defs(settings).resolve_job_def("plot_sources")
+    with DagsterInstance.ephemeral() as instance:
+        options = {"ops": {"plot_manifest": {"config": {"make_again": True}}}}
+        assert job.execute_in_process(run_config=options, instance=instance).success
+        assert materialization_metadata(instance, "plot_manifest")[None]["state"] == "made"
+    assert path.stat().st_mtime_ns > stamp
+    assert path.read_bytes() == content
 
 
 def test_a_deleted_shard_alone_is_made_again_and_byte_for_byte(own_lake: OwnLake) -> None:
@@ -237,8 +251,6 @@ def test_a_new_plot_photograph_shows_up_as_stale_before_anything_is_made(own_lak
     extra.write_bytes((tiny_survey / "plots" / "PLOT-0-20240501.jpg").read_bytes())
     try:
         from dagster import AssetCheckKey
-
-        from plantclef_assets.definitions import build_defs
 
         job = build_defs(settings).resolve_implicit_global_asset_job_def()
         with DagsterInstance.ephemeral() as instance:
