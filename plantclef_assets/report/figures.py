@@ -141,6 +141,7 @@ def draw_f1_by_species(lake: Lake) -> Drawing:
         axes.tick_params(length=0)
         legend = axes.legend(title="tiling", loc="upper left", bbox_to_anchor=(1, 1), alignment="left")
         for handle in legend.legend_handles:
-            handle.set_alpha(1)
+            if handle is not None:
+                handle.set_alpha(1)
 
     return Drawing({"png": draw_chart(draw, *_SIZE)}, rows, statistics)

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 PHOTOGRAPHS = 6
 """Photographs in the figure of crops."""
-_SIDE = 220
-_PLOT_SIDE = 620
+_SIDE = 176
+"""Width of a photograph, px. Dagster's dialog shows pictures of up to 1,100 px without scrolling."""
+_PLOT_SIDE = 510
 _DECODED_SIDE = 640
 """Longer side of an original in the figure, px: a photograph may have a hundred megapixels."""
 
@@ -54,7 +55,7 @@ def draw_crops(shard: str, lake: Lake) -> Drawing:
             picture = decode_image(original[row["image_name"]])
             size = picture.size
             picture.thumbnail((_DECODED_SIDE, _DECODED_SIDE))
-            _show(upper, picture, _shortened(species.get(row["species_id"]) or str(row["species_id"]), 24))
+            _show(upper, picture, _shortened(species.get(row["species_id"]) or str(row["species_id"]), 20))
             _outline_square(upper, picture)
             upper.set_xlabel(f"{size[0]} × {size[1]} px", fontsize=9)
             kept = decode_image(crop[row["image_name"]])
@@ -63,7 +64,7 @@ def draw_crops(shard: str, lake: Lake) -> Drawing:
         axes[0][0].set_ylabel("as published")
         axes[1][0].set_ylabel("centre square, resized")
 
-    return Drawing({"jpg": draw_picture(draw, len(names) * _SIDE, 600)}, rows, {"photographs": len(names)})
+    return Drawing({"jpg": draw_picture(draw, len(names) * _SIDE, 500)}, rows, {"photographs": len(names)})
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def _name(species: Mapping[int, str | None], row: Mapping[str, Any]) -> str:
 
 def _show(axes: "Axes", picture: Image.Image, title: str) -> None:
     axes.imshow(np.asarray(picture.convert("RGB")), interpolation="antialiased")
-    axes.set_title(title, fontsize=10, fontweight="normal", loc="center")
+    axes.set_title(title, fontsize=9.5, fontweight="normal", loc="center")
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)

@@ -100,7 +100,7 @@ def place(edges: Mapping[str, Sequence[str]]) -> dict[str, tuple[float, float]]:
     column: dict[str, int] = {}
     for name, inputs in edges.items():
         column[name] = max((column[one] + 1 for one in inputs), default=0)
-    for name in reversed(edges):  # next to the first asset that reads it
+    for name in reversed([*edges]):  # next to the first asset that reads it
         if readers[name]:
             column[name] = min(column[other] for other in readers[name]) - 1
     columns = [[name for name in edges if column[name] == number] for number in range(max(column.values()) + 1)]
