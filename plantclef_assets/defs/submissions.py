@@ -12,7 +12,7 @@ from dagster import AssetExecutionContext, MetadataValue
 from plantclef_assets.defs.families import Families
 from plantclef_assets.defs.jobs import RESULTS
 from plantclef_assets.defs.naming import plot_sources
-from plantclef_assets.defs.source_files import demo_survey_of, file_digest, source_file
+from plantclef_assets.defs.source_files import demo_survey_of, file_digest, has_reviewed_truth, source_file
 from plantclef_assets.ingest.fetching import Log
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.store import Artifact, Lake, Record
@@ -24,7 +24,7 @@ from plantclef_assets.orchestration.pictures import markdown_table, picture
 from plantclef_assets.orchestration.resources import LakeResource
 from plantclef_assets.report.charts import draw_agreement
 from plantclef_assets.scoring.agreement import RunAgreement
-from plantclef_assets.scoring.leaderboard import Leaderboard
+from plantclef_assets.scoring.leaderboard import REVIEWED, Leaderboard
 from plantclef_assets.scoring.rules import Run
 from plantclef_assets.scoring.submission_format import can_hold, read_submission, validate_submission
 from plantclef_assets.scoring.submissions import Submissions, submission_files
@@ -96,7 +96,7 @@ def submission_assets(settings: Settings, families: Families) -> list[Asset]:
         config={"transect_patterns": list(settings.transect_patterns)},
         sources=lambda: {"plot_truth": file_digest(settings, settings.plot_truth)},
         advice=["plot_truth"],
-        describe=_leaderboard_table,
+        describe=partial(_leaderboard_table, settings),
         checks=[Check("scores_valid", "Every score lies in [0, 1].", _scores_valid, blocking=True)],
     )
     def leaderboard(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
@@ -171,8 +171,9 @@ def _preview(dialect: str) -> Describe:
     return describe
 
 
-def _leaderboard_table(lake: Lake, artifact: Artifact, record: Record) -> Mapping[str, Any]:
-    return {"leaderboard": MetadataValue.md(markdown_table(lake.read(artifact)))}
+def _leaderboard_table(settings: Settings, lake: Lake, artifact: Artifact, record: Record) -> Mapping[str, Any]:
+    label = {"ground_truth": REVIEWED} if has_reviewed_truth(settings) else {}
+    return {"leaderboard": MetadataValue.md(markdown_table(lake.read(artifact))), **label}
 
 
 def _agreement(runs: Sequence[str]) -> Describe:

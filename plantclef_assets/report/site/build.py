@@ -21,7 +21,7 @@ from plantclef_assets.report.site.scope import FailedCheck, Scope
 from plantclef_assets.report.site.species import Confusion, Species, read_confusions, read_species, write_photographs
 from plantclef_assets.report.site.survey import BEST, COVER, Plot, page_of, read_plots
 from plantclef_assets.report.site.tables import PLOTS_FILE, PlotTable, write_changes, write_species
-from plantclef_assets.scoring.leaderboard import known_truth, read_plot_truth
+from plantclef_assets.scoring.leaderboard import REVIEWED, known_truth, read_plot_truth
 from plantclef_assets.scoring.plot_names import place_of
 from plantclef_assets.scoring.submissions import read_predictions
 
@@ -289,5 +289,5 @@ class _Report:
             changes=changes,
             failed_checks=self.maker.failed_checks(),
             facts=self.scope.facts,
-            reviewed=self.scope.reviewed,
+            reviewed=REVIEWED if self.scope.reviewed else None,
         )
