@@ -182,6 +182,7 @@ def test_scores_on_reviewed_lists_are_labelled(
     assert REVIEWED in closing_lines(settings, [])
     assert REVIEWED not in Path(tiny_lake.lake, "plot_report", "index.html").read_text()
     assert REVIEWED not in closing_lines(tiny_lake, [])
+    assert f"Report: {Path(tiny_lake.lake, 'plot_report', 'index.html')}" in closing_lines(tiny_lake, [])
 
 
 def test_marks_survive_a_reload(browser: "Chrome", reviewed: Path, tiny_lake: Settings) -> None:
