@@ -120,12 +120,24 @@ function showTiles(data) {
     panel.replaceChildren(element("h3", { textContent: "This tile" }), element("ol", { className: "candidates" }, ...items));
   };
 
-  const choose = (rectangle, candidates) => {
+  // Where the species is uncertain, a genus or family may not be; and all of them may be wrong.
+  const certainty = (index) => {
+    const [unknown, rank, name, probability] = (data.certainty[view.elements.tiles.value] || [])[index] || [null];
+    const line = element("p", { className: "sub" });
+    if (rank) line.append(`Trusted: ${rank} `, isolated(name), ` (${probability.toFixed(2)}).`);
+    else line.append("No species, genus or family is trusted.");
+    if (unknown !== null)
+      line.append(` Unknown score ${unknown.toFixed(2)}: the share of validation photographs that look more like a known species.`);
+    return line;
+  };
+
+  const choose = (rectangle, candidates, index) => {
     for (const other of drawing.querySelectorAll("rect")) {
       other.setAttribute("aria-pressed", String(other === rectangle));
       other.setAttribute("tabindex", other === rectangle ? "0" : "-1");
     }
     describe(candidates);
+    panel.append(certainty(index));
   };
 
   const draw = () => {
@@ -140,10 +152,10 @@ function showTiles(data) {
       const rectangle = svg("rect", { x, y, width, height, role: "button", "aria-label": label, "aria-pressed": "false" });
       rectangle.setAttribute("tabindex", place ? "-1" : "0");
       rectangle.dataset.species = id;
-      rectangle.addEventListener("click", () => choose(rectangle, candidates));
+      rectangle.addEventListener("click", () => choose(rectangle, candidates, index));
       rectangle.addEventListener("keydown", (event) => {
         const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-        if (event.key === "Enter" || event.key === " ") choose(rectangle, candidates);
+        if (event.key === "Enter" || event.key === " ") choose(rectangle, candidates, index);
         else if (step) {
           const all = [...drawing.querySelectorAll("rect")];
           const next = all[(all.indexOf(rectangle) + step + all.length) % all.length];
