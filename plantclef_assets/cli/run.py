@@ -30,6 +30,7 @@ from plantclef_assets.ingest.locations import is_demo
 from plantclef_assets.lake.buckets import UnreachableBucketError
 from plantclef_assets.lake.provenance import Lineage, OtherSourcesError
 from plantclef_assets.lake.store import Lake
+from plantclef_assets.orchestration.dagster_internals import show_under_job
 from plantclef_assets.orchestration.declaration import Graph, Job
 from plantclef_assets.orchestration.jobs import Step, chain
 from plantclef_assets.orchestration.messages import describe_checks, explain_run, was_interrupted
@@ -73,7 +74,7 @@ def _run(arguments: list[str] | None, prog: str) -> int:
                 print("\n".join(["", *answers(settings), "", *_optional(settings)]))
             for asset in step.skipped:
                 print(f"{asset.name} is skipped: {asset.extra.advice if asset.extra else ''}.")
-            result = _materialize(defs, instance, step.job, keys)
+            result = materialize(defs, instance, step.job, keys)
             checks |= dict.fromkeys(describe_checks(result.get_asset_check_evaluations()))
             if not result.success:
                 message, trace = explain_run(result.all_events)
@@ -120,13 +121,20 @@ def _keys_to_run(settings: Settings, step: Step) -> Sequence[str] | None:
     return keys_in_lake(Lake(settings.lake, settings.cache), "inbox_delivery", step.family.keys) or None
 
 
-def _materialize(defs: Definitions, instance: DagsterInstance, job: Job, keys: Sequence[str]) -> ExecuteInProcessResult:
+def materialize(defs: Definitions, instance: DagsterInstance, job: Job, keys: Sequence[str]) -> ExecuteInProcessResult:
+    """Run a job over the partitions from the first to the last of some keys; of an asset without partitions, over it.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted.
+    """
     title = f"── {job.name}{' (optional)' if job.optional else ''}"
     print(f"{title}: {keys[0]} … {keys[-1]}" if keys else title, flush=True)
+    show_under_job(instance, job.name)
+    range_of_keys = {f"{_RANGE}start": keys[0], f"{_RANGE}end": keys[-1]} if keys else {}
     with lost_interrupts_raised():
         result = defs.resolve_job_def(job.name).execute_in_process(
             instance=instance,
-            tags=process_tags() | ({f"{_RANGE}start": keys[0], f"{_RANGE}end": keys[-1]} if keys else {}),
+            tags=process_tags() | range_of_keys,
             run_config=_LOGGERS,
             raise_on_error=False,
         )

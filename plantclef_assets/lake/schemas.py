@@ -1,7 +1,6 @@
 """The schemas of all tables in the lake, with a description of each column.
 
-Columns are required unless they may be null. A vector is a fixed-size list of float32 whose width depends
-on the backbone.
+Columns are required unless they may be null. A vector is a list of float32 as wide as its backbone.
 """
 
 import pyarrow as pa
@@ -78,15 +77,9 @@ TRAINING_METADATA = TableSpec(
     ),
     key=("image_name",),
 )
-DEMO_SURVEY = TableSpec(
-    pa.schema(
-        [
-            column("source", pa.string(), "path of the photograph below the survey's folder"),
-            column("bytes", pa.int64(), "size of the file"),
-        ]
-    ),
-    key=("source",),
-)
+_BYTES = column("bytes", pa.int64(), "size of the file")
+_SURVEYED = column("source", pa.string(), "path of the photograph below the survey's folder")
+DEMO_SURVEY = TableSpec(pa.schema([_SURVEYED, _BYTES]), key=("source",))
 CLASS_MAP = TableSpec(
     pa.schema(
         [
@@ -298,6 +291,18 @@ EMBEDDING_MAP = TableSpec(
     ),
     key=("image_name", "backbone"),
 )
+FIGURE = TableSpec(
+    pa.schema(
+        [
+            column("panel", pa.string(), "part of the figure"),
+            column("item", pa.string(), "what is shown there: a species, rule, photograph, tile or asset"),
+            column("label", pa.string(), "text beside it", null=True),
+            column("x", pa.float64(), "horizontal position in the units of the panel", null=True),
+            column("y", pa.float64(), "vertical position in the units of the panel", null=True),
+        ]
+    ),
+    key=("panel", "item"),
+)
 QUARANTINE = TableSpec(
     pa.schema(
         [
@@ -341,5 +346,10 @@ TABLES: dict[str, TableSpec] = {
     "run_agreement": RUN_AGREEMENT,
     "sweep": SWEEP,
     "embedding_map": EMBEDDING_MAP,
+    "figure_pipeline": FIGURE,
+    "figure_class_imbalance": FIGURE,
+    "figure_crops": FIGURE,
+    "figure_tiles": FIGURE,
+    "figure_f1_by_species": FIGURE,
 }
 """The table specification of each parquet asset."""
