@@ -312,3 +312,8 @@ def test_the_demo_profile_can_be_used_with_all_sources_replaced(with_variables: 
 
 def test_the_demo_may_be_used_in_part(with_variables: Set) -> None:
     assert with_variables(PLOT_IMAGES="none", PLOT_TRUTH="none").uses_demo_survey
+
+
+def test_unprintable_characters_of_a_value_are_escaped(with_variables: Set) -> None:
+    (sentence,) = refusal(lambda: with_variables(BASE_INPUT_SIZE="\x1b[2J\x1e\n"))
+    assert "\\x1b[2J\\x1e\\n" in sentence
