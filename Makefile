@@ -1,4 +1,4 @@
-# Targets for people: demo, test, test-all, test-wheel, lint, ui, bench, clean. All of them set up what they need, with PYTHON (3.11 or newer)
+# Targets for people: demo, test, test-all, test-wheel, lint, ui, bench, chaos, audit, clean. All of them set up what they need, with PYTHON (3.11 or newer)
 # and the package registry; nothing is installed outside .venv.
 PYTHON ?= python3
 VENV ?= .venv
@@ -14,7 +14,7 @@ INSTANCE := $(DAGSTER_HOME)/.migrated
 # One worker per core; a worker and what its tests start need about 2 GB.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all test-wheel lint ui bench clean
+.PHONY: demo test test-all test-wheel lint ui bench chaos audit clean
 
 demo: $(RUNS) $(INSTANCE) ## set up, run the whole chain on the demo, print the leaderboard
 	$(BIN)/python -m plantclef_assets
@@ -46,6 +46,17 @@ ui: $(RUNS) $(INSTANCE) ## the Dagster UI on the demo's instance
 
 bench: $(COMPARED) ## ratios measured side by side, see benchmarks/
 	$(BIN)/python -m benchmarks
+
+SEED ?= 0
+MINUTES ?= 18
+
+chaos: $(INSTALLED) ## kills and other faults of one SEED, then a restart and a comparison, for MINUTES; see docs/reliability.md
+	$(BIN)/python -m tools.chaos --seed $(SEED) --minutes $(MINUTES)
+	$(BIN)/python -m tools.chaos --table > docs/reliability.md
+
+audit: $(BIN)/python ## known vulnerabilities of the packages in deploy/constraints.txt; needs the network
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/python -m pip_audit --requirement deploy/constraints.txt --require-hashes --disable-pip
 
 clean: ## remove what the targets made: virtual environment, instance, the default lake
 	rm -rf $(VENV) .dagster_home lake .pytest_cache .ruff_cache build *.egg-info

@@ -87,7 +87,7 @@ def _answer(lake: Lake, query: str, output: Path | None) -> None:
 def _verify(lake: Lake, settings: Settings, assets: list[str]) -> int:
     """Print each damaged artifact and a summary; return 1 if one is damaged or a named asset has none."""
     verified, damaged, seen = 0, 0, set()
-    for artifact, problem in verify_artifacts(lake, assets, build_graph(settings).recipes, _verify_tensors):
+    for artifact, problem in verify_artifacts(lake, assets, build_graph(settings).recipes, verify_tensors):
         verified += 1
         seen.add(asset_of(artifact))
         if problem:
@@ -100,7 +100,7 @@ def _verify(lake: Lake, settings: Settings, assets: list[str]) -> int:
     return 1 if damaged or absent else 0
 
 
-def _verify_tensors(asset: str, path: Path) -> None:
+def verify_tensors(asset: str, path: Path) -> None:
     """Read a classifier or a backbone, which verifies the fingerprint of its tensors."""
     if asset == "classifier":
         from plantclef_assets.models.classifier_files import read_classifier
