@@ -33,7 +33,7 @@ from plantclef_assets.lake.store import Artifact, Lake, LakePath, Record
 Describe = Callable[[Lake, Artifact, Record], Mapping[str, Any]]
 """Returns metadata of an asset's own for one artifact, such as a picture."""
 
-REPORT = Artifact("plot_report", "index", "html")
+REPORT = Artifact("plot_report", suffix="html")
 """The start page of the report, where the lake has one."""
 _HIDDEN_STATISTICS = {"species", "rows", "rows_out", SIDECARS}
 """Statistics that are for checks, or that Dagster shows in its own way."""

@@ -14,6 +14,7 @@ from plantclef_assets_tests.defs.corruptions import (
     changed_backbone,
     changed_classifier,
     changed_field,
+    changed_page,
     changed_rows,
     column_of_another_type,
     first_plot_lost,
@@ -23,6 +24,7 @@ from plantclef_assets_tests.defs.corruptions import (
     heavy_shard,
     official_list,
     older,
+    older_report,
     one_observation_on_both_sides,
     photograph_without_file,
     plot_missing_in_csv,
@@ -236,6 +238,8 @@ CORRUPTIONS |= {
     ("finetuned_backbone", "finetuning_helped"): Corruption(
         changed_backbone("finetuned_backbone", lambda tensors: None, best_epoch=0), checks_alone=True
     ),
+    ("plot_report", "up_to_date"): Corruption(older_report, checks_alone=True),
+    ("plot_report", "pages_complete"): Corruption(changed_page, checks_alone=True),
     ("embedding_map", "finetuned_separates_better"): Corruption(
         changed_rows("embedding_map", as_it_was, separation_base=0.4, separation_finetuned=0.1)
     ),

@@ -79,6 +79,23 @@ def older(asset: str) -> Corrupt:
     return corrupt
 
 
+def older_report(own_lake: OwnLake, survey: Path) -> Settings:
+    settings = own_lake()
+    page = Path(settings.lake, "plot_report", "index.html")
+    text = page.read_text(encoding="utf-8")
+    older = text.replace(r"\"code_version\": \"1\"", r"\"code_version\": \"0\"")
+    assert older != text
+    page.write_text(older, encoding="utf-8")
+    return settings
+
+
+def changed_page(own_lake: OwnLake, survey: Path) -> Settings:
+    settings = own_lake()
+    (page,) = Path(settings.lake, "plot_report").glob("*/runs.html")
+    page.write_text("<p>another page</p>", encoding="utf-8")
+    return settings
+
+
 def changed_classifier(**figures: Any) -> Corrupt:
     def corrupt(own_lake: OwnLake, survey: Path) -> Settings:
         settings = own_lake()

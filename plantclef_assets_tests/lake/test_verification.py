@@ -45,7 +45,8 @@ def path_of(settings: Settings, artifact: Artifact) -> Path:
 
 def test_a_lake_as_it_was_written_passes(own_lake: OwnLake, verify: Callable) -> None:
     lake = Path(own_lake().lake)
-    files = [path for suffix in ("parquet", "safetensors") for path in lake.rglob(f"*.{suffix}")]
+    names = ("*.parquet", "*.safetensors", "plot_report/index.html")
+    files = [path for name in names for path in lake.rglob(name)]
     assert verify() == (0, [f"{len(files)} artifacts verified in {lake}; none damaged."])
 
 
