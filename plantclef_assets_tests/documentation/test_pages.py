@@ -1,0 +1,48 @@
+"""Links of pages lead somewhere, and the navigation has every page."""
+
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from plantclef_assets_tests.documentation import PROJECT, pages, prose, read
+
+pytestmark = pytest.mark.skipif(not pages(), reason="the pages are missing: run in a checkout")
+_LINK = re.compile(r"\[(?:[^\[\]]|\[[^\]]*\])*\]\((?P<target>[^)\s]+)\)")
+_HEADING = re.compile(r"^#+ +(?P<title>.+?) *$", re.MULTILINE)
+
+
+def anchors(page: str) -> set[str]:
+    """Return the anchors of a page's headings, as Git hosts and the site form them."""
+    titles = [match["title"].replace("`", "") for match in _HEADING.finditer(prose(page))]
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def targets(page: str) -> list[tuple[str, str]]:
+    """Return the (page, anchor) that the relative links of a page lead to."""
+    found = []
+    for match in _LINK.finditer(prose(page)):
+        path, _, anchor = match["target"].partition("#")
+        if not re.match(r"[a-z]+:", match["target"]):
+            place = (PROJECT / page).parent / unquote(path) if path else PROJECT / page
+            found.append((place.resolve().relative_to(PROJECT).as_posix(), anchor))
+    return found
+
+
+@pytest.mark.parametrize("page", pages())
+def test_links_lead_to_files_and_headings(page: str) -> None:
+    dead = [f"{path}#{anchor}" for path, anchor in targets(page) if not (PROJECT / path).exists()]
+    assert not dead
+    pathless = [(path, anchor) for path, anchor in targets(page) if anchor and path.endswith(".md")]
+    assert [f"{path}#{anchor}" for path, anchor in pathless if anchor not in anchors(path)] == []
+
+
+@pytest.mark.parametrize("page", [page for page in pages() if page.startswith("docs/")])
+def test_pages_of_the_site_do_not_link_out_of_it(page: str) -> None:
+    assert [path for path, _ in targets(page) if Path(path).parts[0] != "docs"] == []
+
+
+@pytest.mark.parametrize("page", [page for page in pages() if page.startswith("docs/")])
+def test_every_page_is_in_the_navigation(page: str) -> None:
+    assert f": {page.removeprefix('docs/')}\n" in read("mkdocs.yml")
