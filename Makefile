@@ -77,12 +77,14 @@ $(WRITTEN): $(RUNS)
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	touch $@
 
-# Several first runs at once on a new instance break its database: it is made once, under a lock.
+# Several first runs at once on a new instance break its database: it is made once, under a lock. The limit of the pool
+# of the accelerator is set here, so that the UI lists it.
 $(INSTANCE): dagster.yaml | $(RUNS)
 	mkdir -p $(DAGSTER_HOME)
 	cp dagster.yaml $(DAGSTER_HOME)/dagster.yaml
 	$(BIN)/python -c 'import filelock, subprocess, sys; \
 		lock = filelock.FileLock(sys.argv[2] + "/migration.lock"); lock.acquire(); \
-		subprocess.run([sys.argv[1], "instance", "migrate"], check=True, capture_output=True)' \
+		subprocess.run([sys.argv[1], "instance", "migrate"], check=True, capture_output=True); \
+		subprocess.run([sys.argv[1], "instance", "concurrency", "set", "gpu", "1"], check=True, capture_output=True)' \
 		$(BIN)/dagster $(DAGSTER_HOME)
 	touch $@

@@ -1,6 +1,7 @@
 """Imports point down: a package imports only packages below it, anywhere in a module, commands included."""
 
 import ast
+import re
 from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -87,6 +88,15 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 def _members(imported: set[str], module: str) -> set[str]:
     return {name for name in imported if name.rpartition(".")[0] == module}
+
+
+def test_one_module_imports_what_dagster_does_not_export() -> None:
+    private = {
+        str(path.relative_to(FOLDER))
+        for path, names in MODULES.items()
+        if any(re.match(r"dagster\w*\._", name) for name in names)
+    }
+    assert private == {"orchestration/dagster_internals.py"}
 
 
 def test_domain_packages_do_not_know_dagster() -> None:

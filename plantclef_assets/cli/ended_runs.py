@@ -34,11 +34,11 @@ def report_ended_runs(instance: DagsterInstance) -> None:
     """Report the unfinished runs of commands on this host whose process is gone as failed.
 
     A process that has the number of a run's process, but another time of start, is another process. Processes of other
-    hosts and containers cannot be seen from here, so their runs are left alone. So is a run that was launched from the
-    UI, with an origin in a code location: if it repeats the run of a command, it has its tags.
+    hosts and containers cannot be seen from here, so their runs are left alone. So is a run that repeats another one,
+    from the UI or by a daemon: it has the tags of the command's run.
     """
     for run in instance.get_runs(RunsFilter(statuses=_UNFINISHED, tags={_HOST: _host()})):
-        if run.remote_job_origin is not None:
+        if run.parent_run_id is not None:
             continue
         number, _, start = run.tags.get(_PROCESS, "").partition(" ")
         if number.isdecimal() and _start_of(int(number)) != start:

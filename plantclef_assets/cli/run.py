@@ -30,6 +30,7 @@ from plantclef_assets.ingest.locations import is_demo
 from plantclef_assets.lake.buckets import UnreachableBucketError
 from plantclef_assets.lake.provenance import Lineage, OtherSourcesError
 from plantclef_assets.lake.store import Lake
+from plantclef_assets.orchestration.dagster_internals import show_under_job
 from plantclef_assets.orchestration.declaration import Graph, Job
 from plantclef_assets.orchestration.jobs import Step, chain
 from plantclef_assets.orchestration.messages import describe_checks, explain_run, was_interrupted
@@ -123,10 +124,12 @@ def _keys_to_run(settings: Settings, step: Step) -> Sequence[str] | None:
 def _materialize(defs: Definitions, instance: DagsterInstance, job: Job, keys: Sequence[str]) -> ExecuteInProcessResult:
     title = f"── {job.name}{' (optional)' if job.optional else ''}"
     print(f"{title}: {keys[0]} … {keys[-1]}" if keys else title, flush=True)
+    show_under_job(instance, job.name)
+    range_of_keys = {f"{_RANGE}start": keys[0], f"{_RANGE}end": keys[-1]} if keys else {}
     with lost_interrupts_raised():
         result = defs.resolve_job_def(job.name).execute_in_process(
             instance=instance,
-            tags=process_tags() | ({f"{_RANGE}start": keys[0], f"{_RANGE}end": keys[-1]} if keys else {}),
+            tags=process_tags() | range_of_keys,
             run_config=_LOGGERS,
             raise_on_error=False,
         )

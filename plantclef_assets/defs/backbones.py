@@ -43,7 +43,7 @@ def _backbone(backbone: Backbone, settings: Settings) -> Asset:
         name=backbone.asset,
         description=f"The {backbone.name} backbone: weights that fit their model tensor by tensor, with its data "
         "config.",
-        group="backbones",
+        group="models",
         jobs=[TRAINING_SIDE if settings.has_training else CHECKPOINT],
         kinds={"timm", "safetensors"},
         suffix="safetensors",
@@ -78,7 +78,7 @@ def _backbone(backbone: Backbone, settings: Settings) -> Asset:
 def _finetuned_backbone(backbone: Backbone, settings: Settings) -> Asset:
     @platform_asset(
         name=backbone.asset,
-        group="backbones",
+        group="models",
         jobs=[FINETUNING],  # it waits for every shard, so it is no part of a run over some of them
         kinds={"torch", "safetensors"},
         suffix="safetensors",
@@ -92,6 +92,7 @@ def _finetuned_backbone(backbone: Backbone, settings: Settings) -> Asset:
             "seed": settings.seed,
         },
         describe=_finetuning_curves,
+        results=["holdout_accuracy", "best_epoch", "classes"],
         checks=[
             *_backbone_checks(backbone),
             Check("finetuning_helped", "Fine-tuning is better than training the classifier alone.", _finetuning_helped),

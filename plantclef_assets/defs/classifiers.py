@@ -41,7 +41,7 @@ def classifier_assets(settings: Settings, families: Families) -> list[Asset]:
         return {**training.changes(), **shares, "seed": settings.seed}
 
     @platform_asset(
-        group="classifiers",
+        group="models",
         jobs=[CLASSIFIERS],
         kinds={"torch", "safetensors"},
         partitions=families.feature_sets,
@@ -51,6 +51,7 @@ def classifier_assets(settings: Settings, families: Families) -> list[Asset]:
         inputs=_inputs(settings, families),
         config=config,
         describe=_learning_curves,
+        results=["accuracy", "accuracy_top5", "macro_f1", "ece", "best_epoch"],
         checks=_checks(),
     )
     def classifier(context: AssetExecutionContext, lake: LakeResource, accelerator: AcceleratorResource) -> MakeShards:

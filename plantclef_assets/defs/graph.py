@@ -6,6 +6,7 @@ from plantclef_assets.defs.backbones import backbone_assets
 from plantclef_assets.defs.classifiers import classifier_assets
 from plantclef_assets.defs.embeddings import embedding_assets
 from plantclef_assets.defs.families import build_families
+from plantclef_assets.defs.figures import figure_assets
 from plantclef_assets.defs.images import image_assets
 from plantclef_assets.defs.inbox import inbox_assets
 from plantclef_assets.defs.plot_report import plot_report_assets
@@ -21,18 +22,17 @@ from plantclef_assets.settings import Settings
 def build_graph(settings: Settings) -> Graph:
     """Declare all assets that the settings ask for, in the order of the chain's stages."""
     families = build_families(settings)
-    return Graph.of(
-        [
-            *source_assets(settings),
-            *image_assets(settings, families),
-            *backbone_assets(settings),
-            *embedding_assets(settings, families),
-            *classifier_assets(settings, families),
-            *report_assets(settings),
-            *prediction_assets(settings),
-            *submission_assets(settings, families),
-            *inbox_assets(settings, families),
-            *plot_report_assets(settings, partial(build_graph, settings)),
-            *validation_assets(settings, families),
-        ]
-    )
+    assets = [
+        *source_assets(settings),
+        *image_assets(settings, families),
+        *backbone_assets(settings),
+        *embedding_assets(settings, families),
+        *classifier_assets(settings, families),
+        *report_assets(settings),
+        *prediction_assets(settings),
+        *submission_assets(settings, families),
+        *inbox_assets(settings, families),
+        *plot_report_assets(settings, partial(build_graph, settings)),
+        *validation_assets(settings, families),
+    ]
+    return Graph.of([*assets, *figure_assets(settings, assets)])

@@ -31,7 +31,7 @@ def inbox_assets(settings: Settings, families: Families) -> list[Asset]:
     inbox, reading = settings.inbox, ReadingConfig(settings.max_pixels)
 
     @platform_asset(
-        group="inbox",
+        group="sources",
         jobs=[INBOX_SIDE],
         kinds={"parquet"},
         partitions=families.inbox,
@@ -43,7 +43,7 @@ def inbox_assets(settings: Settings, families: Families) -> list[Asset]:
         return in_this_process(_NotDelivered(inbox))
 
     @platform_asset(
-        group="inbox",
+        group="images",
         jobs=[INBOX_SIDE],
         kinds={"parquet"},
         partitions=families.inbox,

@@ -4,21 +4,23 @@ What belongs here: assets that apply classifiers to stored features, and that de
 image is decoded and no backbone runs. What does not: species lists for the challenge (`submissions.py`).
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
-from dagster import AssetExecutionContext, MetadataValue
+import pyarrow as pa
+from dagster import AssetExecutionContext
 
 from plantclef_assets.defs.naming import PlotSource, backbones, plot_sources, runs_by_feature_set_and_tiling
 from plantclef_assets.lake.store import Artifact, Lake, Record
 from plantclef_assets.models.feature_sets import PredictionConfig
 from plantclef_assets.orchestration.checks import Check, CheckContext, Problem, count_is_zero
 from plantclef_assets.orchestration.declaration import Asset, platform_asset, some
-from plantclef_assets.orchestration.materialization import Describe, MakeShards, in_this_process
-from plantclef_assets.orchestration.pictures import markdown_table, picture
+from plantclef_assets.orchestration.materialization import MakeShards, in_this_process
+from plantclef_assets.orchestration.metadata import Describe
+from plantclef_assets.orchestration.pictures import metadata_table, picture
 from plantclef_assets.orchestration.resources import LakeResource
 from plantclef_assets.report import photographs
 from plantclef_assets.report.photographs import Shown, draw_cover
@@ -58,6 +60,7 @@ def _tile_predictions(source: PlotSource, name: str, settings: Settings) -> Asse
         inputs=[*tiles.values(), some("classifier", lambda _: classifiers), "class_map"],
         config=config,
         describe=_tiled_plot(source.plots, pairs),
+        results=["mean_first_probability"],
         checks=_prediction_checks(),
     )
     def tile_predictions(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
@@ -77,7 +80,7 @@ def _species_cover(source: PlotSource, predictions: str, name: str, settings: Se
         name=name,
         description="The species of each plot of a shard with the tiles that show them and the share of the plot that "
         f"these cover, by {run.feature_set} on {run.tiling}; as a table, as a CSV for spreadsheets, and as JSON.",
-        group="cover",
+        group="predictions",
         jobs=[source.job],
         kinds={"csv", "json", "parquet"},
         partitions=source.family,
@@ -85,7 +88,9 @@ def _species_cover(source: PlotSource, predictions: str, name: str, settings: Se
         inputs=[predictions, source.plots, "class_map"],
         config=config,
         sidecars=cover_files,
+        for_people=True,
         describe=_covered_plot(source.plots),
+        results=["species_per_plot", "mean_uncovered", "plots_without_species"],
         checks=_cover_checks(source.plots),
     )
     def species_cover(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
@@ -114,7 +119,10 @@ def _tiled_plot(plots: str, pairs: Sequence[tuple[str, str]]) -> Describe:
 
         tiles = [Tile(row["tile_index"], row["x"], row["y"], row["width"], row["height"], 1.0) for row in rows]
         drawn = photographs.tiled_plot(image.column("data")[0].as_py(), tiles, labels)
-        return {"tiled_plot": picture(drawn, f"{plot}, {feature_set}, {tiling}")}
+        return {
+            "tiled_plot": picture(drawn, f"{plot}, {feature_set}, {tiling}"),
+            "species_of_tiles": metadata_table(_species_of_tiles(labels)),
+        }
 
     return describe
 
@@ -127,7 +135,7 @@ def _covered_plot(plots: str) -> Describe:
 
     def describe(lake: Lake, artifact: Artifact, record: Record) -> Mapping[str, Any]:
         table = lake.read(artifact)
-        preview = {"preview": MetadataValue.md(markdown_table(table.select(_COVER_COLUMNS).slice(0, _PREVIEW_ROWS)))}
+        preview = {"preview": metadata_table(table.select(_COVER_COLUMNS).slice(0, _PREVIEW_ROWS))}
         shown = [row for row in table.drop_columns(["name"]).to_pylist() if row["species_id"] is not None]
         if not shown:
             return preview
@@ -154,6 +162,12 @@ def _tile_labels(lake: Lake, rows: Sequence[Mapping[str, Any]]) -> dict[int, lis
         row["tile_index"]: [str(names.get(row["species_id"]) or row["species_id"]), f"{row['probability']:.2f}"]
         for row in rows
     }
+
+
+def _species_of_tiles(labels: Mapping[int, Sequence[str]]) -> pa.Table:
+    """Return how many tiles show each species at the first rank, the commonest first."""
+    counts = Counter(name for name, _ in labels.values()).most_common(_PREVIEW_ROWS)
+    return pa.table({"species": [name for name, _ in counts], "tiles": [count for _, count in counts]})
 
 
 def _prediction_checks() -> list[Check]:

@@ -42,6 +42,7 @@ def report_assets(settings: Settings) -> list[Asset]:
         },
         sidecars=lambda lake, artifact: (map_picture(lake, artifact),),
         describe=_map_picture,
+        results=["separation_base", "separation_finetuned"],
         checks=[
             Check(
                 "finetuned_separates_better",

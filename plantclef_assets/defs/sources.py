@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from dagster import AssetExecutionContext, MetadataValue
+from dagster import AssetExecutionContext
 
 from plantclef_assets.defs.jobs import CHECKPOINT, PLOT_SIDE, PLOT_SOURCES, TRAINING_SIDE
 from plantclef_assets.defs.source_files import (
@@ -31,7 +31,7 @@ from plantclef_assets.lake.tables import Shard
 from plantclef_assets.orchestration.checks import Check, CheckContext, Problem, count_is_zero
 from plantclef_assets.orchestration.declaration import Asset, platform_asset
 from plantclef_assets.orchestration.materialization import MakeShards, in_this_process
-from plantclef_assets.orchestration.pictures import markdown_table
+from plantclef_assets.orchestration.pictures import metadata_table
 from plantclef_assets.orchestration.resources import LakeResource
 from plantclef_assets.settings import Settings
 from plantclef_assets.settings.sources import PublishedSettings
@@ -220,7 +220,7 @@ def _published(settings: Settings) -> PublishedSettings:
 def _licence_table(lake: Lake, artifact: Artifact, record: Record) -> Mapping[str, Any]:
     """Return how many photographs and authors there are under each licence."""
     rows = record.statistics["licences"]
-    return {"licences": MetadataValue.md(markdown_table(pa.Table.from_pylist(rows)))} if rows else {}
+    return {"licences": metadata_table(pa.Table.from_pylist(rows))} if rows else {}
 
 
 def _class_map_checks() -> list[Check]:

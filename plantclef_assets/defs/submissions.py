@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
-from dagster import AssetExecutionContext, MetadataValue
+from dagster import AssetExecutionContext
 
 from plantclef_assets.defs.families import Families
 from plantclef_assets.defs.jobs import RESULTS
@@ -20,8 +20,9 @@ from plantclef_assets.lake.store import Artifact, Lake, Record
 from plantclef_assets.models.feature_sets import feature_set
 from plantclef_assets.orchestration.checks import Check, CheckContext, Problem
 from plantclef_assets.orchestration.declaration import Asset, Input, every, platform_asset, some
-from plantclef_assets.orchestration.materialization import Describe, MakeShards, in_this_process
-from plantclef_assets.orchestration.pictures import markdown_table, picture
+from plantclef_assets.orchestration.materialization import MakeShards, in_this_process
+from plantclef_assets.orchestration.metadata import Describe
+from plantclef_assets.orchestration.pictures import metadata_table, picture
 from plantclef_assets.orchestration.resources import LakeResource
 from plantclef_assets.report.charts import draw_agreement
 from plantclef_assets.scoring.agreement import RunAgreement
@@ -35,6 +36,9 @@ from plantclef_assets.settings.runs import RunSettings
 _USUAL_SPECIES_PER_PLOT = (1.0, 15.0)
 """Published vegetation plots hold two to ten species; far fewer or more is rarely what was meant."""
 _PREVIEW_ROWS = 10
+_SCORES = ("f1_plot", "f1_transect", "f1_species", "f1_micro")
+_RESULTS = ["f1_plot", "f1_transect", "f1_species"]
+_SHOWN_COLUMNS = ["run", *_RESULTS, "species_per_plot", "plots"]
 
 
 def submission_assets(settings: Settings, families: Families) -> list[Asset]:
@@ -54,7 +58,7 @@ def submission_assets(settings: Settings, families: Families) -> list[Asset]:
         return config
 
     @platform_asset(
-        group="submissions",
+        group="predictions",
         jobs=[RESULTS],
         kinds={"csv", "parquet"},
         partitions=families.runs,
@@ -62,7 +66,8 @@ def submission_assets(settings: Settings, families: Families) -> list[Asset]:
         inputs=[*_seen_in_tiles(settings), "plot_manifest", "class_map"],
         config=run_config,
         sidecars=lambda lake, artifact: tuple(submission_files(lake, artifact, settings.dialect).values()),
-        describe=_preview(settings.dialect),
+        describe=_preview,
+        results=["species_per_plot", "distinct_species", "empty"],
         checks=[
             Check(
                 "valid_submission",
@@ -89,7 +94,7 @@ def submission_assets(settings: Settings, families: Families) -> list[Asset]:
         )
 
     @platform_asset(
-        group="submissions",
+        group="reports",
         jobs=[RESULTS],
         kinds={"parquet"},
         code_version="1",
@@ -98,6 +103,7 @@ def submission_assets(settings: Settings, families: Families) -> list[Asset]:
         sources=lambda: {"plot_truth": file_digest(settings, settings.plot_truth)},
         advice=["plot_truth"],
         describe=_leaderboard_table,
+        for_people=True,
         checks=[Check("scores_valid", "Every score lies in [0, 1].", _scores_valid, blocking=True)],
     )
     def leaderboard(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
@@ -108,7 +114,7 @@ def submission_assets(settings: Settings, families: Families) -> list[Asset]:
         )
 
     @platform_asset(
-        group="submissions",
+        group="reports",
         jobs=[RESULTS],
         kinds={"parquet"},
         code_version="1",
@@ -160,20 +166,19 @@ def _seen_in_tiles(settings: Settings) -> list[Input]:
     return inputs
 
 
-def _preview(dialect: str) -> Describe:
-    def describe(lake: Lake, artifact: Artifact, record: Record) -> Mapping[str, Any]:
-        rows = lake.open(artifact).read().slice(0, _PREVIEW_ROWS).to_pylist()
-        plots = {
-            "plot": [row["plot_id"] for row in rows],
-            "species_ids": [", ".join(map(str, row["species_ids"])) or None for row in rows],
-        }
-        return {"preview": MetadataValue.md(markdown_table(pa.table(plots))), "dialect": dialect}
-
-    return describe
+def _preview(lake: Lake, artifact: Artifact, record: Record) -> Mapping[str, Any]:
+    rows = lake.read(artifact, ["plot_id", "species_ids"]).slice(0, _PREVIEW_ROWS).to_pylist()
+    lists = [", ".join(map(str, row["species_ids"])) or None for row in rows]
+    preview = {"plot_id": [row["plot_id"] for row in rows], "species_ids": pa.array(lists, pa.string())}
+    return {"preview": metadata_table(pa.table(preview))}
 
 
 def _leaderboard_table(lake: Lake, artifact: Artifact, record: Record) -> Mapping[str, Any]:
-    return {"leaderboard": MetadataValue.md(markdown_table(lake.read(artifact)))}
+    """Return the scores of the best run, which is the first row, and those of all runs."""
+    table = lake.read(artifact)
+    best = table.slice(0, 1).to_pylist()[0]
+    scores = {name: best[name] for name in _RESULTS if best[name] is not None}
+    return {**scores, "leaderboard": metadata_table(table.select(_SHOWN_COLUMNS))}
 
 
 def _agreement(runs: Sequence[str]) -> Describe:
@@ -243,6 +248,6 @@ def _agreement_valid(context: CheckContext) -> Iterable[Problem]:
 def _scores_valid(context: CheckContext) -> Iterable[Problem]:
     for artifact in context.records:
         for row in context.lake.read(artifact).to_pylist():
-            for name in ("f1_plot", "f1_transect", "f1_species", "f1_micro"):
+            for name in _SCORES:
                 if row[name] is not None and not 0 <= row[name] <= 1:
                     yield Problem(artifact, f"{artifact}: {name} of {row['run']} is {row[name]}")

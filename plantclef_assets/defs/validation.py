@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
-from dagster import AssetExecutionContext, MetadataValue
+from dagster import AssetExecutionContext
 
 from plantclef_assets.defs.families import Families
 from plantclef_assets.defs.jobs import RULE_SWEEP, VALIDATION_SIDE
@@ -23,11 +23,11 @@ from plantclef_assets.models.feature_sets import feature_set
 from plantclef_assets.orchestration.checks import Check, CheckContext, Problem, count_is_zero
 from plantclef_assets.orchestration.declaration import Asset, every, platform_asset, some
 from plantclef_assets.orchestration.materialization import MakeShards, in_parallel, in_this_process
-from plantclef_assets.orchestration.pictures import contact_sheet, markdown_table
+from plantclef_assets.orchestration.pictures import contact_sheet, metadata_table
 from plantclef_assets.orchestration.resources import EngineResource, LakeResource
 from plantclef_assets.orchestration.table_checks import labels_in_class_map
 from plantclef_assets.scoring.leaderboard import read_plot_truth
-from plantclef_assets.scoring.sweep import CHOOSE, REPORT, LabelledPlots, Sweep, best_settings
+from plantclef_assets.scoring.sweep import CHOOSE, REPORT, SURVEY, LabelledPlots, Sweep, best_settings
 from plantclef_assets.settings import Settings
 
 _NAMED = 5
@@ -49,7 +49,7 @@ def _validation_plots(settings: Settings, families: Families) -> Asset:
     )
 
     @platform_asset(
-        group="validation",
+        group="images",
         jobs=[VALIDATION_SIDE],
         kinds={"pillow", "parquet"},
         partitions=families.validation_plots,
@@ -95,7 +95,7 @@ def _sweep(settings: Settings) -> Asset:
     used = {name for name, _ in pairs}
 
     @platform_asset(
-        group="sweeps",
+        group="reports",
         jobs=[RULE_SWEEP],
         kinds={"parquet"},
         code_version="1",
@@ -114,6 +114,7 @@ def _sweep(settings: Settings) -> Asset:
         },
         sources=lambda: {"plot_truth": file_digest(settings, settings.plot_truth)},
         describe=_best_settings,
+        results=[f"chosen_f1_{part}" for part in (CHOOSE, REPORT, SURVEY)],
         checks=[
             Check("scores_valid", "Every score lies in [0, 1].", _scores_valid, blocking=True),
             Check(
@@ -169,7 +170,7 @@ def _labelled_plots(settings: Settings, lake: Lake, log: Log) -> list[LabelledPl
 
 def _best_settings(lake: Lake, artifact: Artifact, record: Record) -> Mapping[str, Any]:
     best = best_settings(lake.read(artifact).to_pylist(), _BEST_SETTINGS)
-    return {"best_settings": MetadataValue.md(markdown_table(pa.Table.from_pylist(best)))}
+    return {"best_settings": metadata_table(pa.Table.from_pylist(best))}
 
 
 def _truth_as_pasted(context: CheckContext) -> Iterable[Problem]:

@@ -290,6 +290,18 @@ EMBEDDING_MAP = TableSpec(
     ),
     key=("image_name", "backbone"),
 )
+FIGURE = TableSpec(
+    pa.schema(
+        [
+            column("panel", pa.string(), "part of the figure"),
+            column("item", pa.string(), "what is shown there: a species, rule, photograph, tile or asset"),
+            column("label", pa.string(), "text beside it", null=True),
+            column("x", pa.float64(), "horizontal position in the units of the panel", null=True),
+            column("y", pa.float64(), "vertical position in the units of the panel", null=True),
+        ]
+    ),
+    key=("panel", "item"),
+)
 QUARANTINE = TableSpec(
     pa.schema(
         [
@@ -331,5 +343,10 @@ TABLES: dict[str, TableSpec] = {
     "run_agreement": RUN_AGREEMENT,
     "sweep": SWEEP,
     "embedding_map": EMBEDDING_MAP,
+    "figure_pipeline": FIGURE,
+    "figure_class_imbalance": FIGURE,
+    "figure_crops": FIGURE,
+    "figure_tiles": FIGURE,
+    "figure_f1_by_species": FIGURE,
 }
 """The table specification of each parquet asset."""

@@ -7,6 +7,7 @@ edge between two families gets a mapping of its own. (https://docs.dagster.io/gu
 
 import functools
 import inspect
+from datetime import timedelta
 from typing import Any
 
 from dagster import (
@@ -15,11 +16,14 @@ from dagster import (
     AssetExecutionContext,
     AssetsDefinition,
     BackfillPolicy,
+    Config,
+    FreshnessPolicy,
     MaterializeResult,
     PartitionMapping,
     StaticPartitionMapping,
     asset,
 )
+from pydantic import Field
 
 from plantclef_assets.lake.provenance import Lineage
 from plantclef_assets.orchestration.declaration import Asset, Graph, Input
@@ -28,9 +32,17 @@ from plantclef_assets.redaction import without_secrets
 from plantclef_assets.settings import Settings
 from plantclef_assets.settings.errors import PREFIX
 
-OWNERS = ["team:plantclef"]
 ACCELERATOR_POOL = "gpu"
 """The pool of everything that uses the accelerator; its limit is one run."""
+
+
+class LaunchOptions(Config):
+    """What can be chosen for one launch; nothing that bytes depend on, since provenance does not record it."""
+
+    make_again: bool = Field(
+        default=False,
+        description="Make artifacts again that are up to date; the bytes are the same.",
+    )
 
 
 def build_assets(graph: Graph, settings: Settings) -> list[AssetsDefinition]:
@@ -43,25 +55,30 @@ def build_assets(graph: Graph, settings: Settings) -> list[AssetsDefinition]:
 
 def _build(declared: Asset, graph: Graph, settings: Settings) -> AssetsDefinition:
     @functools.wraps(declared.body)
-    def run(context: AssetExecutionContext, **resources: Any) -> MaterializeResult:
+    def run(context: AssetExecutionContext, config: LaunchOptions, **resources: Any) -> MaterializeResult:
         return materialize(
             context,
             Lineage(resources["lake"].lake, graph.recipes),
             lambda shards: declared.body(context, **resources)(shards),
-            declared.describe,
+            declared.shown,
             resources["accelerator"].hold if declared.accelerated else None,
             _advice(declared, settings),
+            again=config.make_again,
         )
 
-    signature = inspect.signature(declared.body).replace(return_annotation=MaterializeResult)
-    run.__signature__ = signature  # type: ignore[attr-defined]  # Dagster reads the resources from it
-    run.__annotations__ = {**declared.body.__annotations__, "return": MaterializeResult}
+    options = inspect.Parameter("config", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=LaunchOptions)
+    context, *resources = inspect.signature(declared.body).parameters.values()
+    signature = inspect.Signature([context, options, *resources], return_annotation=MaterializeResult)
+    run.__signature__ = signature  # type: ignore[attr-defined]  # Dagster reads options and resources from it
+    run.__annotations__ = {**declared.body.__annotations__, "config": LaunchOptions, "return": MaterializeResult}
     per_run = settings.shards_per_run if declared.family else None
     return asset(
         name=declared.name,
         group_name=declared.group,
         kinds=set(declared.kinds),
-        owners=OWNERS,
+        owners=list(settings.owners),
+        tags=settings.tags,
+        freshness_policy=_freshness(settings) if declared.for_people else None,
         description=declared.description,
         deps=[AssetDep(one.asset, partition_mapping=_mapping(declared, one, graph)) for one in declared.inputs],
         code_version=declared.code_version,
@@ -69,6 +86,12 @@ def _build(declared: Asset, graph: Graph, settings: Settings) -> AssetsDefinitio
         backfill_policy=BackfillPolicy.multi_run(per_run) if per_run else BackfillPolicy.single_run(),
         pool=ACCELERATOR_POOL if declared.accelerated else None,
     )(run)
+
+
+def _freshness(settings: Settings) -> FreshnessPolicy | None:
+    """Return when the UI calls an asset overdue; a no-op counts, since it confirms that the asset is up to date."""
+    hours = settings.fresh_within_hours
+    return None if hours is None else FreshnessPolicy.time_window(fail_window=timedelta(hours=hours))
 
 
 def _mapping(declared: Asset, one: Input, graph: Graph) -> PartitionMapping | None:

@@ -17,7 +17,8 @@ from dagster import StaticPartitionsDefinition
 from plantclef_assets.lake.provenance import Config, Origin, Recipe
 from plantclef_assets.lake.store import Artifact, Lake, LakePath
 from plantclef_assets.orchestration.checks import Check
-from plantclef_assets.orchestration.materialization import Describe, MakeShards
+from plantclef_assets.orchestration.materialization import MakeShards
+from plantclef_assets.orchestration.metadata import Describe, Presentation
 
 Sidecars = Callable[[Lake, Artifact], tuple[LakePath, ...]]
 
@@ -120,13 +121,14 @@ class Asset:
     sources: Callable[[], Config]
     family: Family | None
     checks: tuple[Check, ...]
-    describe: Describe | None
+    shown: Presentation
     sidecars: Sidecars
     origin: Origin | None
     advice: Sequence[str]
     accelerated: bool
     suffix: str
     extra: Extra | None
+    for_people: bool
 
     @property
     def available(self) -> bool:
@@ -152,12 +154,14 @@ def platform_asset(
     partitions: Family | None = None,
     checks: Iterable[Check] = (),
     describe: Describe | None = None,
+    results: Sequence[str] = (),
     sidecars: Sidecars = lambda lake, artifact: (),
     origin: Origin | None = None,
     advice: Sequence[str] = (),
     accelerated: bool = False,
     suffix: str = "parquet",
     extra: Extra | None = None,
+    for_people: bool = False,
 ) -> Callable[[Callable[..., MakeShards]], Asset]:
     """Declare an asset. The function below the decorator returns what makes its shards; Dagster hands it the resources.
 
@@ -179,12 +183,14 @@ def platform_asset(
         partitions: the family; None for one artifact.
         checks: besides those that follow from the schema of its table.
         describe: its own metadata in the UI.
+        results: the statistics of its artifacts that the UI shows first.
         sidecars: files that are written with an artifact and belong to it.
         origin: the source of an asset at the beginning of the graph, to tell one survey from another.
         advice: the fields of the settings to change where an artifact cannot be made.
         accelerated: whether it holds the accelerator while it makes shards.
         suffix: of its files.
         extra: an optional dependency that it needs; jobs and schedules leave it out where that is not installed.
+        for_people: whether people wait for it, so that the UI calls it overdue where the settings say when.
     """
 
     def declare(body: Callable[..., MakeShards]) -> Asset:
@@ -201,13 +207,14 @@ def platform_asset(
             sources=sources,
             family=partitions,
             checks=tuple(checks),
-            describe=describe,
+            shown=Presentation(describe, results),
             sidecars=sidecars,
             origin=origin,
             advice=advice,
             accelerated=accelerated,
             suffix=suffix,
             extra=extra,
+            for_people=for_people,
         )
 
     return declare

@@ -6,8 +6,8 @@
 from dataclasses import dataclass
 
 from dagster import AssetSelection, define_asset_job
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from plantclef_assets.orchestration.dagster_internals import UnresolvedAssetJobDefinition
 from plantclef_assets.orchestration.declaration import Asset, Family, Graph, Job
 
 

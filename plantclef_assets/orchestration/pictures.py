@@ -1,7 +1,8 @@
 """Pictures and tables in metadata, as the UI shows them.
 
-What belongs here: the way from bytes or a table to Markdown, and the pictures that several stages share. What does not:
-how pictures are drawn (`report/`). (https://docs.dagster.io/guides/build/assets/metadata-and-tags)
+What belongs here: the way from bytes or a table to metadata, and the pictures that several stages share. What does not:
+how pictures are drawn (`report/`). The UI shows tables in place, and opens long Markdown, such as pictures, on a click.
+(https://docs.dagster.io/guides/build/assets/metadata-and-tags)
 """
 
 import base64
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
-from dagster import MetadataValue
+from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
 
 from plantclef_assets.lake.store import Artifact, Lake, Record
 from plantclef_assets.report import photographs
@@ -33,19 +34,20 @@ def picture(data: bytes, caption: str, kind: str = "jpeg") -> MetadataValue:
     return MetadataValue.md(f"![{_plain(caption)}](data:image/{kind};base64,{base64.b64encode(data).decode()})")
 
 
-def markdown_table(table: pa.Table) -> str:
-    """Return a table as Markdown, numbers with three decimals; text is shown as it is, without links or markup."""
-    lines = [f"| {' | '.join(map(_plain, table.column_names))} |", "|" + "---|" * table.num_columns]
-    for row in table.to_pylist():
-        cells = (
-            f"{value:.3f}" if isinstance(value, float) else "–" if value is None else _plain(str(value))
-            for value in row.values()
-        )
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 def _plain(text: str) -> str:
-    """Return text that Markdown shows as it is, on one line of a table."""
+    """Return text that Markdown shows as it is, on one line."""
     escaped = html.escape(" ".join(text.splitlines()), quote=False)
     return escaped.translate({ord(letter): f"&#{ord(letter)};" for letter in "|[]`\\"})
+
+
+def metadata_table(table: pa.Table) -> MetadataValue:
+    """Return a table as the UI shows it in place, numbers with three decimals; null is a dash."""
+    schema = TableSchema([TableColumn(column.name, str(column.type)) for column in table.schema])
+    records = [TableRecord({name: _cell(value) for name, value in row.items()}) for row in table.to_pylist()]
+    return MetadataValue.table(records, schema)
+
+
+def _cell(value: Any) -> str | int | float:
+    if isinstance(value, float):
+        return round(value, 3)
+    return value if isinstance(value, int) else "–" if value is None else str(value)

@@ -43,15 +43,34 @@ _STYLE: Any = {
 }
 _PALETTE = 256
 """Most colours of a PNG: charts have few, and go into Dagster's event log, so they stay small."""
+_JPEG_QUALITY = 80
 _MOST_MARKED_EPOCHS = 40
 
 
 def draw_chart(draw: Callable[["Figure"], None], width: float, height: float) -> bytes:
-    """Draw on a new figure of a size in px.
+    """Draw a chart on a new figure of a size in px.
 
     Returns:
         a PNG without metadata: the same chart has the same bytes, and the user's matplotlibrc is not used.
     """
+    buffer = io.BytesIO()
+    chart = _draw(draw, width, height).quantize(_PALETTE, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    chart.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def draw_picture(draw: Callable[["Figure"], None], width: float, height: float) -> bytes:
+    """Draw a figure with photographs, of a size in px.
+
+    Returns:
+        a JPEG without metadata.
+    """
+    buffer = io.BytesIO()
+    _draw(draw, width, height).save(buffer, "JPEG", quality=_JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def _draw(draw: Callable[["Figure"], None], width: float, height: float) -> Image.Image:
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -64,11 +83,7 @@ def draw_chart(draw: Callable[["Figure"], None], width: float, height: float) ->
         canvas = FigureCanvasAgg(figure)
         draw(figure)
         canvas.draw()
-        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    buffer = io.BytesIO()
-    picture = picture.quantize(_PALETTE, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    picture.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+        return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def rgb(colour: tuple[int, int, int]) -> tuple[float, float, float]:

@@ -22,6 +22,7 @@ from plantclef_assets.models.feature_sets import FEATURE_SETS, TRAINED, feature_
 from plantclef_assets.redaction import without_secrets
 from plantclef_assets.settings.computing import Computing
 from plantclef_assets.settings.errors import PREFIX
+from plantclef_assets.settings.interface import Interface
 from plantclef_assets.settings.loading import FromProfile, read_settings
 from plantclef_assets.settings.plots import Plots
 from plantclef_assets.settings.presets import preset_runs
@@ -30,7 +31,7 @@ from plantclef_assets.settings.sources import PublishedSettings, Sources
 from plantclef_assets.settings.training import ClassifierSettings, Training
 
 
-class Settings(Plots, Computing, Training, Sources):
+class Settings(Interface, Plots, Computing, Training, Sources):
     """All settings of the platform, and properties that follow from them.
 
     The fields of the last base class come first: the runs of plots are checked against the classifiers.

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus, job
-from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from plantclef_assets.cli.ended_runs import process_tags, report_ended_runs
 from plantclef_assets_tests.cli.test_command_line import environment
@@ -33,10 +32,10 @@ def status_after(
     instance: DagsterInstance,
     tags: dict[str, str],
     status: DagsterRunStatus = DagsterRunStatus.STARTED,
-    origin: RemoteJobOrigin | None = None,
+    parent: str | None = None,
 ) -> DagsterRunStatus:
     """Return the status of a run with these tags after the runs of killed commands were reported."""
-    run = instance.create_run_for_job(nothing, tags=tags, status=status, remote_job_origin=origin)
+    run = instance.create_run_for_job(nothing, tags=tags, status=status, parent_run_id=parent, root_run_id=parent)
     report_ended_runs(instance)
     found = instance.get_run_by_id(run.run_id)
     assert found is not None
@@ -97,9 +96,9 @@ def test_runs_of_daemons_and_runs_that_ended_are_left_alone(instance: DagsterIns
     _, tags = tags_of_another(kill=True)
     assert status_after(instance, {}) == DagsterRunStatus.STARTED
     assert status_after(instance, tags, DagsterRunStatus.SUCCESS) == DagsterRunStatus.SUCCESS
-    origin = RemoteJobOrigin(RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("location"), "repository"), "nothing")
+    first = instance.create_run_for_job(nothing).run_id
     for status in (DagsterRunStatus.STARTED, DagsterRunStatus.QUEUED):
-        assert status_after(instance, tags, status, origin) == status, "a repetition from the UI has the tags too"
+        assert status_after(instance, tags, status, first) == status, "a repetition from the UI has the tags too"
 
 
 @pytest.mark.slow

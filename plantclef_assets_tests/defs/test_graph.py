@@ -3,10 +3,11 @@
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from dagster import AssetKey, Definitions
+from dagster import AssetKey, Definitions, FreshnessPolicy
 
 from plantclef_assets.definitions import build_defs
 from plantclef_assets.defs.graph import build_graph
@@ -122,6 +123,25 @@ def test_an_inbox_adds_a_side_of_its_own_that_waits_for_the_classifiers(tiny_sur
     assert set(with_inbox["inbox_cover"]["depends_on"]) == {"inbox_predictions", "inbox_plots", "class_map"}
 
 
+def test_the_assets_are_in_at_most_six_groups(tiny_survey: Path, tmp_path: Path) -> None:
+    assets = describe(build_defs(with_finetuned(tiny_survey, tmp_path, inbox=str(tmp_path))))
+    assert len({told["group"] for told in assets.values()}) <= 6
+
+
+def test_owners_tags_and_freshness_are_settings(tiny_survey: Path, tmp_path: Path) -> None:
+    changes = {"owners": ("ada@example.org", "team:botany"), "tags": {"survey": "alps-2026"}, "fresh_within_hours": 36}
+    settings = tiny_settings(tiny_survey, tmp_path, inbox=str(tmp_path), **changes)
+    graph = build_defs(settings).resolve_asset_graph()
+    nodes = {key.to_user_string(): graph.get(key) for key in graph.get_all_asset_keys()}
+    for node in nodes.values():
+        assert node.owners == ["ada@example.org", "team:botany"]
+        assert node.tags["survey"] == "alps-2026"
+    windows = {name: node.freshness_policy for name, node in nodes.items() if node.freshness_policy}
+    assert windows == dict.fromkeys(
+        ("leaderboard", "species_cover", "inbox_cover"), FreshnessPolicy.time_window(fail_window=timedelta(hours=36))
+    )
+
+
 def test_an_inbox_needs_no_survey(tiny_survey: Path, tmp_path: Path) -> None:
     settings = tiny_settings(tiny_survey, tmp_path, plot_images=None, plot_truth=None, inbox=str(tmp_path))
     assets = describe(build_defs(settings))
@@ -161,7 +181,8 @@ def test_without_plots_there_is_no_plot_side(tiny_survey: Path, tmp_path: Path) 
     plot_side = {"plot_manifest", "plot_images", "base_tile_embeddings", "tile_predictions", "species_cover"}
     results = {"submission", "leaderboard", "run_agreement", "plot_report"}
     validation = {"validation_plots", "base_validation_tile_embeddings", "sweep"}
-    assert set(complete) - set(assets) == plot_side | results | validation
+    figures = {"figure_tiles", "figure_f1_by_species"}
+    assert set(complete) - set(assets) == plot_side | results | validation | figures
 
 
 @pytest.mark.parametrize(("changes", "composed"), [({}, True), ({"plots": 0}, False)])

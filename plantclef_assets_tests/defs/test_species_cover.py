@@ -180,7 +180,8 @@ def test_the_first_plot_is_shown_with_its_colours_and_rows(own_lake: OwnLake) ->
         assert materialize(settings, "species_cover", first="00", instance=instance).success
         metadata = materialization_metadata(instance, "species_cover")["00"]
     assert metadata["covered_plot"].startswith("![PLOT-0-20240501](data:image/jpeg;base64,")
-    assert "| PLOT-0-20240501 | Planta" in metadata["preview"]
+    first = metadata["preview"].records[0].data
+    assert (first["plot_id"], first["binomial"].split()[0]) == ("PLOT-0-20240501", "Planta")
     assert metadata["species_per_plot"] >= 1
 
 

@@ -1,4 +1,4 @@
-"""Links of pages lead somewhere, and the navigation has every page."""
+"""Links of pages lead somewhere, the navigation has every page, and pages are short enough to be read."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from plantclef_assets_tests.documentation import PROJECT, pages, prose, read
+from plantclef_assets_tests.documentation import PROJECT, is_generated, pages, prose, read
 
 pytestmark = pytest.mark.skipif(not pages(), reason="the pages are missing: run in a checkout")
 _LINK = re.compile(r"\[(?:[^\[\]]|\[[^\]]*\])*\]\((?P<target>[^)\s]+)\)")
@@ -46,3 +46,17 @@ def test_pages_of_the_site_do_not_link_out_of_it(page: str) -> None:
 @pytest.mark.parametrize("page", [page for page in pages() if page.startswith("docs/")])
 def test_every_page_is_in_the_navigation(page: str) -> None:
     assert f": {page.removeprefix('docs/')}\n" in read("mkdocs.yml")
+
+
+def words(page: str) -> int:
+    """Return the number of words of a page, as `wc -w` counts them."""
+    return len(read(page).split())
+
+
+@pytest.mark.parametrize("page", [page for page in pages() if page.startswith("docs/") and not is_generated(page)])
+def test_pages_are_short(page: str) -> None:
+    assert words(page) <= 1000
+
+
+def test_the_readme_is_short() -> None:
+    assert words("README.md") <= 750

@@ -312,3 +312,22 @@ def test_the_demo_profile_can_be_used_with_all_sources_replaced(with_variables: 
 
 def test_the_demo_may_be_used_in_part(with_variables: Set) -> None:
     assert with_variables(PLOT_IMAGES="none", PLOT_TRUTH="none").uses_demo_survey
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("OWNERS", '["botany"]', "'botany' is neither an email address nor a team such as 'team:botany'"),
+        ("OWNERS", '["team:"]', "'team:' is neither"),
+        ("TAGS", '{"a b": "c"}', "'a b' is no name of a tag; use at most 63"),
+        ("TAGS", '{"dagster/kind": "c"}', "'dagster/kind' is no name of a tag"),
+        ("TAGS", '{"domain": "wet meadows"}', "'wet meadows' is no value of the tag 'domain'"),
+        ("FRESH_WITHIN_HOURS", "0", "greater than 0"),
+    ],
+)
+def test_owners_tags_and_hours_that_the_ui_cannot_use_are_refused(
+    variable: str, value: str, said: str, with_variables: Set
+) -> None:
+    (sentence,) = refusal(lambda: with_variables(**{variable: value}))
+    assert sentence.startswith(f"PLANTCLEF_{variable}")
+    assert said in sentence
