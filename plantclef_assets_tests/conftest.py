@@ -14,6 +14,8 @@ import pytest
 from filelock import FileLock
 
 if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
     from plantclef_assets.settings import Settings
 
 pytest_plugins = ["plantclef_assets_tests.scheduling"]
@@ -159,6 +161,15 @@ def _changed(settings: "Settings", changes: Mapping[str, object]) -> "Settings":
     from plantclef_assets.settings import Settings
 
     return Settings(**(settings.model_dump() | changes))
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> "Iterator[Chrome]":
+    """Chromium without a screen."""
+    from plantclef_assets_tests.browser import open_browser
+
+    with open_browser(tmp_path) as chrome:
+        yield chrome
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ import subprocess
 from pathlib import Path
 
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
-from dagster._core.storage.tags import MAX_RETRIES_TAG
 
 _HOST, _PROCESS = "plantclef/host", "plantclef/process"
 _UNFINISHED = [
@@ -27,7 +26,7 @@ def process_tags() -> dict[str, str]:
 
     A daemon on the same instance does not repeat such a run: it would repeat it under the daemon's settings.
     """
-    return {_HOST: _host(), _PROCESS: f"{os.getpid()} {_start_of(os.getpid())}", MAX_RETRIES_TAG: "0"}
+    return {_HOST: _host(), _PROCESS: f"{os.getpid()} {_start_of(os.getpid())}", "dagster/max_retries": "0"}
 
 
 def report_ended_runs(instance: DagsterInstance) -> None:

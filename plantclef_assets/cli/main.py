@@ -27,6 +27,7 @@ COMMANDS = {
     "run": Command("run", "materialize the whole chain; finished work is kept"),
     "doctor": Command("doctor", "show device, sources, what is up to date, and what a run would do"),
     "plan": Command("plan", "count the work, what remains of it, and estimate how long it takes"),
+    "report": Command("report", "bring the report up to date and print where it is"),
     "lake": Command("lake", "answer a question in SQL over the lake's tables; without one, list them"),
     "verify": Command("lake", "read artifacts whole and name those that are damaged", ("verify",)),
     "clean": Command("lake", "list what the settings no longer name; --delete deletes it", ("clean",)),

@@ -1,14 +1,23 @@
 """The lines at the end of a run: the leaderboard, the files to look at, the checks that did not pass, the next step."""
 
 from plantclef_assets.defs.graph import build_graph
+from plantclef_assets.defs.source_files import has_reviewed_truth
 from plantclef_assets.lake.store import Artifact, Lake
+from plantclef_assets.scoring.leaderboard import REVIEWED
 from plantclef_assets.settings import Settings
 
 
 def closing_lines(settings: Settings, checks: list[str]) -> list[str]:
     """Return the lines of a chain that has ended well: the leaderboard, the answers and the failed checks."""
-    scores = [_leaderboard(settings), ""] if settings.has_plots and settings.plot_truth else []
-    return [*scores, *answers(settings), *failed_checks(checks)]
+    label = [REVIEWED] if has_reviewed_truth(settings) else []
+    scores = [_leaderboard(settings), *label, ""] if settings.has_plots and settings.plot_truth else []
+    return [*scores, *answers(settings), *report_line(settings), *failed_checks(checks)]
+
+
+def report_line(settings: Settings) -> list[str]:
+    """Return the line with the start page of the report; none where there is no report."""
+    lake, report = Lake(settings.lake, settings.cache), Artifact("plot_report", suffix="html")
+    return [f"Report: {lake.path(report)}"] if settings.has_plots and lake.exists(report) else []
 
 
 def answers(settings: Settings) -> list[str]:

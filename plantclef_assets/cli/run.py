@@ -74,7 +74,7 @@ def _run(arguments: list[str] | None, prog: str) -> int:
                 print("\n".join(["", *answers(settings), "", *_optional(settings)]))
             for asset in step.skipped:
                 print(f"{asset.name} is skipped: {asset.extra.advice if asset.extra else ''}.")
-            result = _materialize(defs, instance, step.job, keys)
+            result = materialize(defs, instance, step.job, keys)
             checks |= dict.fromkeys(describe_checks(result.get_asset_check_evaluations()))
             if not result.success:
                 message, trace = explain_run(result.all_events)
@@ -121,7 +121,12 @@ def _keys_to_run(settings: Settings, step: Step) -> Sequence[str] | None:
     return keys_in_lake(Lake(settings.lake, settings.cache), "inbox_delivery", step.family.keys) or None
 
 
-def _materialize(defs: Definitions, instance: DagsterInstance, job: Job, keys: Sequence[str]) -> ExecuteInProcessResult:
+def materialize(defs: Definitions, instance: DagsterInstance, job: Job, keys: Sequence[str]) -> ExecuteInProcessResult:
+    """Run a job over the partitions from the first to the last of some keys; of an asset without partitions, over it.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted.
+    """
     title = f"── {job.name}{' (optional)' if job.optional else ''}"
     print(f"{title}: {keys[0]} … {keys[-1]}" if keys else title, flush=True)
     show_under_job(instance, job.name)

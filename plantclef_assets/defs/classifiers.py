@@ -83,7 +83,7 @@ def classifier_assets(settings: Settings, families: Families) -> list[Asset]:
         return [classifier]
 
     @platform_asset(
-        group="classifiers",
+        group="models",
         jobs=[CLASSIFIERS],
         kinds={"torch", "parquet"},
         partitions=families.feature_sets,

@@ -12,7 +12,7 @@ from dagster import AssetExecutionContext, MetadataValue
 
 from plantclef_assets.defs.jobs import REPORT
 from plantclef_assets.defs.naming import PlotSource, backbones, plot_sources
-from plantclef_assets.defs.source_files import demo_survey_of, file_digest, source_file
+from plantclef_assets.defs.source_files import demo_survey_of, file_digest, has_reviewed_truth, source_file
 from plantclef_assets.engines.progress import Progress
 from plantclef_assets.ingest.deliveries import keys_in_lake
 from plantclef_assets.ingest.fetching import Log
@@ -26,7 +26,6 @@ from plantclef_assets.orchestration.declaration import Asset, Graph, Input, ever
 from plantclef_assets.orchestration.materialization import MakeShards, in_this_process
 from plantclef_assets.orchestration.resources import LakeResource
 from plantclef_assets.report.site.scope import FailedCheck, PlotShards, Run, Scope
-from plantclef_assets.scoring.leaderboard import is_reviewed
 from plantclef_assets.settings import Settings
 
 
@@ -48,7 +47,7 @@ def plot_report_assets(settings: Settings, graph: Callable[[], Graph]) -> list[A
             "region_patterns": list(settings.region_patterns),
             "title": settings.report_title,
         },
-        sources=lambda: {"plot_truth": file_digest(settings, settings.plot_truth)},
+        sources=lambda: _truth(settings),
         describe=_link,
         checks=[Check("pages_complete", "Every page is the one that was written.", _pages_complete)],
     )
@@ -87,6 +86,11 @@ def _inputs(settings: Settings) -> list[str | Input]:
     return [*inputs, *demo_survey_of(settings.plot_truth)]
 
 
+def _truth(settings: Settings) -> dict[str, Any]:
+    label = {"reviewed": True} if has_reviewed_truth(settings) else {}
+    return {"plot_truth": file_digest(settings, settings.plot_truth), **label}
+
+
 def _sources(settings: Settings) -> list[PlotSource]:
     return [source for source in plot_sources(settings) if source.predictions and source.cover]
 
@@ -99,7 +103,6 @@ def _keys(settings: Settings, source: PlotSource, key: str | None = None) -> Seq
 
 
 def _scope(settings: Settings, log: Log) -> Scope:
-    truth = source_file(settings, settings.plot_truth, log)
     return Scope(
         title=settings.report_title,
         runs=tuple(
@@ -121,8 +124,8 @@ def _scope(settings: Settings, log: Log) -> Scope:
         feature_sets=settings.feature_sets,
         region_patterns=settings.region_patterns,
         max_pixels=settings.max_pixels,
-        truth=truth,
-        reviewed=truth is not None and is_reviewed(truth),
+        truth=source_file(settings, settings.plot_truth, log),
+        reviewed=has_reviewed_truth(settings),
         facts=_facts(settings),
     )
 

@@ -16,6 +16,7 @@ from plantclef_assets.ingest.sources import ImageSource, open_source
 from plantclef_assets.lake.provenance import Origin
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.redaction import without_secrets
+from plantclef_assets.scoring.leaderboard import is_reviewed
 from plantclef_assets.settings import Settings
 from plantclef_assets.settings.errors import PREFIX
 
@@ -48,6 +49,12 @@ def demo_survey_of(location: str | None) -> list[str]:
 def file_digest(settings: Settings, location: str | None) -> str | None:
     """Return the identity of a source file; None where the setting is not used."""
     return None if location is None else file_identity(settings.resolve(location))
+
+
+def has_reviewed_truth(settings: Settings) -> bool:
+    """Whether the ground truth is a file with reviewed lists. A download never is: its sidecar is not fetched."""
+    truth = settings.plot_truth
+    return truth is not None and not is_download(truth) and is_reviewed(Path(settings.resolve(truth)))
 
 
 def weights_identity(settings: Settings, location: str) -> str | None:

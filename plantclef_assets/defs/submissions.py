@@ -13,7 +13,7 @@ from dagster import AssetExecutionContext
 from plantclef_assets.defs.families import Families
 from plantclef_assets.defs.jobs import RESULTS
 from plantclef_assets.defs.naming import plot_sources
-from plantclef_assets.defs.source_files import demo_survey_of, file_digest, source_file
+from plantclef_assets.defs.source_files import demo_survey_of, file_digest, has_reviewed_truth, source_file
 from plantclef_assets.ingest.fetching import Log
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.store import Artifact, Lake, Record
@@ -26,7 +26,7 @@ from plantclef_assets.orchestration.pictures import metadata_table, picture
 from plantclef_assets.orchestration.resources import LakeResource
 from plantclef_assets.report.charts import draw_agreement
 from plantclef_assets.scoring.agreement import RunAgreement
-from plantclef_assets.scoring.leaderboard import Leaderboard
+from plantclef_assets.scoring.leaderboard import REVIEWED, Leaderboard
 from plantclef_assets.scoring.rules import Run
 from plantclef_assets.scoring.submission_format import can_hold, read_submission, validate_submission
 from plantclef_assets.scoring.submissions import Submissions, submission_files
@@ -102,7 +102,7 @@ def submission_assets(settings: Settings, families: Families) -> list[Asset]:
         config={"transect_patterns": list(settings.transect_patterns)},
         sources=lambda: {"plot_truth": file_digest(settings, settings.plot_truth)},
         advice=["plot_truth"],
-        describe=_leaderboard_table,
+        describe=partial(_leaderboard_table, settings),
         for_people=True,
         checks=[Check("scores_valid", "Every score lies in [0, 1].", _scores_valid, blocking=True)],
     )
@@ -173,12 +173,13 @@ def _preview(lake: Lake, artifact: Artifact, record: Record) -> Mapping[str, Any
     return {"preview": metadata_table(pa.table(preview))}
 
 
-def _leaderboard_table(lake: Lake, artifact: Artifact, record: Record) -> Mapping[str, Any]:
+def _leaderboard_table(settings: Settings, lake: Lake, artifact: Artifact, record: Record) -> Mapping[str, Any]:
     """Return the scores of the best run, which is the first row, and those of all runs."""
     table = lake.read(artifact)
     best = table.slice(0, 1).to_pylist()[0]
     scores = {name: best[name] for name in _RESULTS if best[name] is not None}
-    return {**scores, "leaderboard": metadata_table(table.select(_SHOWN_COLUMNS))}
+    label = {"ground_truth": REVIEWED} if has_reviewed_truth(settings) else {}
+    return {**scores, **label, "leaderboard": metadata_table(table.select(_SHOWN_COLUMNS))}
 
 
 def _agreement(runs: Sequence[str]) -> Describe:

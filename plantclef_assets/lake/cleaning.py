@@ -69,13 +69,14 @@ def find_leftovers(lake: Lake, recipes: Mapping[str, Recipe], sources: Collectio
     lake.require()
     named = _names_of(lake, recipes)
     kept = {name for source in sources if (name := _below(lake.root, source))}
-    pages = {site: current_pages(lake, site) for site in SITES}
+    files = [*_list_files(lake, recipes)]
+    sites = _current_sites(lake, files)
     found, some_named = [], False
-    for file in _list_files(lake, recipes):
+    for file in files:
         if file.name in named:
             some_named = True
         elif not any(_holds(name, file.name) or _holds(file.name, name) for name in kept):
-            reason = _why_left(lake, recipes, pages, file)
+            reason = _why_left(lake, recipes, sites, file)
             if reason:
                 found.append(Leftover(file, reason))
     if found and not some_named:
@@ -163,20 +164,36 @@ def _folder_bytes(folder: Path) -> int:
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
 
 
+def _current_sites(lake: Lake, files: Collection[StoredFile]) -> dict[str, tuple[str | None, float]]:
+    """Return the folder of the current pages of each site, and when its start page was published."""
+    published = {file.name: file.changed for file in files}
+    starts = {site: Artifact(site, suffix="html").file for site in SITES}
+    return {site: (current_pages(lake, site), published.get(start, 0.0)) for site, start in starts.items()}
+
+
+def _why_page_is_left(
+    recipes: Mapping[str, Recipe], site: str, current: tuple[str | None, float], file: StoredFile
+) -> str | None:
+    """Return why a page is a leftover; None if it is current, or newer than the start page: that comes after it."""
+    folder, published = file.name.split("/")[1], current[1]
+    if folder.startswith("."):
+        return why_abandoned(folder, file.changed)
+    if site not in recipes:
+        return f"these settings have no {site}"
+    return None if folder == current[0] or file.changed >= published else f"it belongs to an earlier {site}"
+
+
 def _why_left(
-    lake: Lake, recipes: Mapping[str, Recipe], pages: Mapping[str, str | None], file: StoredFile
+    lake: Lake, recipes: Mapping[str, Recipe], sites: Mapping[str, tuple[str | None, float]], file: StoredFile
 ) -> str | None:
     """Return why a file that no recipe names is a leftover; None if it is needed or not the platform's.
 
-    `pages` has the folder of the current pages of each site.
+    `sites` is from `_current_sites`.
     """
     name = PurePosixPath(file.name)
     site, _, below = file.name.partition("/")
     if site in SITES and "/" in below:
-        folder = below.partition("/")[0]
-        if folder.startswith("."):
-            return why_abandoned(folder, file.changed)
-        return None if folder == pages[site] else f"it belongs to an earlier {site}"
+        return _why_page_is_left(recipes, site, sites[site], file)
     if name.name.startswith("."):
         return why_abandoned(name.name, file.changed)
     if file.name.endswith("/"):

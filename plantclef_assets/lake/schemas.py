@@ -1,7 +1,6 @@
 """The schemas of all tables in the lake, with a description of each column.
 
-Columns are required unless they may be null. A vector is a fixed-size list of float32 whose width depends
-on the backbone.
+Columns are required unless they may be null. A vector is a list of float32 as wide as its backbone.
 """
 
 import pyarrow as pa
@@ -77,15 +76,9 @@ TRAINING_METADATA = TableSpec(
     ),
     key=("image_name",),
 )
-DEMO_SURVEY = TableSpec(
-    pa.schema(
-        [
-            column("source", pa.string(), "path of the photograph below the survey's folder"),
-            column("bytes", pa.int64(), "size of the file"),
-        ]
-    ),
-    key=("source",),
-)
+_BYTES = column("bytes", pa.int64(), "size of the file")
+_SURVEYED = column("source", pa.string(), "path of the photograph below the survey's folder")
+DEMO_SURVEY = TableSpec(pa.schema([_SURVEYED, _BYTES]), key=("source",))
 CLASS_MAP = TableSpec(
     pa.schema(
         [

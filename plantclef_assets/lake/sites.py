@@ -5,6 +5,7 @@ start page `<asset>/index.html` carries the record and is published last, in one
 """
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +16,7 @@ from typing import Any
 from plantclef_assets.lake.atomic import temporary_path
 from plantclef_assets.lake.filesystems import is_in_bucket, open_filesystem
 from plantclef_assets.lake.inputs import require_unchanged
-from plantclef_assets.lake.store import Artifact, Lake, page_with_record, record_metadata
+from plantclef_assets.lake.store import PAGE_RECORD, Artifact, Lake, record_metadata
 from plantclef_assets.lake.tables import Shard
 
 SITES = ("plot_report",)
@@ -45,8 +46,9 @@ def write_site(lake: Lake, shard: Shard, write: Callable[[Path], tuple[str, Mapp
         _publish_pages(lake, artifact, folder, fingerprint)
     record = record_metadata(shard.provenance, fingerprint, statistics)
     with lake.publish(lake.path(artifact)) as temporary:
-        page = page_with_record(start_page.replace(PAGES, fingerprint), record)
-        temporary.write_text(page, encoding="utf-8", newline="\n")
+        text = json.dumps(record, sort_keys=True).replace("<", "\\u003c")
+        page = start_page.replace("</head>", f"{PAGE_RECORD}{text}</script>\n</head>", 1)
+        temporary.write_text(page.replace(PAGES, fingerprint), encoding="utf-8", newline="\n")
 
 
 PAGES = "{{pages}}"

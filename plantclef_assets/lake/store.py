@@ -318,15 +318,9 @@ def _header_record(stream: BinaryIO, size: int) -> Record:
         raise ValueError("its header is not that of an artifact") from error
 
 
-def page_with_record(page: str, metadata: Mapping[str, str]) -> str:
-    """Return a start page with its record, as JSON in a script element at the end of its head."""
-    record = json.dumps(dict(metadata), sort_keys=True).replace("<", "\\u003c")
-    return page.replace("</head>", f"{_PAGE_RECORD}{record}</script>\n</head>", 1)
-
-
 def _page_record(stream: BinaryIO, size: int) -> Record:
     page = stream.read()
-    _, found, rest = page.partition(_PAGE_RECORD.encode())
+    _, found, rest = page.partition(PAGE_RECORD.encode())
     text, end, _ = rest.partition(b"</script>")
     if not found or not end or not page.rstrip().endswith(b"</html>"):
         raise ValueError("it has no record, or does not end as a page")
@@ -344,7 +338,8 @@ def _record(metadata: Mapping[str, str], size: int, rows: int | None = None, sch
     )
 
 
-_PAGE_RECORD = '<script type="application/json" id="plantclef-record">'
+PAGE_RECORD = '<script type="application/json" id="plantclef-record">'
+"""The beginning of the element that holds the record of a start page."""
 _RECORDS = {"parquet": _footer_record, "safetensors": _header_record, "html": _page_record}
 """Functions that read a record, by suffix."""
 RECORD_SUFFIXES = frozenset(_RECORDS)

@@ -74,6 +74,13 @@ def read_plot_truth(path: Path) -> dict[str, list[int]]:
         raise ValueError(f"PLANTCLEF_PLOT_TRUTH: {error}") from error
 
 
+REVIEWED = (
+    "The ground truth is the lists of a person who saw predictions while reviewing the plots, so these scores are "
+    "optimistic."
+)
+"""The label of scores on reviewed lists, wherever scores are shown."""
+
+
 def is_reviewed(truth: Path) -> bool:
     """Whether a truth is the lists of a reviewer who saw predictions: `NAME.review.json` lies beside `NAME.csv`."""
     return truth.with_suffix(".review.json").is_file()

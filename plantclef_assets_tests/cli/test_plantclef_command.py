@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from plantclef_assets.cli.main import COMMANDS, main
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.settings import Settings
-from plantclef_assets_tests.cli.commands import PROJECT, PYTHON, make_instance
+from plantclef_assets_tests.cli.commands import PROJECT, PYTHON, make_instance, run_command
 from plantclef_assets_tests.cli.test_command_line import environment
+
+REPORT = Artifact("plot_report", suffix="html")
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -118,3 +121,31 @@ def test_the_console_script_is_installed() -> None:
     done = subprocess.run([PYTHON.with_name("plantclef"), "--help"], capture_output=True, text=True)
     assert done.returncode == 0
     assert done.stdout.startswith("usage: plantclef COMMAND")
+
+
+@pytest.mark.slow
+def test_report_is_brought_up_to_date_and_its_path_is_printed(
+    own_lake: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = own_lake()
+    found = environment(settings, make_instance(tmp_path / "home")) | {"PLANTCLEF_REPORT_TITLE": "My meadows"}
+    before = Lake(settings.lake).record(REPORT)
+    result = run_command([str(PYTHON.with_name("plantclef")), "report"], found)
+    assert result.returncode == 0, result.stderr
+    page = Path(settings.lake, "plot_report", "index.html")
+    assert result.stdout.splitlines()[-1] == f"Report: {page}"
+    assert "My meadows" in page.read_text()
+    after = Lake(settings.lake).record(REPORT)
+    assert before and after and before.provenance != after.provenance
+
+
+@pytest.mark.slow
+def test_a_report_without_its_inputs_names_the_command_that_makes_them(
+    own_lake: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = own_lake()
+    Path(settings.lake, "leaderboard.parquet").unlink()
+    found = environment(settings, make_instance(tmp_path / "home"))
+    result = run_command([str(PYTHON.with_name("plantclef")), "report"], found)
+    assert result.returncode == 1
+    assert "`plantclef run` makes what it needs" in result.stderr

@@ -1,9 +1,5 @@
 """The UI in a headless browser: what a person clicks has the effect of what the tests ask for by GraphQL."""
 
-import shutil
-from collections.abc import Iterator
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,27 +12,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.slow, pytest.mark.first]
 _SECONDS = 60
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> "Iterator[Chrome]":
-    """Chromium without a screen, with a profile of its own."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("Chromium and its driver are not installed: apt-get install chromium chromium-driver")
-    if find_spec("selenium") is None:
-        pytest.skip("selenium is not installed: pip install 'plantclef-assets[dev]'")
-    from selenium.webdriver import Chrome, ChromeOptions
-    from selenium.webdriver.chrome.service import Service
-
-    options = ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "window-size=1500,1200"):
-        options.add_argument(f"--{argument}")
-    options.add_argument(f"--user-data-dir={tmp_path / 'profile'}")
-    chrome = Chrome(options=options, service=Service(driver))
-    yield chrome
-    chrome.quit()
 
 
 def click(browser: "Chrome", text: str) -> None:

@@ -287,19 +287,11 @@ def lake(tmp_path: Path) -> Lake:
     return lake
 
 
-def embed(
-    lake,
-    backbone,
-    tilings,
-    spec=BASE_TILE_EMBEDDINGS,
-    asset="base_tile_embeddings",
-    source="plot_images",
-    scaled=False,
-):
+def embed(lake, backbone, tilings, spec=BASE_TILE_EMBEDDINGS, asset="base_tile_embeddings", source="plot_images"):
     """Give the rows of the shard, and how many pictures the model was shown."""
     shown = []
     embedding = Embedding(backbone, batch_size=4, threads=1, advance=shown.append)
-    EmbeddedTiles(lake, embedding, spec, source, TileConfig(tuple(tilings), 64, 10**6, scaled))(
+    EmbeddedTiles(lake, embedding, spec, source, TileConfig(tuple(tilings), 64, 10**6))(
         Shard(Artifact(asset, "00"), {})
     )
     return lake.read(Artifact(asset, "00")).to_pylist(), sum(shown)
@@ -352,21 +344,3 @@ def test_every_plot_has_the_windows_of_its_size(lake, small_backbone):
         ("b", 0, 0, 0),
         ("b", 1, 0, 20),
     ]
-
-
-def test_with_scaled_decoding_tiles_do_not_depend_on_the_tilings_beside_them_either(tmp_path, small_backbone):
-    lake = Lake(str(tmp_path))
-    data = encoded(picture(600, 540, seed=5), "JPEG", quality=95)
-    with write_shard(lake, Shard(Artifact("plot_images", "00"), {}), PLOT_IMAGES) as table:
-        table.add([{"plot_id": "a", "width": 600, "height": 540, "data": data}])
-        table.rows_in += 1
-    complete, _ = embed(lake, small_backbone, ["full", "2x2", "5x5"])
-    together, _ = embed(lake, small_backbone, ["full", "2x2", "5x5"], scaled=True)
-    for tiling, same in (("full", False), ("2x2", False), ("5x5", True)):
-        rows = [row for row in together if row["tiling"] == tiling]
-        assert rows == embed(lake, small_backbone, [tiling], scaled=True)[0]
-        expected = [row for row in complete if row["tiling"] == tiling]
-        assert (rows == expected) == same  # 5x5 has tiles of 120 px, less than twice the wanted 64 px
-        for row, other in zip(rows, expected, strict=True):
-            features, wanted = np.asarray(row["cls"], float), np.asarray(other["cls"], float)
-            assert features @ wanted / np.linalg.norm(features) / np.linalg.norm(wanted) > 0.99

@@ -1,14 +1,16 @@
 """Tables and captions in the UI show text as it is: no name becomes markup."""
 
 import pyarrow as pa
+from dagster import TableMetadataValue
 
 from plantclef_assets.orchestration.pictures import metadata_table, picture
 
 
 def test_a_table_has_text_and_rounded_numbers() -> None:
     name = "a|b\n<img src=x onerror=alert(1)>"
-    table = metadata_table(pa.table({"run": [name, None], "score": [0.25049, None], "n": [3, 4]})).value
-    assert [record.data for record in table] == [
+    shown = metadata_table(pa.table({"run": [name, None], "score": [0.25049, None], "n": [3, 4]}))
+    assert isinstance(shown, TableMetadataValue)
+    assert [record.data for record in shown.records] == [
         {"run": name, "score": 0.25, "n": 3},
         {"run": "–", "score": "–", "n": 4},
     ]

@@ -13,6 +13,7 @@ from plantclef_assets.lake.sites import current_pages, write_site
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.tables import Shard
 from plantclef_assets.report.site.classifier_pages import describe_classifiers
+from plantclef_assets.report.site.occurrences import Occurrence, summarize_occurrences
 from plantclef_assets.report.site.pages import Pages
 from plantclef_assets.report.site.pictures import write_plot
 from plantclef_assets.report.site.plot_data import Summary, describe_plot, summarize
@@ -21,7 +22,7 @@ from plantclef_assets.report.site.scope import FailedCheck, Scope
 from plantclef_assets.report.site.species import Confusion, Species, read_confusions, read_species, write_photographs
 from plantclef_assets.report.site.survey import BEST, COVER, Plot, page_of, read_plots
 from plantclef_assets.report.site.tables import PLOTS_FILE, PlotTable, write_changes, write_species
-from plantclef_assets.scoring.leaderboard import known_truth, read_plot_truth
+from plantclef_assets.scoring.leaderboard import REVIEWED, known_truth, read_plot_truth
 from plantclef_assets.scoring.plot_names import place_of
 from plantclef_assets.scoring.submissions import read_predictions
 
@@ -67,7 +68,7 @@ class _Report:
     maker: PlotReport
     folder: Path
     plots: list[Summary] = field(default_factory=list)
-    occurrences: dict[int, list[tuple[Summary, float | None]]] = field(default_factory=lambda: defaultdict(list))
+    occurrences: dict[int, list[Occurrence]] = field(default_factory=lambda: defaultdict(list))
 
     def write(self) -> tuple[str, Mapping[str, Any]]:
         """Write all pages, and return the start page and the statistics."""
@@ -193,10 +194,11 @@ class _Report:
                 self.maker.advance(1)
 
     def _add(self, plot: Plot, run: str) -> None:
-        summary = summarize(plot, run, self.species)
-        self.plots.append(summary)
+        self.plots.append(summarize(plot, run, self.species))
         for one in plot.lists[run]:
-            self.occurrences[one.species_id].append((summary, one.confidence))
+            right = None if plot.truth is None else one.species_id in plot.truth
+            found = Occurrence(plot.page, plot.plot_id, plot.place, one.confidence, right)
+            self.occurrences[one.species_id].append(found)
 
     def _visits(self, plots: Sequence[str], source: str) -> list[dict[str, Any]]:
         """Return the visits to a place by date, each with its species against those of the visit before."""
@@ -230,21 +232,21 @@ class _Report:
         )
         confusions = read_confusions(self.lake, classifier) if classifier else {}
         for species_id in sorted(self._wanted):
-            found = sorted(self.occurrences.get(species_id, ()), key=lambda one: -(one[1] or 0))
+            found = sorted(self.occurrences.get(species_id, ()), key=lambda one: -(one.confidence or 0))
             self.pages.write(
                 f"species/{species_id}.html",
                 "species_page.html",
                 one=self.species[species_id],
-                occurrences=[{"page": one.page, "plot_id": one.plot_id, "confidence": share} for one, share in found],
+                occurrences=found,
+                record=summarize_occurrences(found),
                 shown=_SHOWN,
                 classifier=classifier,
                 confusions=[(self._named(one), one.times) for one in confusions.get(species_id, ())[:_CONFUSED]],
                 pages=self._wanted,
             )
         ordered = sorted(counts, key=lambda one: (-counts[one], self.species[one].name))
-        self.pages.write(
-            "species.html", "species.html", found=[(self.species[one], counts[one]) for one in ordered[:_LISTED]]
-        )
+        listed = [(self.species[one], summarize_occurrences(self.occurrences[one])) for one in ordered[:_LISTED]]
+        self.pages.write("species.html", "species.html", found=listed, total=len(ordered))
 
     def _named(self, confusion: Confusion) -> Species:
         return self.species[confusion.species_id]
@@ -289,5 +291,5 @@ class _Report:
             changes=changes,
             failed_checks=self.maker.failed_checks(),
             facts=self.scope.facts,
-            reviewed=self.scope.reviewed,
+            reviewed=REVIEWED if self.scope.reviewed else None,
         )

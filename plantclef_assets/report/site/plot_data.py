@@ -101,8 +101,7 @@ def describe_plot(plot: Plot, scope: Scope, species: Mapping[int, Species]) -> d
             one: {
                 "name": species[one].name,
                 "photographs": [
-                    [photograph.file, ", ".join(filter(None, (photograph.author, photograph.license)))]
-                    for photograph in species[one].photographs[:_PHOTOGRAPHS]
+                    [photograph.file, photograph.credit] for photograph in species[one].photographs[:_PHOTOGRAPHS]
                 ],
             }
             for one in sorted(shown)

@@ -25,6 +25,12 @@ class Photograph:
     author: str
     license: str
 
+    @property
+    def credit(self) -> str:
+        """Author and licence, for the line below the photograph."""
+        known = [("author", self.author), ("licence", self.license)]
+        return ", ".join(value if value and value != "unknown" else f"{name} unknown" for name, value in known)
+
 
 @dataclass(frozen=True)
 class Species:

@@ -5,10 +5,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from plantclef_assets.lake.schemas import TILE_PREDICTIONS
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.report.site.scope import PlotShards, Run, Scope
 from plantclef_assets.scoring.metrics import f1_score
@@ -25,7 +28,8 @@ LOW_AGREEMENT = 0.2
 COVER = "cover"
 """Stands for a run on plots that no run has lists for."""
 _DATE = re.compile(r"(\d{4})(\d{2})(\d{2})$")
-_SIDES = ("x", "y", "width", "height")
+_COLUMNS = ("feature_set", "tiling", "x", "y", "width", "height", "species_id", "probability", "rank")
+_OF_SPECIES = ["feature_set", "tiling", "species_id"]
 
 Box = tuple[int, int, int, int]
 Candidates = list[tuple[int, float]]
@@ -147,29 +151,29 @@ def read_plots(
         lists: run → plot_id → species_ids, the likeliest first.
     """
     for key in source.keys:
-        tiles, confidences = _read_tiles(lake, Artifact(source.predictions, key))
+        predictions = _read_tiles(lake, Artifact(source.predictions, key))
         cover = _read_cover(lake, Artifact(source.cover, key))
         for batch in lake.open(Artifact(source.plots, key)).iter_batches(batch_size=4):
             for row in batch.to_pylist():
                 plot_id = row["plot_id"]
                 shown, uncovered = cover.get(plot_id, ({}, None))
+                tiles, found = predictions.of_plot(plot_id)
                 plot = Plot(
                     plot_id,
                     source.title,
                     row["width"],
                     row["height"],
                     region_of(plot_id, scope.region_patterns),
-                    tiles.get(plot_id, {}),
+                    tiles,
                     uncovered=uncovered,
                     truth=list(truth[plot_id]) if plot_id in truth else None,
                 )
                 if source.has_lists:
                     for run in scope.runs:
                         species = lists[run.name].get(plot_id, [])
-                        plot.lists[run.name] = _listed(plot, run, species, shown, confidences.get(plot_id, {}))
+                        plot.lists[run.name] = _listed(plot, run, species, shown, found)
                 else:
                     (run,) = (one for one in scope.runs if one.name == scope.cover_run)
-                    found = confidences.get(plot_id, {})
                     plot.lists[COVER] = _listed(plot, run, list(shown), shown, found)
                 yield plot, row["data"]
 
@@ -198,29 +202,50 @@ def _listed(
     ]
 
 
-def _read_tiles(
-    lake: Lake, artifact: Artifact
-) -> tuple[
-    dict[str, dict[tuple[str, str], list[tuple[Box, Candidates]]]], dict[str, dict[tuple[str, str, int], float]]
-]:
-    """Return the tiles of each plot with their best species, and the highest probability of each species in a plot."""
-    if not lake.exists(artifact):
-        return {}, {}
-    tiles: dict[str, Any] = defaultdict(lambda: defaultdict(list))
-    confidences: dict[str, Confidences] = defaultdict(dict)
-    columns = ["plot_id", "feature_set", "tiling", "tile_index", *_SIDES, "species_id", "probability", "rank"]
-    for batch in lake.open(artifact).iter_batches(columns=columns):
-        for plot, features, tiling, _, *box, species_id, probability, rank in zip(
-            *(batch.column(name).to_pylist() for name in columns), strict=True
+@dataclass(frozen=True)
+class _Tiles:
+    """The tile predictions of a shard; those of one plot at a time become Python objects.
+
+    Attributes:
+        rows: of all plots; those of a plot are together.
+        places: plot_id → its first row and the number of its rows.
+    """
+
+    rows: pa.Table
+    places: Mapping[str, tuple[int, int]]
+
+    def of_plot(self, plot_id: str) -> tuple[Tiles, Confidences]:
+        """Return the tiles of a plot with their best species, and the highest probability of each species in it."""
+        rows = self.rows.slice(*self.places.get(plot_id, (0, 0)))
+        tiles: dict[tuple[str, str], list[tuple[Box, Candidates]]] = defaultdict(list)
+        best = rows.filter(pc.less_equal(rows.column("rank"), BEST))  # pyright: ignore[reportAttributeAccessIssue]
+        for features, tiling, *box, species_id, probability, rank in zip(
+            *(best.column(name).to_pylist() for name in _COLUMNS), strict=True
         ):
-            of_plot, key = confidences[plot], (features, tiling, species_id)
-            of_plot[key] = max(probability, of_plot.get(key, 0.0))
-            found = tiles[plot][features, tiling]
+            found = tiles[features, tiling]
             if rank == 1:
                 found.append((tuple(box), []))
-            if rank <= BEST:
-                found[-1][1].append((species_id, probability))
-    return tiles, confidences
+            found[-1][1].append((species_id, probability))
+        highest = rows.group_by(_OF_SPECIES).aggregate([("probability", "max")])
+        columns = (highest.column(name).to_pylist() for name in (*_OF_SPECIES, "probability_max"))
+        return tiles, {(features, tiling, one): value for features, tiling, one, value in zip(*columns, strict=True)}
+
+
+def _read_tiles(lake: Lake, artifact: Artifact) -> _Tiles:
+    """Read the tile predictions of a shard; there are none where it has no plots."""
+    record = lake.record(artifact)
+    if record is None or not record.rows:
+        return _Tiles(TILE_PREDICTIONS.schema().empty_table(), {})
+    rows = lake.read(artifact, ["plot_id", *_COLUMNS]).combine_chunks()
+    plots = pc.dictionary_encode(rows.column("plot_id").chunk(0))  # pyright: ignore[reportAttributeAccessIssue]
+    codes = plots.indices.to_numpy()
+    order = np.argsort(codes, kind="stable")  # the table has all plots of a classifier before those of the next
+    starts = np.searchsorted(codes[order], np.arange(len(plots.dictionary) + 1)).tolist()
+    places = {
+        plot: (start, end - start)
+        for plot, (start, end) in zip(plots.dictionary.to_pylist(), pairwise(starts), strict=True)
+    }
+    return _Tiles(rows.drop_columns("plot_id").take(order), places)
 
 
 def _read_cover(lake: Lake, artifact: Artifact) -> dict[str, tuple[dict[int, float], float]]:

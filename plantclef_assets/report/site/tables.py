@@ -71,7 +71,9 @@ def write_species(folder: Path, species: Mapping[int, Species], plots: Mapping[i
 
 
 def write_changes(lake: Lake, previous: str | None, folder: Path) -> Changes | None:
-    """Compare `plots.csv` with that of the previous report and write `changes.csv`; None without a previous report.
+    """Compare `plots.csv` with that of the previous report and write `changes.csv`.
+
+    None, and no file, without a previous report or where nothing changed: a rebuilt report is the same.
 
     Args:
         lake: the lake.
@@ -89,11 +91,12 @@ def write_changes(lake: Lake, previous: str | None, folder: Path) -> Changes | N
     for plot in sorted(now.keys() & before.keys()):
         for change, found in (("gained", now[plot] - before[plot]), ("lost", before[plot] - now[plot])):
             rows += [(plot, change, species_id, name) for species_id, name in sorted(found)]
+    new = len(now.keys() - before.keys())
+    if not rows and not new:
+        return None
     write_csv(folder / CHANGES_FILE, ("plot_id", "change", "species_id", "species"), rows)
     kinds = [change for _, change, _, _ in rows]
-    return Changes(
-        len({plot for plot, *_ in rows}), kinds.count("gained"), kinds.count("lost"), len(now.keys() - before.keys())
-    )
+    return Changes(len({plot for plot, *_ in rows}), kinds.count("gained"), kinds.count("lost"), new)
 
 
 def _species_of_plots(file: Path) -> dict[str, set[tuple[str, str]]]:

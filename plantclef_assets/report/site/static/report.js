@@ -97,7 +97,19 @@ function showTiles(data) {
     return made;
   };
 
-  const describe = (candidates) => {
+  // Botanists abbreviate the genus: "A. montana" fits into a tile.
+  const shortName = (id) => nameOf(id).replace(/^(\p{Lu})\p{Ll}+ (?=\p{Ll})/u, "$1. ");
+  const crop = (x, y, width, height) => {
+    const made = element("div", { className: "crop", role: "img", ariaLabel: "The tile, enlarged" });
+    const place = (start, size, whole) => (whole > size ? (100 * start) / (whole - size) : 0);
+    made.style.backgroundImage = `url("${document.querySelector(".overlay img").getAttribute("src")}")`;
+    made.style.backgroundSize = `${(100 * data.width) / width}% ${(100 * data.height) / height}%`;
+    made.style.backgroundPosition = `${place(x, width, data.width)}% ${place(y, height, data.height)}%`;
+    made.style.aspectRatio = `${width} / ${height}`;
+    return made;
+  };
+
+  const describe = ([x, y, width, height, candidates]) => {
     const items = candidates.map(([id, probability]) => {
       const one = data.species[id];
       const link = element("a", { href: `../species/${id}.html` }, element("i", {}, isolated(nameOf(id))));
@@ -117,15 +129,17 @@ function showTiles(data) {
       }
       return item;
     });
-    panel.replaceChildren(element("h3", { textContent: "This tile" }), element("ol", { className: "candidates" }, ...items));
+    const list = element("ol", { className: "candidates" }, ...items);
+    const title = element("h2", { textContent: "This tile" });
+    panel.replaceChildren(title, element("div", { className: "compared" }, crop(x, y, width, height), list));
   };
 
-  const choose = (rectangle, candidates) => {
+  const choose = (rectangle, tile) => {
     for (const other of drawing.querySelectorAll("rect")) {
       other.setAttribute("aria-pressed", String(other === rectangle));
       other.setAttribute("tabindex", other === rectangle ? "0" : "-1");
     }
-    describe(candidates);
+    describe(tile);
   };
 
   const draw = () => {
@@ -134,16 +148,17 @@ function showTiles(data) {
     drawing.classList.toggle("plain", !view.elements.outline.checked);
     // The smallest tiles are drawn last, so that they can be reached.
     const ordered = tiles.map((tile, index) => [tile, index]).sort((a, b) => b[0][2] * b[0][3] - a[0][2] * a[0][3]);
-    ordered.forEach(([[x, y, width, height, candidates], index], place) => {
+    ordered.forEach(([tile, index], place) => {
+      const [x, y, width, height, candidates] = tile;
       const [id, probability] = candidates[0] || [0, 0];
       const label = `Tile ${index + 1}: ${nameOf(id)}, ${probability.toFixed(2)}`;
       const rectangle = svg("rect", { x, y, width, height, role: "button", "aria-label": label, "aria-pressed": "false" });
       rectangle.setAttribute("tabindex", place ? "-1" : "0");
       rectangle.dataset.species = id;
-      rectangle.addEventListener("click", () => choose(rectangle, candidates));
+      rectangle.addEventListener("click", () => choose(rectangle, tile));
       rectangle.addEventListener("keydown", (event) => {
         const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-        if (event.key === "Enter" || event.key === " ") choose(rectangle, candidates);
+        if (event.key === "Enter" || event.key === " ") choose(rectangle, tile);
         else if (step) {
           const all = [...drawing.querySelectorAll("rect")];
           const next = all[(all.indexOf(rectangle) + step + all.length) % all.length];
@@ -155,8 +170,8 @@ function showTiles(data) {
       });
       drawing.append(rectangle);
       if (view.elements.labels.checked && width >= data.width / 9) {
-        const size = Math.min(width / 11, data.width / 32);
-        const short = nameOf(id).slice(0, 20);
+        const short = shortName(id).slice(0, 18);
+        const size = Math.min((1.6 * width) / Math.max(short.length, 10), data.width / 28);
         const text = svg("text", { x: x + size / 3, y: y + size * 1.2, "font-size": size, "aria-hidden": "true" });
         text.textContent = short;
         drawing.append(text);
