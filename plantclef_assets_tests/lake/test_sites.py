@@ -135,7 +135,7 @@ def test_a_kill_before_the_start_page_leaves_the_earlier_site(lake: Lake) -> Non
         "from plantclef_assets.lake import sites\n"
         "from plantclef_assets.lake.store import Lake\n"
         "from plantclef_assets_tests.lake.test_sites import publish\n"
-        "sites.page_with_record = lambda page, record: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "sites.record_metadata = lambda *given: os.kill(os.getpid(), signal.SIGKILL)\n"
         "publish(Lake(sys.argv[1], sys.argv[2]), 'two', 'three')\n"
     )
     killed = subprocess.run([sys.executable, "-c", script, lake.root, lake.cache], env=os.environ, check=False)

@@ -274,10 +274,9 @@ class _Report:
     def _start_page(self, counts: Mapping[int, int], quarantined: int, changes: Mapping[str, int] | None) -> str:
         ordered = Counter(counts).most_common(_COMMON)
         scored = [row["f1_plot"] for row in self.board if row["run"] == self.default_run]
-        steps = max(1, len(self.plots) // _SAMPLE)
         return self.pages.start_page(
             plots=self.plots,
-            sample=self.plots[::steps][:_SAMPLE],
+            sample=sorted(self.plots, key=lambda plot: plot.page)[:_SAMPLE],
             deliveries=sum(plot.source != self.scope.sources[0].title for plot in self.plots),
             found=len(counts),
             species_count=len(self.species),

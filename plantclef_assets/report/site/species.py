@@ -1,10 +1,13 @@
 """Species in the report: their names, and training photographs with licence and author."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from plantclef_assets.images.decoding import UndecodableImage
@@ -15,6 +18,8 @@ from plantclef_assets.scoring.scientific_names import genus_in, without_authorsh
 PHOTOGRAPHS = 3
 """Training photographs per species."""
 CONFUSIONS = 6
+_COLUMNS = ("species_id", "license", "author", "data")
+_ROWS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -93,24 +98,33 @@ def write_photographs(
         if not missing:
             return
         artifact = Artifact("resized_images", key)
-        ids = lake.read(artifact, ["species_id"]).column("species_id").to_pylist()
-        chosen, taken = [], Counter[int]()
-        for row, species_id in enumerate(ids):
-            if taken[species_id] < missing[species_id]:
-                taken[species_id] += 1
+        chosen = []
+        for row, species_id in enumerate(lake.read(artifact, ["species_id"]).column("species_id").to_pylist()):
+            if missing[species_id] > 0:
+                missing[species_id] -= 1
                 chosen.append(row)
-        if not chosen:
-            continue
-        rows = lake.read(artifact, ["species_id", "license", "author", "data"]).take(chosen)
-        for row in rows.to_pylist():
-            one = species[row["species_id"]]
-            file = f"species/{one.species_id}-{len(one.photographs) + 1}.jpg"
-            try:
-                write_photograph(row["data"], folder / file)
-            except UndecodableImage:
-                continue
-            one.photographs.append(Photograph(file, row["author"] or "", row["license"] or ""))
-        missing = +(missing - taken)
+        for row in _rows(lake, artifact, chosen):
+            _write_photograph(species[row["species_id"]], row, folder)
+        missing = +missing
+
+
+def _rows(lake: Lake, artifact: Artifact, chosen: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Yield some rows of a shard of photographs, a few in memory at once; without any, the shard is not read."""
+    start, numbers = 0, np.array(chosen, np.int64)
+    for batch in lake.open(artifact).iter_batches(_ROWS_AT_ONCE, columns=[*_COLUMNS]) if chosen else ():
+        here = numbers[(numbers >= start) & (numbers < start + batch.num_rows)] - start
+        yield from batch.take(pa.array(here)).to_pylist()
+        start += batch.num_rows
+
+
+def _write_photograph(one: Species, row: Mapping[str, Any], folder: Path) -> None:
+    """Write a training photograph and add it to its species; one that cannot be decoded is left out."""
+    file = f"species/{one.species_id}-{len(one.photographs) + 1}.jpg"
+    try:
+        write_photograph(row["data"], folder / file)
+    except UndecodableImage:
+        return
+    one.photographs.append(Photograph(file, row["author"] or "", row["license"] or ""))
 
 
 def read_confusions(lake: Lake, classifier: str) -> dict[int, list[Confusion]]:
