@@ -4,6 +4,7 @@ from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.defs.source_files import has_reviewed_truth
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.scoring.leaderboard import REVIEWED
+from plantclef_assets.scoring.sweep import CHOOSE
 from plantclef_assets.settings import Settings
 
 
@@ -11,7 +12,7 @@ def closing_lines(settings: Settings, checks: list[str]) -> list[str]:
     """Return the lines of a chain that has ended well: the leaderboard, the answers and the failed checks."""
     label = [REVIEWED] if has_reviewed_truth(settings) else []
     scores = [_leaderboard(settings), *label, ""] if settings.has_plots and settings.plot_truth else []
-    return [*scores, *answers(settings), *report_line(settings), *failed_checks(checks)]
+    return [*scores, *answers(settings), *better_cover(settings), *report_line(settings), *failed_checks(checks)]
 
 
 def report_line(settings: Settings) -> list[str]:
@@ -25,7 +26,7 @@ def answers(settings: Settings) -> list[str]:
     lake, graph = Lake(settings.lake, settings.cache), build_graph(settings)
     lines = []
     for asset, what in (
-        ("species_cover", "the species of each plot and their cover, for a spreadsheet"),
+        ("species_cover", f"the species of each plot and their cover{_cover_run(settings)}, for a spreadsheet"),
         ("inbox_cover", "the same for deliveries of the inbox"),
         ("submission", "one list of species for each plot, in the format of the challenge, by run"),
     ):
@@ -35,6 +36,40 @@ def answers(settings: Settings) -> list[str]:
             more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
             lines.append(f"  {paths[0]}{more}: {what}")
     return ["Answers:", *lines] if lines else [f"The lake is {settings.lake}. There are no plots to answer."]
+
+
+def better_cover(settings: Settings) -> list[str]:
+    """Return a line that names the run to use for the cover, where ground truth or validation plots select another one.
+
+    Only feature set and tiling of a run matter to the cover. The cover follows its setting alone, so that new truth or
+    plots change no files of the survey by themselves.
+    """
+    if not settings.has_plots:
+        return []
+    lake, runs = Lake(settings.lake, settings.cache), settings.active_runs
+    source, scores = "ground truth", _scores(lake, "leaderboard")
+    if not scores and lake.exists(Artifact("sweep")):
+        source, scores = "the sweep on validation plots", _scores(lake, "sweep", [("part", "=", CHOOSE)])
+    found = {name: score for name, score in scores.items() if name in runs and runs[name].cuts_plots}
+    used = settings.cover_run_name
+    best = max(found, key=lambda name: found[name], default=used)
+    if (runs[best].feature_set, runs[best].tiling) == (settings.cover_run.feature_set, settings.cover_run.tiling):
+        return []
+    against = f" against {found[used]:.3f}" if used in found else ""
+    return [
+        f"The cover is by {used}; {source} prefers {best} (F1 {found[best]:.3f}{against}). "
+        f"PLANTCLEF_COVER__RUN={best} computes the cover by it."
+    ]
+
+
+def _scores(lake: Lake, asset: str, filters: list[tuple[str, str, str]] | None = None) -> dict[str, float]:
+    """Return the mean F1 over plots of the runs in a table that have one."""
+    rows = lake.read(Artifact(asset), ["run", "f1_plot"], filters).to_pylist()
+    return {row["run"]: row["f1_plot"] for row in rows if row["run"] and row["f1_plot"] is not None}
+
+
+def _cover_run(settings: Settings) -> str:
+    return f", by {settings.cover_run_name}" if settings.answers_plots else ""
 
 
 def failed_checks(checks: list[str]) -> list[str]:

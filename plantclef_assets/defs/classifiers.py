@@ -4,7 +4,8 @@ What belongs here: assets that learn from embeddings, with their checks and lear
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from dagster import AssetExecutionContext
 
@@ -23,6 +24,9 @@ from plantclef_assets.orchestration.resources import AcceleratorResource, LakeRe
 from plantclef_assets.orchestration.table_checks import labels_in_class_map
 from plantclef_assets.report.charts import Curves, draw_curves
 from plantclef_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from plantclef_assets.models.val_predictions import ValidationPhotographs
 
 _WORSE_CALIBRATED = 0.02
 """By how much the temperature may raise the expected calibration error: it is fitted on other, fewer photographs."""
@@ -82,7 +86,14 @@ def classifier_assets(settings: Settings, families: Families) -> list[Asset]:
     if not settings.has_training:
         return [classifier]
 
-    @platform_asset(
+    def validating(lake: Lake) -> "ValidationPhotographs":
+        from plantclef_assets.models.val_predictions import ValidationPhotographs
+
+        share = settings.classifier.validation_share
+        return ValidationPhotographs(lake, shard_keys(settings.training_shards), share, settings.seed)
+
+    of_validation = partial(
+        platform_asset,
         group="models",
         jobs=[CLASSIFIERS],
         kinds={"torch", "parquet"},
@@ -91,20 +102,22 @@ def classifier_assets(settings: Settings, families: Families) -> list[Asset]:
         inputs=["classifier", *_embeddings(settings, families)],
         config={"validation_share": settings.classifier.validation_share, "seed": settings.seed},
     )
+
+    @of_validation()
     def val_predictions(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
         """The five likeliest species of each photograph that validates a classifier: for reliability and confusions."""
         from plantclef_assets.models.val_predictions import ValPredictions
 
-        return in_this_process(
-            ValPredictions(
-                lake.lake,
-                shard_keys(settings.training_shards),
-                settings.classifier.validation_share,
-                settings.seed,
-            )
-        )
+        return in_this_process(ValPredictions(lake.lake, validating(lake.lake)))
 
-    return [classifier, val_predictions]
+    @of_validation()
+    def val_novelty(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
+        """The unknown score of each photograph that validates a classifier: the reference for the tiles of plots."""
+        from plantclef_assets.models.novelty_tables import ValNovelty
+
+        return in_this_process(ValNovelty(lake.lake, validating(lake.lake)))
+
+    return [classifier, val_predictions, val_novelty]
 
 
 def _embeddings(settings: Settings, families: Families) -> list[Input]:

@@ -89,6 +89,7 @@ class PlotSource:
         tiles: the suffix of the assets of its tile embeddings, behind the name of the backbone.
         predictions: the asset of its tile predictions; None where no species lists are made.
         cover: the asset of the cover of its species; None where none is made.
+        novelty: the asset of the unknown scores of its tiles; None where none are made.
     """
 
     plots: str
@@ -98,6 +99,7 @@ class PlotSource:
     tiles: str
     predictions: str | None = None
     cover: str | None = None
+    novelty: str | None = None
 
     def tile_embeddings(self, backbone: str) -> str:
         """Return the asset of a backbone's tile embeddings."""
@@ -118,6 +120,7 @@ def plot_sources(settings: Settings) -> list[PlotSource]:
                 "tile_embeddings",
                 predictions="tile_predictions",
                 cover="species_cover",
+                novelty="tile_novelty" if settings.has_training else None,
             )
         )
     if settings.has_inbox:

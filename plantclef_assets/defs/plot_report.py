@@ -46,6 +46,7 @@ def plot_report_assets(settings: Settings, graph: Callable[[], Graph]) -> list[A
             "cover_run": settings.cover_run_name,
             "region_patterns": list(settings.region_patterns),
             "title": settings.report_title,
+            "rank_precision": settings.rank_precision,
         },
         sources=lambda: _truth(settings),
         describe=_link,
@@ -78,7 +79,7 @@ def _inputs(settings: Settings) -> list[str | Input]:
     classifiers = list(settings.feature_sets)
     inputs: list[str | Input] = [every("submission"), "leaderboard", "run_agreement", "class_map"]
     for source in _sources(settings):
-        for asset in filter(None, (source.plots, source.predictions, source.cover)):
+        for asset in filter(None, (source.plots, source.predictions, source.cover, source.novelty)):
             inputs.append(some(asset, partial(_keys, settings, source)) if source.family.reserve else every(asset))
     inputs.append(some("classifier", lambda _: classifiers))
     if settings.has_training:
@@ -117,6 +118,7 @@ def _scope(settings: Settings, log: Log) -> Scope:
                 source.cover or "",
                 tuple(_keys(settings, source)),
                 has_lists=not source.family.reserve,
+                novelty=source.novelty,
             )
             for source in _sources(settings)
         ),
@@ -126,6 +128,7 @@ def _scope(settings: Settings, log: Log) -> Scope:
         max_pixels=settings.max_pixels,
         truth=source_file(settings, settings.plot_truth, log),
         reviewed=has_reviewed_truth(settings),
+        rank_precision=settings.rank_precision,
         facts=_facts(settings),
     )
 

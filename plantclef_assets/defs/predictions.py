@@ -40,6 +40,8 @@ def prediction_assets(settings: Settings) -> list[Asset]:
     for source in plot_sources(settings):
         if source.predictions and source.cover:
             assets.append(_tile_predictions(source, source.predictions, settings))
+            if source.novelty:
+                assets.append(_tile_novelty(source, source.novelty, settings))
             assets.append(_species_cover(source, source.predictions, source.cover, settings))
     return assets
 
@@ -48,7 +50,7 @@ def _tile_predictions(source: PlotSource, name: str, settings: Settings) -> Asse
     pairs = runs_by_feature_set_and_tiling(settings)
     config = PredictionConfig(settings.top_k, tuple(pairs))
     classifiers = sorted({feature_set for feature_set, _ in pairs})
-    tiles = {backbone.name: source.tile_embeddings(backbone.name) for backbone in backbones(settings)}
+    tiles = _tiles(source, settings)
 
     @platform_asset(
         name=name,
@@ -72,6 +74,44 @@ def _tile_predictions(source: PlotSource, name: str, settings: Settings) -> Asse
     return tile_predictions
 
 
+def _tile_novelty(source: PlotSource, name: str, settings: Settings) -> Asset:
+    pairs, tiles = runs_by_feature_set_and_tiling(settings), _tiles(source, settings)
+    classifiers = sorted({feature_set for feature_set, _ in pairs})
+
+    @platform_asset(
+        name=name,
+        group="predictions",
+        jobs=[source.job],
+        kinds={"torch", "parquet"},
+        partitions=source.family,
+        code_version="1",
+        inputs=[*tiles.values(), *(some(one, lambda _: classifiers) for one in ("classifier", "val_novelty"))],
+        config={"feature_sets_and_tilings": pairs},
+        checks=[
+            Check(
+                "unknown_valid",
+                "The unknown score of every tile is a share of the validation photographs.",
+                _unknown_valid,
+                blocking=True,
+            )
+        ],
+    )
+    def tile_novelty(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
+        """How unlike all species of the classifier each tile looks: 0.95 is stranger than 95 % of the validation
+        photographs. A plot can hold species that nobody trained on.
+        """
+        from plantclef_assets.models.novelty_tables import TileNovelty
+
+        return in_this_process(TileNovelty(lake.lake, pairs, tiles))
+
+    return tile_novelty
+
+
+def _tiles(source: PlotSource, settings: Settings) -> dict[str, str]:
+    """Return the asset of the tile embeddings of each backbone."""
+    return {backbone.name: source.tile_embeddings(backbone.name) for backbone in backbones(settings)}
+
+
 def _species_cover(source: PlotSource, predictions: str, name: str, settings: Settings) -> Asset:
     run = settings.cover_run
     config = CoverConfig(run.feature_set, run.tiling, settings.cover.min_score, settings.cover.max_rank)
@@ -89,7 +129,7 @@ def _species_cover(source: PlotSource, predictions: str, name: str, settings: Se
         config=config,
         sidecars=cover_files,
         for_people=True,
-        describe=_covered_plot(source.plots),
+        describe=_covered_plot(source.plots, settings.cover_run_name),
         results=["species_per_plot", "mean_uncovered", "plots_without_species"],
         checks=_cover_checks(source.plots),
     )
@@ -127,15 +167,15 @@ def _tiled_plot(plots: str, pairs: Sequence[tuple[str, str]]) -> Describe:
     return describe
 
 
-def _covered_plot(plots: str) -> Describe:
+def _covered_plot(plots: str, run: str) -> Describe:
     """Return metadata with the first plot of a shard that shows species, its tiles coloured by species, and a preview.
 
-    `plots` is the asset with the plots.
+    `plots` is the asset with the plots, `run` the run whose feature set and tiling the cover uses.
     """
 
     def describe(lake: Lake, artifact: Artifact, record: Record) -> Mapping[str, Any]:
         table = lake.read(artifact)
-        preview = {"preview": metadata_table(table.select(_COVER_COLUMNS).slice(0, _PREVIEW_ROWS))}
+        preview = {"run": run, "preview": metadata_table(table.select(_COVER_COLUMNS).slice(0, _PREVIEW_ROWS))}
         shown = [row for row in table.drop_columns(["name"]).to_pylist() if row["species_id"] is not None]
         if not shown:
             return preview
@@ -202,6 +242,14 @@ def _confident_somewhere(context: CheckContext) -> Iterable[Problem]:
             yield Problem(
                 artifact, f"{artifact}: the mean probability of the first species is {mean:.4f}, as by chance"
             )
+
+
+def _unknown_valid(context: CheckContext) -> Iterable[Problem]:
+    for artifact in context.records:
+        unknown = context.lake.read(artifact, ["unknown"]).column("unknown").to_numpy()
+        outside = int((~((unknown >= 0) & (unknown <= 1))).sum())
+        if outside:
+            yield Problem(artifact, f"{artifact}: {outside} unknown scores are outside [0, 1]")
 
 
 def _cover_checks(plots: str) -> list[Check]:

@@ -13,6 +13,7 @@ _OBS_ID = column("obs_id", pa.string(), "observation that the photograph belongs
 _ORGAN = column("organ", pa.string(), "flower, leaf, habit, fruit, bark, branch or scan", null=True)
 _LEARN_TAG = column("learn_tag", pa.string(), "train, val or test, where the data set says", null=True)
 _PLOT_ID = column("plot_id", pa.string(), "name of the plot: its file name without extension")
+_FEATURE_SET = column("feature_set", pa.string(), "feature set of the classifier")
 _CLS = column("cls", VECTOR, "[CLS] token after the final norm")
 _DCT = column("dct", VECTOR, "low-frequency 8×8 corner of the tokens' DCT, flattened")
 _TILE = (
@@ -154,7 +155,7 @@ TILE_PREDICTIONS = TableSpec(
     pa.schema(
         [
             _PLOT_ID,
-            column("feature_set", pa.string(), "feature set of the classifier"),
+            _FEATURE_SET,
             *_TILE[1:],
             _SPECIES_ID,
             column("probability", pa.float32(), "softmax probability of the species in the tile"),
@@ -166,7 +167,7 @@ TILE_PREDICTIONS = TableSpec(
 VAL_PREDICTIONS = TableSpec(
     pa.schema(
         [
-            column("feature_set", pa.string(), "feature set of the classifier"),
+            _FEATURE_SET,
             _IMAGE_NAME,
             column("species_id", pa.int64(), "the true species"),
             column("species_ids", pa.list_(pa.int64()), "the five likeliest species, the likeliest first"),
@@ -174,6 +175,13 @@ VAL_PREDICTIONS = TableSpec(
         ]
     ),
     key=("feature_set", "image_name"),
+)
+_SCORE = column("score", pa.float32(), "the negated largest logit; higher for what looks like no known species")
+_UNKNOWN = column("unknown", pa.float32(), "share of the validation photographs, of known species, with a lower score")
+VAL_NOVELTY = TableSpec(pa.schema([_FEATURE_SET, _IMAGE_NAME, _SCORE]), key=("feature_set", "image_name"))
+TILE_NOVELTY = TableSpec(
+    pa.schema([_PLOT_ID, _FEATURE_SET, *_TILE[1:3], _SCORE, _UNKNOWN]),
+    key=("plot_id", "feature_set", "tiling", "tile_index"),
 )
 SUBMISSION = TableSpec(
     pa.schema(
@@ -189,7 +197,7 @@ LEADERBOARD = TableSpec(
     pa.schema(
         [
             column("run", pa.string(), "name of the run"),
-            column("feature_set", pa.string(), "feature set of the classifier"),
+            _FEATURE_SET,
             column("tiling", pa.string(), "how plots are cut"),
             column("aggregation", pa.string(), "how the tiles' answers become one list"),
             column("f1_plot", pa.float64(), "F1 averaged over plots", null=True),
@@ -206,7 +214,7 @@ LEADERBOARD = TableSpec(
 SWEEP = TableSpec(
     pa.schema(
         [
-            column("feature_set", pa.string(), "feature set of the classifier"),
+            _FEATURE_SET,
             column("tiling", pa.string(), "how plots are cut"),
             column("rule", pa.string(), "how the tiles' answers become one list, in words"),
             column("aggregation", pa.string(), "the aggregation, as a run declares it"),
@@ -329,7 +337,9 @@ TABLES: dict[str, TableSpec] = {
     "inbox_predictions": TILE_PREDICTIONS,
     "inbox_cover": SPECIES_COVER,
     "val_predictions": VAL_PREDICTIONS,
+    "val_novelty": VAL_NOVELTY,
     "tile_predictions": TILE_PREDICTIONS,
+    "tile_novelty": TILE_NOVELTY,
     "species_cover": SPECIES_COVER,
     "submission": SUBMISSION,
     "leaderboard": LEADERBOARD,

@@ -9,7 +9,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
-from plantclef_assets.lake.store import FINGERPRINT_KEY, OTHER_TENSORS
+from plantclef_assets.lake.store import FINGERPRINT_KEY, OTHER_TENSORS, Artifact, Lake
 from plantclef_assets.models.linear import LinearClassifier
 
 _HEADER_KEY = "classifier"
@@ -44,6 +44,15 @@ def read_classifier(path: Path) -> LinearClassifier:
     if written and written != fingerprint_classifier(classifier):
         raise ValueError(f"{path} is damaged: {OTHER_TENSORS}; delete it and materialize classifier again")
     return classifier
+
+
+def open_classifier(lake: Lake, name: str) -> LinearClassifier:
+    """Return the classifier of a feature set from the lake.
+
+    Raises:
+        ValueError: as `read_classifier`.
+    """
+    return read_classifier(lake.local(lake.path(Artifact("classifier", name, "safetensors"))))
 
 
 def fingerprint_classifier(classifier: LinearClassifier) -> str:

@@ -1,18 +1,21 @@
 """Predictions of classifiers for tiles, as artifacts of the lake."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from plantclef_assets.lake.schemas import TILE_PREDICTIONS
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.tables import Shard, write_shard
-from plantclef_assets.models.classifier_files import read_classifier
+from plantclef_assets.models.classifier_files import open_classifier
 from plantclef_assets.models.classifiers import UnknownSpeciesError
 from plantclef_assets.models.feature_sets import PredictionConfig, feature_set
 from plantclef_assets.models.linear import LinearClassifier
 
+PLACES = ("plot_id", "tiling", "tile_index", "x", "y", "width", "height")
+"""Columns of tile embeddings that say where a tile lies."""
 _BATCH_ROWS = 4096
 
 
@@ -37,27 +40,18 @@ class PredictedTiles:
             UnknownSpeciesError: a classifier has species that the class map does not have.
         """
         known = set(self.lake.read(Artifact("class_map"), ["species_id"]).column("species_id").to_pylist())
-        places = ["plot_id", "tiling", "tile_index", "x", "y", "width", "height"]
+        pairs = self.config.feature_sets_and_tilings
         with write_shard(self.lake, shard, TILE_PREDICTIONS) as table:
             plots: set[str] = set()
-            for name in dict.fromkeys(name for name, _ in self.config.feature_sets_and_tilings):
-                layer = self.lake.path(Artifact("classifier", name, "safetensors"))
-                classifier = read_classifier(self.lake.local(layer))
+            for name in dict.fromkeys(name for name, _ in pairs):
+                classifier = open_classifier(self.lake, name)
                 _require_known(name, classifier, known)
-                tilings = {tiling for pair, tiling in self.config.feature_sets_and_tilings if pair == name}
-                source = feature_set(name)
-                file = self.lake.open(Artifact(self.tiles[source.backbone], shard.artifact.partition))
-                for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=[*places, source.column]):
-                    used = batch.filter(np.isin(batch.column("tiling").to_pylist(), list(tilings)))
-                    if not used.num_rows:
-                        continue
-                    vectors = used.column(source.column)
-                    features = np.asarray(vectors.flatten(), np.float32).reshape(-1, vectors.type.list_size)
+                for used, features in read_tiles(self.lake, shard.artifact.partition, self.tiles, name, pairs):
                     species, probabilities = classifier.top_k(features, self.config.top_k)
                     count = species.shape[1]
                     rows = np.repeat(np.arange(used.num_rows), count)
                     table.add_columns(
-                        **{place: used.column(place).take(rows) for place in places},
+                        **{place: used.column(place).take(rows) for place in PLACES},
                         feature_set=[name] * len(rows),
                         species_id=species.reshape(-1),
                         probability=probabilities.reshape(-1),
@@ -66,6 +60,27 @@ class PredictedTiles:
                     plots.update(used.column("plot_id").to_pylist())
             table.rows_in = len(plots)
             table.statistics = {"rows_out": len(plots)}
+
+
+def read_tiles(
+    lake: Lake, key: str | None, tiles: Mapping[str, str], name: str, pairs: Sequence[tuple[str, str]]
+) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+    """Yield the tiles of a shard that a classifier predicts, with their features float32 (n, D), batch by batch.
+
+    Args:
+        lake: the lake.
+        key: of the shard.
+        tiles: backbone → asset of its tile embeddings.
+        name: of the classifier.
+        pairs: of a classifier's name and a tiling; only tilings of this classifier are read.
+    """
+    source, tilings = feature_set(name), [tiling for pair, tiling in pairs if pair == name]
+    file = lake.open(Artifact(tiles[source.backbone], key))
+    for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=[*PLACES, source.column]):
+        used = batch.filter(np.isin(batch.column("tiling").to_pylist(), tilings))
+        if used.num_rows:
+            vectors = used.column(source.column)
+            yield used, np.asarray(vectors.flatten(), np.float32).reshape(-1, vectors.type.list_size)
 
 
 def _require_known(name: str, classifier: LinearClassifier, known: set[int]) -> None:

@@ -139,12 +139,11 @@ class AllClasses:
     @classmethod
     def of(cls, lake: Lake, name: str, embeddings: str, shards: Iterable[str], tiling: str) -> "AllClasses":
         """Return the plots of shards of `<backbone>_<embeddings>`, classified by the classifier of that name."""
-        from plantclef_assets.models.classifier_files import read_classifier
+        from plantclef_assets.models.classifier_files import open_classifier
 
         features = feature_set(name)
-        weights = lake.path(Artifact("classifier", name, "safetensors"))
         tables = [Artifact(f"{features.backbone}_{embeddings}", key) for key in shards]
-        return cls(lake, tables, tiling, features.column, read_classifier(lake.local(weights)))
+        return cls(lake, tables, tiling, features.column, open_classifier(lake, name))
 
     def __iter__(self) -> Iterator[tuple[str, TileProbabilities]]:
         """Yield (plot_id, probabilities) in the order of the shards.

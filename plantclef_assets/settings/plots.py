@@ -81,6 +81,13 @@ class Plots(FromProfile):
     report_title: str = Field(
         default="Species of the vegetation plots", max_length=200, description="Title of the report."
     )
+    rank_precision: float = Field(
+        default=0.9,
+        gt=0,
+        le=1,
+        description="Share of right answers among validation photographs from which the report trusts a species, else "
+        "a genus, else a family.",
+    )
     transect_patterns: tuple[str, ...] = Field(
         default=(),
         description="Regular expressions whose first group is the transect of a plot's name; where none matches, the "

@@ -56,6 +56,7 @@ FIRST = {
     "base_validation_tile_embeddings": "00",
     "finetuned_validation_tile_embeddings": "00",
     "tile_predictions": "00",
+    "tile_novelty": "00",
     "species_cover": "00",
     "inbox_delivery": "00",
     "inbox_plots": "00",
@@ -64,6 +65,8 @@ FIRST = {
     "inbox_predictions": "00",
     "inbox_cover": "00",
     "classifier": "base_cls",
+    "val_predictions": "base_cls",
+    "val_novelty": "base_cls",
     "submission": "base_cls_full",
 }
 """A partition of each asset that has some."""

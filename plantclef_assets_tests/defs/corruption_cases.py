@@ -78,6 +78,7 @@ _SCHEMA_CORRUPTIONS = {
     "inbox_predictions": column_of_another_type("height"),
     "inbox_cover": without_column("genus"),
     "tile_predictions": column_of_another_type("height"),
+    "tile_novelty": without_column("score"),
     "species_cover": without_column("genus"),
     "submission": without_column("run"),
     "leaderboard": without_column("tiling"),
@@ -213,6 +214,9 @@ CORRUPTIONS |= {
     ),
     ("classifier", "head_covers_classes"): Corruption(changed_classifier(uncovered=2, first_uncovered=[5, 6])),
     ("classifier", "labels_in_class_map"): Corruption(changed_classifier(species=[*SPECIES, 999]), blocking=True),
+    ("tile_novelty", "unknown_valid"): Corruption(
+        changed_rows("tile_novelty", lambda table: with_value(table, "unknown", 0, 1.5)), blocking=True
+    ),
     ("submission", "valid_submission"): Corruption(plot_missing_in_csv, blocking=True, names="base_cls_full.2024.csv"),
     ("submission", "every_plot_written"): Corruption(changed_rows("submission", as_it_was, left_out={"2024": ["a;b"]})),
     ("submission", "species_per_plot"): Corruption(changed_rows("submission", as_it_was, species_per_plot=0.25)),

@@ -57,7 +57,7 @@ def row_lost(asset: str) -> Corrupt:
         return settings
 
     # These do not count rows but photographs or plots, whose number only the figures know.
-    counted = asset in ("class_map", *PREDICTED, *COVERED) or asset.endswith("_tile_embeddings")
+    counted = asset in ("class_map", "tile_novelty", *PREDICTED, *COVERED) or asset.endswith("_tile_embeddings")
     return corrupt if counted else changed_rows(asset, without_last_row)
 
 

@@ -178,7 +178,8 @@ def test_backfills_are_cut_into_runs_where_a_setting_says_so(
 def test_without_plots_there_is_no_plot_side(tiny_survey: Path, tmp_path: Path) -> None:
     complete = describe(build_defs(tiny_settings(tiny_survey, tmp_path)))
     assets = describe(build_defs(tiny_settings(tiny_survey, tmp_path, plot_images=None, plot_truth=None)))
-    plot_side = {"plot_manifest", "plot_images", "base_tile_embeddings", "tile_predictions", "species_cover"}
+    plot_side = {"plot_manifest", "plot_images", "base_tile_embeddings", "tile_predictions", "tile_novelty"}
+    plot_side |= {"species_cover"}
     results = {"submission", "leaderboard", "run_agreement", "plot_report"}
     validation = {"validation_plots", "base_validation_tile_embeddings", "sweep"}
     figures = {"figure_tiles", "figure_f1_by_species"}

@@ -12,6 +12,7 @@ from plantclef_assets.images.decoding import UndecodableImage
 from plantclef_assets.lake.sites import current_pages, write_site
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.lake.tables import Shard
+from plantclef_assets.report.site.certainty import Certainty
 from plantclef_assets.report.site.classifier_pages import describe_classifiers
 from plantclef_assets.report.site.occurrences import Occurrence, summarize_occurrences
 from plantclef_assets.report.site.pages import Pages
@@ -76,7 +77,7 @@ class _Report:
             (self.folder / name).mkdir()
         self.pages.write_static()
         write_photographs(self.lake, self.scope.training_shards, self.species, self._wanted, self.folder)
-        table = PlotTable(self.species)
+        table = PlotTable(self.certainty)
         self._write_plots(table)
         table.write(self.folder)
         previous = current_pages(self.lake, ASSET)
@@ -131,6 +132,11 @@ class _Report:
         return scored[0] if scored else self.scope.cover_run
 
     @cached_property
+    def certainty(self) -> Certainty:
+        """What is known of the certainty of predictions."""
+        return Certainty.read(self.lake, self.scope, self.species)
+
+    @cached_property
     def pages(self) -> Pages:
         """The pages, which all know the title and the run that is shown."""
         common = {
@@ -139,6 +145,8 @@ class _Report:
             "cover_run": self.scope.cover_run,
             "truth_count": len(self.truth),
             "species": self.species,
+            "certainty": self.certainty,
+            "rank_precision": self.scope.rank_precision,
         }
         return Pages(self.folder, common)
 
@@ -189,7 +197,7 @@ class _Report:
                     previous=before.get(plot.page),
                     next=after.get(plot.page),
                     visits=self._visits(visits[plot.place], source.title) if source.has_lists else [],
-                    data=describe_plot(plot, self.scope, self.species),
+                    data=describe_plot(plot, self.scope, self.certainty),
                 )
                 self.maker.advance(1)
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from plantclef_assets.report.site.certainty import Certainty
 from plantclef_assets.report.site.scope import Scope
 from plantclef_assets.report.site.species import Species
 from plantclef_assets.report.site.survey import Plot
@@ -74,15 +75,16 @@ def summarize(plot: Plot, run: str, species: Mapping[int, Species]) -> Summary:
     )
 
 
-def describe_plot(plot: Plot, scope: Scope, species: Mapping[int, Species]) -> dict[str, Any]:
+def describe_plot(plot: Plot, scope: Scope, certainty: Certainty) -> dict[str, Any]:
     """Return what the script of a plot's page needs: its tiles, runs and species, and the form of a reviewed list."""
+    species = certainty.species
     tiles = {
         "|".join(pair): [
             [*box, [[one, round(probability, _DIGITS)] for one, probability in candidates]] for box, candidates in found
         ]
         for pair, found in plot.tiles.items()
     }
-    shown = {one for found in tiles.values() for *_, candidates in found for one, _ in candidates}
+    shown = {one for found in plot.tiles.values() for _, candidates in found for one, _ in candidates}
     shown |= {one for run in plot.lists for one in plot.species(run)}
     runs = [run for run in scope.runs if run.name in plot.lists]
     if not runs:
@@ -93,6 +95,7 @@ def describe_plot(plot: Plot, scope: Scope, species: Mapping[int, Species]) -> d
         "width": plot.width,
         "height": plot.height,
         "tiles": tiles,
+        "certainty": {"|".join(pair): _certainty_of_tiles(plot, pair, certainty) for pair in plot.tiles},
         "runs": [
             {"name": name, "tiles": f"{run.feature_set}|{run.tiling}", "species": plot.species(name)}
             for run, name in zip(runs, plot.lists, strict=True)
@@ -108,3 +111,13 @@ def describe_plot(plot: Plot, scope: Scope, species: Mapping[int, Species]) -> d
         },
         "form": {"header": form.header, "separator": form.separator, "quoted": form.quoted},
     }
+
+
+def _certainty_of_tiles(plot: Plot, pair: tuple[str, str], certainty: Certainty) -> list[list[Any]]:
+    """Return the unknown score of each tile, and rank, name and probability of the taxon that it is sure of, if any."""
+    found = []
+    for tile, (_, candidates) in enumerate(plot.tiles[pair]):
+        unknown, sure = plot.unknown.get(pair), certainty.sure(pair[0], candidates)
+        taxon = [sure.rank, certainty.name(sure), round(sure.probability, _DIGITS)] if sure else []
+        found.append([round(unknown[tile], _DIGITS) if unknown else None, *taxon])
+    return found

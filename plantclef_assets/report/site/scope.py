@@ -33,6 +33,7 @@ class PlotShards:
         predictions: asset with the tile predictions.
         cover: asset with the cover of species.
         keys: keys of the shards, or of the deliveries.
+        novelty: asset with the unknown scores of the tiles; None where there are none.
         has_lists: whether the runs have species lists for these plots; else the list of a plot is its cover.
     """
 
@@ -42,6 +43,7 @@ class PlotShards:
     cover: str
     keys: tuple[str, ...]
     has_lists: bool
+    novelty: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Scope:
         truth: file with the true species of plots; None if there is none.
         reviewed: whether the truth is the lists of a reviewer who saw predictions.
         facts: (name, value) of the settings that the start page shows.
+        rank_precision: share of right answers from which a taxonomic rank is trusted.
     """
 
     title: str
@@ -73,6 +76,7 @@ class Scope:
     truth: Path | None
     reviewed: bool
     facts: Sequence[tuple[str, Any]]
+    rank_precision: float = 0.9
 
 
 @dataclass(frozen=True)

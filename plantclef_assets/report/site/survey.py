@@ -36,6 +36,8 @@ Candidates = list[tuple[int, float]]
 """(species_id, probability), the likeliest first."""
 Tiles = dict[tuple[str, str], list[tuple[Box, Candidates]]]
 """(feature set, tiling) → the tiles with their best species."""
+Unknown = dict[tuple[str, str], list[float]]
+"""(feature set, tiling) → the unknown scores of the tiles, in their order."""
 Confidences = dict[tuple[str, str, int], float]
 """(feature set, tiling, species_id) → the highest probability in a tile."""
 
@@ -70,6 +72,7 @@ class Plot:
         lists: run → its species.
         uncovered: share of the plot under no visible species; None without cover.
         truth: the true species; None if unknown.
+        unknown: the unknown scores of the tiles; empty where they were not computed.
     """
 
     plot_id: str
@@ -81,6 +84,7 @@ class Plot:
     lists: dict[str, list[ListedSpecies]] = field(default_factory=dict)
     uncovered: float | None = None
     truth: list[int] | None = None
+    unknown: Unknown = field(default_factory=dict)
 
     @property
     def page(self) -> str:
@@ -153,6 +157,7 @@ def read_plots(
     for key in source.keys:
         predictions = _read_tiles(lake, Artifact(source.predictions, key))
         cover = _read_cover(lake, Artifact(source.cover, key))
+        unknown = _read_unknown(lake, source.novelty, key)
         for batch in lake.open(Artifact(source.plots, key)).iter_batches(batch_size=4):
             for row in batch.to_pylist():
                 plot_id = row["plot_id"]
@@ -167,6 +172,7 @@ def read_plots(
                     tiles,
                     uncovered=uncovered,
                     truth=list(truth[plot_id]) if plot_id in truth else None,
+                    unknown=unknown.get(plot_id, {}),
                 )
                 if source.has_lists:
                     for run in scope.runs:
@@ -257,6 +263,17 @@ def _read_cover(lake: Lake, artifact: Artifact) -> dict[str, tuple[dict[int, flo
         shown, _ = found.setdefault(row["plot_id"], ({}, row["uncovered"]))
         if row["species_id"] is not None:
             shown[row["species_id"]] = row["coverage"]
+    return found
+
+
+def _read_unknown(lake: Lake, asset: str | None, key: str) -> Mapping[str, Unknown]:
+    """Return the unknown scores of the tiles of each plot; none where the asset does not exist."""
+    found: dict[str, Unknown] = defaultdict(lambda: defaultdict(list))
+    if asset is None:
+        return found
+    rows = lake.read(Artifact(asset, key), ["plot_id", "feature_set", "tiling", "unknown"])
+    for plot, feature_set, tiling, unknown in zip(*(column.to_pylist() for column in rows.columns), strict=True):
+        found[plot][feature_set, tiling].append(unknown)
     return found
 
 

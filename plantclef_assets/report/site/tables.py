@@ -8,11 +8,13 @@ from pathlib import Path
 
 from plantclef_assets.lake.spreadsheets import csv_lines
 from plantclef_assets.lake.store import Lake
+from plantclef_assets.report.site.certainty import Certainty
 from plantclef_assets.report.site.species import Species
 from plantclef_assets.report.site.survey import Plot
 
 PLOTS_FILE, SPECIES_FILE, CHANGES_FILE = "plots.csv", "species.csv", "changes.csv"
 _PLOT_COLUMNS = ("plot_id", "source", "place", "date", "species_id", "species", "family", "confidence", "coverage")
+_CERTAINTY_COLUMNS = ("trusted_rank", "trusted_taxon", "trusted_probability", "unknown")
 _DIGITS = 4
 
 
@@ -41,23 +43,26 @@ def write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 class PlotTable:
     """Writes `plots.csv` while plots are read, a row for each species of a plot; one without species if it has none."""
 
-    def __init__(self, species: Mapping[int, Species]) -> None:
-        self._species = species
+    def __init__(self, certainty: Certainty) -> None:
+        self._certainty = certainty
         self.rows: list[tuple[object, ...]] = []
 
     def add(self, plot: Plot, run: str) -> None:
         """Add the list of a plot by a run."""
         place = (plot.plot_id, plot.source, plot.place, plot.date)
         if not plot.lists[run]:
-            self.rows.append((*place, None, None, None, None, None))
+            self.rows.append((*place, *[None] * (len(_PLOT_COLUMNS) + len(_CERTAINTY_COLUMNS) - len(place))))
         for one in plot.lists[run]:
-            named = self._species[one.species_id]
-            shares = [None if value is None else round(value, _DIGITS) for value in (one.confidence, one.coverage)]
-            self.rows.append((*place, one.species_id, named.full_name, named.family, *shares))
+            named = self._certainty.species[one.species_id]
+            sure, unknown = self._certainty.of_listed(plot, run, one)
+            values = (one.confidence, one.coverage, sure and sure.probability, unknown)
+            *shares, probability, strange = [None if value is None else round(value, _DIGITS) for value in values]
+            certainty = (sure and sure.rank, self._certainty.name(sure), probability, strange)
+            self.rows.append((*place, one.species_id, named.full_name, named.family, *shares, *certainty))
 
     def write(self, folder: Path) -> None:
         """Write the file."""
-        write_csv(folder / PLOTS_FILE, _PLOT_COLUMNS, self.rows)
+        write_csv(folder / PLOTS_FILE, (*_PLOT_COLUMNS, *_CERTAINTY_COLUMNS), self.rows)
 
 
 def write_species(folder: Path, species: Mapping[int, Species], plots: Mapping[int, int]) -> None:

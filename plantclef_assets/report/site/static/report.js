@@ -134,12 +134,24 @@ function showTiles(data) {
     panel.replaceChildren(title, element("div", { className: "compared" }, crop(x, y, width, height), list));
   };
 
-  const choose = (rectangle, tile) => {
+  // Where the species is uncertain, a genus or family may not be; and all of them may be wrong.
+  const certainty = (index) => {
+    const [unknown, rank, name, probability] = (data.certainty[view.elements.tiles.value] || [])[index] || [null];
+    const line = element("p", { className: "sub" });
+    if (rank) line.append(`Trusted: ${rank} `, isolated(name), ` (${probability.toFixed(2)}).`);
+    else line.append("No species, genus or family is trusted.");
+    if (unknown !== null)
+      line.append(` Unknown score ${unknown.toFixed(2)}: the share of validation photographs that look more like a known species.`);
+    return line;
+  };
+
+  const choose = (rectangle, tile, index) => {
     for (const other of drawing.querySelectorAll("rect")) {
       other.setAttribute("aria-pressed", String(other === rectangle));
       other.setAttribute("tabindex", other === rectangle ? "0" : "-1");
     }
     describe(tile);
+    panel.append(certainty(index));
   };
 
   const draw = () => {
@@ -155,10 +167,10 @@ function showTiles(data) {
       const rectangle = svg("rect", { x, y, width, height, role: "button", "aria-label": label, "aria-pressed": "false" });
       rectangle.setAttribute("tabindex", place ? "-1" : "0");
       rectangle.dataset.species = id;
-      rectangle.addEventListener("click", () => choose(rectangle, tile));
+      rectangle.addEventListener("click", () => choose(rectangle, tile, index));
       rectangle.addEventListener("keydown", (event) => {
         const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-        if (event.key === "Enter" || event.key === " ") choose(rectangle, tile);
+        if (event.key === "Enter" || event.key === " ") choose(rectangle, tile, index);
         else if (step) {
           const all = [...drawing.querySelectorAll("rect")];
           const next = all[(all.indexOf(rectangle) + step + all.length) % all.length];
