@@ -1,10 +1,12 @@
 """Links of pages lead somewhere, the navigation has every page, and pages are short enough to be read."""
 
 import re
+import tomllib
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+import yaml
 
 from plantclef_assets_tests.documentation import PROJECT, is_generated, pages, prose, read
 
@@ -64,3 +66,16 @@ def test_pages_are_short(page: str) -> None:
 
 def test_the_readme_is_short() -> None:
     assert words("README.md") <= 750
+
+
+def test_pictures_are_small_and_described() -> None:
+    pictures = list((PROJECT / "docs" / "images").iterdir())
+    assert pictures
+    assert [path.name for path in pictures if path.stat().st_size > 250_000] == []
+    assert [page for page in pages() if "![](" in read(page)] == []
+
+
+def test_the_citation_has_the_version_of_the_project() -> None:
+    citation = yaml.safe_load(read("CITATION.cff"))
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    assert (citation["version"], citation["title"]) == (project["version"], project["name"])
