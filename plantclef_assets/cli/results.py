@@ -12,7 +12,7 @@ def closing_lines(settings: Settings, checks: list[str]) -> list[str]:
     """Return the lines of a chain that has ended well: the leaderboard, the answers and the failed checks."""
     label = [REVIEWED] if has_reviewed_truth(settings) else []
     scores = [_leaderboard(settings), *label, ""] if settings.has_plots and settings.plot_truth else []
-    return [*scores, *answers(settings), *better_cover(settings), *report_line(settings), *failed_checks(checks)]
+    return [*scores, *answers(settings), *report_line(settings), *better_cover(settings), *failed_checks(checks)]
 
 
 def report_line(settings: Settings) -> list[str]:

@@ -183,20 +183,13 @@ TILE_NOVELTY = TableSpec(
     pa.schema([_PLOT_ID, _FEATURE_SET, *_TILE[1:3], _SCORE, _UNKNOWN]),
     key=("plot_id", "feature_set", "tiling", "tile_index"),
 )
-SUBMISSION = TableSpec(
-    pa.schema(
-        [
-            column("run", pa.string(), "name of the run"),
-            _PLOT_ID,
-            column("species_ids", pa.list_(pa.int64()), "species of the plot, best first"),
-        ]
-    ),
-    key=("run", "plot_id"),
-)
+_RUN = column("run", pa.string(), "name of the run")
+_LISTED = column("species_ids", pa.list_(pa.int64()), "species of the plot, best first")
+SUBMISSION = TableSpec(pa.schema([_RUN, _PLOT_ID, _LISTED]), key=("run", "plot_id"))
 LEADERBOARD = TableSpec(
     pa.schema(
         [
-            column("run", pa.string(), "name of the run"),
+            _RUN,
             _FEATURE_SET,
             column("tiling", pa.string(), "how plots are cut"),
             column("aggregation", pa.string(), "how the tiles' answers become one list"),

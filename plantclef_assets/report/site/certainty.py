@@ -1,6 +1,6 @@
 """How sure the report is of what a tile shows: its unknown score, and the lowest taxonomic rank that can be trusted."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from plantclef_assets.lake.store import Artifact, Lake
@@ -30,12 +30,8 @@ class Certainty:
     def read(cls, lake: Lake, scope: Scope, species: Mapping[int, Species]) -> "Certainty":
         """Calibrate the thresholds of each feature set on its validation photographs."""
         taxa = {one.species_id: (one.genus, one.family) for one in species.values()}
-        thresholds = {}
-        for name in scope.feature_sets if scope.training_shards else ():
-            rows = lake.read(Artifact("val_predictions", name), ["species_id", "species_ids", "probabilities"])
-            columns = zip(*(column.to_pylist() for column in rows.columns), strict=True)
-            predictions = ((truth, list(zip(best, values, strict=True))) for truth, best, values in columns)
-            thresholds[name] = calibrate(predictions, taxa, scope.rank_precision)
+        names = scope.feature_sets if scope.training_shards else ()
+        thresholds = {name: calibrate(read_validation(lake, name), taxa, scope.rank_precision) for name in names}
         return cls(scope, species, taxa, thresholds)
 
     def sure(self, feature_set: str, candidates: Candidates) -> Taxon | None:
@@ -64,3 +60,10 @@ class Certainty:
         if taxon is None or isinstance(taxon.taxon, str):
             return taxon and str(taxon.taxon)
         return self.species[taxon.taxon].name
+
+
+def read_validation(lake: Lake, feature_set: str) -> Iterator[tuple[int, Candidates]]:
+    """Yield the true species and the likeliest ones of each photograph that validates a classifier."""
+    rows = lake.read(Artifact("val_predictions", feature_set), ["species_id", "species_ids", "probabilities"])
+    for truth, best, values in zip(*(column.to_pylist() for column in rows.columns), strict=True):
+        yield truth, list(zip(best, values, strict=True))
