@@ -59,7 +59,12 @@ def _keys_of(table: Any) -> list[str]:
 
 
 def sentence_of(finding: Any, fields: Mapping[str, FieldInfo]) -> str:
-    """Return one pydantic error as a sentence that begins with the variable, without secrets."""
+    """Return one pydantic error as a sentence that begins with the variable, without secrets, in one printable line."""
+    sentence = _sentence(finding, fields)
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in sentence)
+
+
+def _sentence(finding: Any, fields: Mapping[str, FieldInfo]) -> str:
     value = finding["input"]
     shown = without_secrets_in(without_secrets(value)) if isinstance(value, str) else value
     message = without_secrets_in(str(finding["msg"]).removeprefix("Value error, ").replace(f"'{value}'", f"'{shown}'"))

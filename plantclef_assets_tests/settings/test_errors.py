@@ -331,3 +331,8 @@ def test_owners_tags_and_hours_that_the_ui_cannot_use_are_refused(
     (sentence,) = refusal(lambda: with_variables(**{variable: value}))
     assert sentence.startswith(f"PLANTCLEF_{variable}")
     assert said in sentence
+
+
+def test_unprintable_characters_of_a_value_are_escaped(with_variables: Set) -> None:
+    (sentence,) = refusal(lambda: with_variables(BASE_INPUT_SIZE="\x1b[2J\x1e\n"))
+    assert "\\x1b[2J\\x1e\\n" in sentence

@@ -130,13 +130,15 @@ def _download_file(
     download: Download, allowance: Allowance, retries: Retries, progress: ProgressCallback, log: Log
 ) -> None:
     """Download one file, unless it is complete or another process completes it."""
-    if _is_complete(download):
-        return
     target = download.target
+    if _is_complete(download) and not _lock_path(target).exists():
+        return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _exclusive(target, log):
-            if not _is_complete(download):
+            if _is_complete(download):
+                PartialFile(target).forget()  # a process that was killed after publication has left its journal
+            else:
                 _transfer_and_publish(download, allowance, retries, progress, log)
             _lock_path(target).unlink(missing_ok=True)
     except DownloadError:

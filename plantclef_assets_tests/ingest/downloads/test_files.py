@@ -53,6 +53,17 @@ def test_no_more_connections_are_open_than_are_allowed(server: FailingServer, fe
     assert server.open_at_once == 3
 
 
+def test_what_a_process_left_that_was_killed_after_publication_is_removed(
+    server: FailingServer, fetch: Fetch, tmp_path: Path
+) -> None:
+    fetch(Limits(), sha256=SHA256)
+    for name in ("w.bin.incomplete.journal", "w.bin.incomplete.lock"):
+        (tmp_path / name).write_text("")
+    assert fetch(Limits(), sha256=SHA256) == CONTENT
+    assert left_in(tmp_path) == ["w.bin"]
+    assert len(server.requests) == 1
+
+
 def test_a_file_that_is_there_is_not_fetched_again(server: FailingServer, fetch: Fetch) -> None:
     fetch(Limits(), sha256=SHA256)
     fetch(Limits(), sha256=SHA256, md5=hashlib.md5(CONTENT).hexdigest())
