@@ -45,6 +45,6 @@ def test_without_truth_the_sweep_selects(own_lake: OwnLake) -> None:
 def test_the_cover_names_its_run(tiny_lake: Settings) -> None:
     assert any("their cover, by base_dct_2x2_max2, for a spreadsheet" in line for line in answers(tiny_lake))
     lake, artifact = Lake(tiny_lake.lake), Artifact("species_cover", "00")
-    record, describe = lake.record(artifact), build_graph(tiny_lake).assets["species_cover"].describe
+    record, describe = lake.record(artifact), build_graph(tiny_lake).assets["species_cover"].shown.describe
     assert record and describe
     assert describe(lake, artifact, record)["run"] == "base_dct_2x2_max2"

@@ -128,7 +128,7 @@ def test_a_no_op_draws_few_pictures_where_no_event_has_them(own_lake: OwnLake, m
 def test_results_come_first_then_pictures_then_files_and_provenance_last(own_lake: OwnLake) -> None:
     settings = own_lake()
     report = Path(settings.lake, "plot_report", "index.html")
-    report.parent.mkdir()
+    report.parent.mkdir(exist_ok=True)
     report.write_text("<p>The report")
     with DagsterInstance.ephemeral() as instance:
         for asset, keys in (
@@ -147,7 +147,8 @@ def test_results_come_first_then_pictures_then_files_and_provenance_last(own_lak
     assert shown["leaderboard"]["f1_plot"] == pytest.approx(best, rel=1e-3)
     assert len(str(shown["leaderboard"]["f1_plot"])) <= len("0.1234")
     cover = [name for name in shown["species_cover"] if name not in ("covered_plot", "columns")]
-    assert cover[:7] == [
+    assert cover[:8] == [
+        "run",
         "species_per_plot",
         "mean_uncovered",
         "plots_without_species",
