@@ -15,7 +15,7 @@ from plantclef_assets.settings import load_settings
 from plantclef_assets_tests.documentation import pages, read
 from plantclef_assets_tests.documentation.sandbox import Block, add_survey, blocks, make_sandbox, run_script
 
-pytestmark = pytest.mark.skipif(not pages(), reason="the pages are missing: run in a checkout")
+pytestmark = [pytest.mark.first, pytest.mark.skipif(not pages(), reason="the pages are missing: run in a checkout")]
 PAGES = [page for page in pages() if page != "CONTRIBUTING.md"]  # test_contributing.py runs its commands
 TUTORIAL = "docs/tutorial.md"
 
