@@ -1,5 +1,5 @@
-# Targets for people: demo, test, test-all, test-wheel, lint, ui, bench, chaos, audit, clean. All of them set up what they need, with PYTHON (3.11 or newer)
-# and the package registry; nothing is installed outside .venv.
+# Targets for people: demo, test, test-all, test-wheel, lint, docs, ui, bench, chaos, audit, clean. They set up what they need, with PYTHON
+# (3.11 or newer) and the package registry; nothing is installed outside .venv.
 PYTHON ?= python3
 VENV ?= .venv
 DAGSTER_HOME ?= $(CURDIR)/.dagster_home
@@ -9,12 +9,13 @@ BIN := $(VENV)/bin
 RUNS := $(VENV)/.installed-to-run
 INSTALLED := $(VENV)/.installed
 COMPARED := $(VENV)/.installed-to-bench
+WRITTEN := $(VENV)/.installed-to-document
 INSTANCE := $(DAGSTER_HOME)/.migrated
 
 # One worker per core; a worker and what its tests start need about 2 GB.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all test-wheel lint ui bench chaos audit clean
+.PHONY: demo test test-all test-wheel lint docs ui bench chaos audit clean
 
 demo: $(RUNS) $(INSTANCE) ## set up, run the whole chain on the demo, print the leaderboard
 	$(BIN)/python -m plantclef_assets
@@ -40,6 +41,9 @@ lint: $(INSTALLED) ## lint, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+docs: $(WRITTEN) ## the documentation as a site in build/docs; dead links and anchors are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 ui: $(RUNS) $(INSTANCE) ## the Dagster UI on the demo's instance
 	$(BIN)/dagster dev -w workspace.yaml
@@ -77,6 +81,11 @@ $(INSTALLED): pyproject.toml | $(BIN)/python
 # What the benchmarks compare with.
 $(COMPARED): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	touch $@
+
+# What renders the documentation.
+$(WRITTEN): $(RUNS)
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	touch $@
 
 # Several first runs at once on a new instance break its database: it is made once, under a lock. The limit of the pool

@@ -31,20 +31,21 @@ _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_
 
 def build_checks(graph: Graph) -> list[AssetChecksDefinition]:
     """Return the checks of every asset: those that follow from the schema of its table, and its own."""
-    return [_build(_checks_of(asset), name, graph) for name, asset in graph.assets.items()]
+    return [_build(checks_of(asset), name, graph) for name, asset in graph.assets.items()]
 
 
 def failing_checks(graph: Graph, lake: Lake, assets: Iterable[str]) -> Iterator[tuple[str, str, str]]:
     """Evaluate the checks of assets, and yield asset, check and finding of those that do not pass."""
     for name in assets:
         context = CheckContext(lake, graph.recipes[name], Lineage(lake, graph.recipes))
-        for check in _checks_of(graph.assets[name]):
+        for check in checks_of(graph.assets[name]):
             result = evaluate(check, context, set())
             if not result.passed:
                 yield name, check.name, result.description or ""
 
 
-def _checks_of(asset: Asset) -> list[Check]:
+def checks_of(asset: Asset) -> list[Check]:
+    """Return the checks of an asset: those of every table first, then its own."""
     return [*(table_checks(asset.name) if asset.name in TABLES else [up_to_date()]), *asset.checks]
 
 

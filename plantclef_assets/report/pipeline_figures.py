@@ -5,6 +5,7 @@ An arrow that a longer path implies is left out (a transitive reduction), so tha
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from plantclef_assets.lake.store import Lake
@@ -56,8 +57,9 @@ def draw_pipelines(nodes: Sequence[Node], pipelines: Mapping[str, Pipeline], lak
         lake: not read.
     """
     shown: set[str] = set()
-    groups = dict.fromkeys(node.group for node in nodes)
-    colours = dict(zip(groups, [*map(rgb, COLOURS), INK], strict=False))
+    drawn = set().union(*(_upstream(nodes, pipeline.ends) for pipeline in pipelines.values()))
+    groups = dict.fromkeys(node.group for node in nodes if node.name in drawn)
+    colours = dict(zip(groups, cycle([*map(rgb, COLOURS), INK])))
     pictures, rows = {}, []
     for name, pipeline in pipelines.items():
         upstream = _upstream(nodes, pipeline.ends)

@@ -53,7 +53,7 @@ def settings_page() -> str:
 def _profiles() -> Iterator[str]:
     for path in sorted(PROFILES.glob("*.toml")):
         keys = tomllib.loads(path.read_text(encoding="utf-8"))
-        yield f"- [`{path.stem}`](../plantclef_assets/profiles/{path.name}): {', '.join(f'`{key}`' for key in keys)}"
+        yield f"- `{path.stem}`: {', '.join(f'`{key}`' for key in keys)}"
 
 
 def _aggregations() -> Iterator[str]:

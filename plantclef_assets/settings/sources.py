@@ -131,7 +131,7 @@ class Sources(FromProfile):
     inbox: str | None = Field(
         default=None,
         description="Folder or `gs://` prefix for new plot photographs (see [new "
-        "photographs](own-photographs.md#new-photographs)). Without it the assets of the inbox do not exist.",
+        "photographs](inbox.md)). Without it the assets of the inbox do not exist.",
     )
     inbox_shards: int = Field(
         default=100,

@@ -1,4 +1,4 @@
-"""Rolling back, as docs/operations.md tells it: what was current once is so again, with all that follows from it."""
+"""Rolling back, as docs/rolling-back.md tells it: what was current once is so again, with all that follows from it."""
 
 import shutil
 from collections.abc import Callable
