@@ -43,7 +43,7 @@ lint: $(INSTALLED) ## lint, formatting and types
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 docs: $(WRITTEN) ## the documentation as a site in build/docs; dead links and anchors are errors
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 ui: $(RUNS) $(INSTANCE) ## the Dagster UI on the demo's instance
 	$(BIN)/dagster dev -w workspace.yaml
