@@ -247,7 +247,7 @@ def test_ctrl_c_is_two_sentences(interrupt: type[BaseException], end: Ended, mon
     def stop(*_: object) -> None:
         raise interrupt
 
-    monkeypatch.setattr(whole_chain, "_materialize", stop)
+    monkeypatch.setattr(whole_chain, "materialize", stop)
     status, _, err = end()
     assert (status, err.strip()) == (130, "Stopped. Run the same command to continue.")
 
@@ -285,7 +285,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         checks = [WARNING, PASSED] if job.name in {"plot_sources", "training_side"} else []
         return SimpleNamespace(success=True, all_events=[], get_asset_check_evaluations=lambda: checks)
 
-    monkeypatch.setattr(whole_chain, "_materialize", launch)
+    monkeypatch.setattr(whole_chain, "materialize", launch)
     return launched
 
 
@@ -294,7 +294,7 @@ def test_without_truth_the_answers_come_before_what_is_optional(
 ) -> None:
     status, out, err = end(LAKE=tiny_lake.lake, PLOT_TRUTH="none")
     assert (status, err) == (0, "")
-    answers_first = ["plot_sources", "training_side", "classifiers", "plot_side", "results"]
+    answers_first = ["plot_sources", "training_side", "classifiers", "plot_side", "results", "report"]
     assert runs == [*answers_first, "validation_side", "rule_sweep"]
     before, said, after = out.partition("The rest is optional: ")
     assert said

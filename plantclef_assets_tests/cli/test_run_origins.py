@@ -6,7 +6,7 @@ import pytest
 import yaml
 from dagster import DagsterInstance, RunsFilter
 
-from plantclef_assets.cli.run import _materialize
+from plantclef_assets.cli.run import materialize
 from plantclef_assets.definitions import build_defs
 from plantclef_assets.defs.jobs import PLOT_SIDE, PLOT_SOURCES
 from plantclef_assets.orchestration.dagster_internals import LOCATION
@@ -20,7 +20,7 @@ def test_runs_are_listed_under_their_jobs_and_never_launched_again(own_lake: Cal
     of_location = RunsFilter(tags={".dagster/repository": f"__repository__@{LOCATION}"})
     with DagsterInstance.ephemeral() as instance:
         for job, keys in ((PLOT_SOURCES, ()), (PLOT_SIDE, ("00", "01"))):
-            assert _materialize(defs, instance, job, keys).success
+            assert materialize(defs, instance, job, keys).success
         runs = {run.job_name: run for run in instance.get_runs(filters=of_location)}
     assert set(runs) == {"plot_sources", "plot_side"}
     for name, run in runs.items():

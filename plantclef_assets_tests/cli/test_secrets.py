@@ -43,8 +43,9 @@ PLACE = ("43.1234567", "3.7654321")
 UNTRAINED = ("classifier", "better_than_majority")
 """The check that the checkpoint's random classifier does not pass."""
 QUIET = {"telemetry": {"enabled": False}}
-NO_ADDRESSES = {"base_model", "finetuned_model"}
-"""Names, which settings take as they are: an address in their place fails by its name."""
+NO_ADDRESSES = {"base_model", "finetuned_model", "report_title", "tags"}
+"""Names and texts, which settings take as they are: an address in place of a model fails by its name, and titles and
+tags are made to be shown."""
 
 
 @dataclass

@@ -142,6 +142,10 @@ def test_plots_alone_are_answered_by_the_checkpoint(archive: Path, with_checkpoi
         "leaderboard",
         "run_agreement",
         "sweep",
+        "plot_report",
+        "figure_pipeline",
+        "figure_tiles",
+        "figure_f1_by_species",
     }
     chain = (
         ("finetuned_backbone,class_map,plot_manifest", None, None),

@@ -20,7 +20,9 @@ def test_a_table_knows_every_file_beside_it(finetuned_lake: Settings) -> None:
             names = {path.name for path in recipe.beside(lake, artifact)}
             assert set(record_of(finetuned_lake, artifact).statistics.get(SIDECARS, {})) == names, artifact
             known |= {recipe.asset} if names else set()
-    assert known == {"submission", "species_cover", "embedding_map"}
+    figures = {name for name in build_graph(finetuned_lake).assets if name.startswith("figure_")}
+    assert known == {"submission", "species_cover", "embedding_map", *figures}
+    assert len(figures) == 5
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,9 @@ def instance() -> Iterator[DagsterInstance]:
 
 
 AFTER_CLASSIFIERS = {"classifier", "tile_predictions", "species_cover", "submission", "leaderboard", "run_agreement"}
+OF_CLASSIFIERS = ("val_predictions", "val_novelty")
+CLASSIFIERS = {name: ["base_cls", "base_dct"] for name in ("classifier", *OF_CLASSIFIERS)}
+"""The request for classifiers, with what is made of each in the same run."""
 
 
 def test_only_missing_shards_are_asked_for_and_the_classifier_waits(
@@ -81,11 +84,14 @@ def test_only_missing_shards_are_asked_for_and_the_classifier_waits(
     assert requested == {"base_embeddings": ["01"]}
     assert evenings.tick() == {}, "nothing is asked for twice"
     evenings.record("base_embeddings", ["01"])
-    assert evenings.tick() == {"classifier": ["base_cls", "base_dct"]}
+    assert evenings.tick() == CLASSIFIERS
     evenings.record("classifier", ["base_cls"])
     assert evenings.tick() == {}
     evenings.record("classifier", ["base_dct"])
-    assert evenings.tick() == {"tile_predictions": ["00", "01"], "species_cover": ["00", "01"]}
+    assert evenings.tick() == {
+        **{name: ["00", "01"] for name in ("tile_predictions", "tile_novelty", "species_cover")},
+        **{name: ["base_dct"] for name in OF_CLASSIFIERS},
+    }
     evenings.record("tile_predictions")
     assert set(evenings.tick()) >= {"submission"}
     evenings.record("submission")
@@ -134,7 +140,7 @@ def test_a_shard_that_is_made_anew_is_followed_but_a_shard_does_not_follow(
     evenings.record_all_but()
     evenings.tick()
     evenings.record("raw_images", ["01"])
-    assert set(evenings.tick()) == {"validation_plots", "base_validation_tile_embeddings"}
+    assert set(evenings.tick()) == {"validation_plots", "base_validation_tile_embeddings", "figure_crops"}
     evenings.record("base_embeddings", ["01"])
     assert evenings.tick()["classifier"] == ["base_cls", "base_dct"]
 
@@ -153,7 +159,7 @@ def test_nothing_follows_what_a_blocking_check_found_wrong(
     assert evenings.tick() == {}
     assert evenings.tick() == {}, "not even when its time has come"
     instance.report_runless_asset_event(AssetCheckEvaluation(blocking.asset_key, blocking.name, True, {}))
-    assert evenings.tick() == {"classifier": ["base_cls", "base_dct"]}
+    assert evenings.tick() == CLASSIFIERS
 
 
 def test_a_schedule_has_its_own_time_and_zone(tiny_survey: Path, tmp_path: Path, instance: DagsterInstance) -> None:
