@@ -29,7 +29,15 @@ SOURCES = {
     "plot_truth": "truth.csv",
     "base_weights": "weights.safetensors",
 }
-KNOWN_OTHERWISE = {"training_metadata", "training_manifest", "base_backbone", "plot_manifest", "leaderboard", "sweep"}
+KNOWN_OTHERWISE = {
+    "training_metadata",
+    "training_manifest",
+    "base_backbone",
+    "plot_manifest",
+    "leaderboard",
+    "sweep",
+    "plot_report",
+}
 """Assets that read a source, whose provenance names its version in the bucket in place of a digest of its bytes."""
 
 
