@@ -84,7 +84,7 @@ class Chain:
 def measure(results: Results, size: Size) -> None:
     """Measure a range, its no-op, and the demo."""
     shards = {Size.SMALL: 4, Size.USUAL: 512, Size.FULL: 512}[size]
-    photographs = {Size.SMALL: 60, Size.USUAL: 540, Size.FULL: 1080}[size]
+    photographs = {Size.SMALL: 100, Size.USUAL: 540, Size.FULL: 1080}[size]
     with tempfile.TemporaryDirectory() as folder:
         survey = Path(folder, "survey")
         species, plots = (6, 4) if size is Size.SMALL else (24, photographs // 22)
