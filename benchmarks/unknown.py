@@ -1,6 +1,6 @@
 """How well unknown scores find species that nobody trained on: `python -m benchmarks.unknown`.
 
-Reads the embeddings of training photographs in the lake of the settings, so it says what to expect of one's own survey.
+Reads the embeddings of training photographs in the lake of the settings, so the results are those of your survey.
 In each of several draws a quarter of the species is left out, a closed form is fitted to the training photographs of
 the others and calibrated, and every validation photograph gets its scores. AUROC is the probability that a photograph
 of a species that was left out scores higher than one of a known species; 0.5 is chance.

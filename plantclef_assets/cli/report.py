@@ -16,7 +16,7 @@ from plantclef_assets.settings import load_settings
 
 
 def main(arguments: list[str] | None = None, prog: str = "python -m plantclef_assets.cli.report") -> int:
-    """Make the report and return the exit status: 1 if it cannot be made, 130 after Ctrl-C."""
+    """Build the report and return the exit status: 1 after a failure, 130 after Ctrl-C."""
     return run_command(lambda: _run(arguments, prog))
 
 

@@ -1,4 +1,4 @@
-"""Ways to corruption a lake, each as some check has to find it; `corruptions.py` says which."""
+"""Ways to corrupt a lake, each as some check has to find it; `corruption_cases.py` says which."""
 
 from collections.abc import Callable
 from pathlib import Path

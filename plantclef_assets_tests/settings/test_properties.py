@@ -22,15 +22,13 @@ VALUES = st.one_of(
 )
 
 
-def loads_or_names(variable: str) -> None:
-    """Check that settings load, or that each sentence begins with a variable of the project."""
+def bad_sentences() -> list[str]:
+    """Return the lines of the error of loading settings that are long or begin with no variable of the project."""
     try:
         load_settings()
     except SettingsError as error:
-        for sentence in str(error).splitlines():
-            assert sentence.startswith(PREFIX), sentence
-            assert len(sentence) < 1000
-        assert variable in str(error) or "PLANTCLEF_" in str(error)
+        return [line for line in str(error).splitlines() if not line.startswith(PREFIX) or len(line) >= 1000]
+    return []
 
 
 @few
@@ -41,7 +39,7 @@ def test_any_value_of_a_variable_loads_or_is_a_sentence(files: Path, name: str, 
             patch.setenv(PREFIX + name, value)
         except ValueError:  # no system holds such a variable
             return
-        loads_or_names(name)
+        assert bad_sentences() == []
 
 
 @few
@@ -51,4 +49,4 @@ def test_a_damaged_profile_loads_or_is_a_sentence(files: Path, content: bytes) -
     profile.write_bytes(content)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(f"{PREFIX}PROFILE", os.fspath(profile))
-        loads_or_names("PROFILE")
+        assert bad_sentences() == []

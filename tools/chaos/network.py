@@ -98,7 +98,7 @@ def has_bucket_server() -> bool:
 
 
 def failing_bucket(answer: int | None, world: World, random: random.Random) -> Verdict:
-    """Make the first assets in a bucket whose server fails.
+    """Materialize the first assets in a bucket whose server fails.
 
     Args:
         answer: the status of failing answers; None resets the connection.

@@ -65,7 +65,7 @@ STEPS = {
 
 
 def make_assets(settings: Settings, graph: Graph, assets: Sequence[str]) -> None:
-    """Make what is not up to date of some assets, in their order.
+    """Materialize the artifacts of some assets that are not up to date, in order.
 
     Raises:
         RuntimeError: an artifact could not be made; the others of its asset are made.

@@ -93,7 +93,7 @@ def lost_permission(world: World, random: random.Random) -> Verdict:
 
 
 def unreadable_input(world: World, random: random.Random) -> Verdict:
-    """Let reading an input in the lake fail with EIO."""
+    """Inject EIO into reads of an input in the lake."""
     return _with_bad_input(world, random, _make_unreadable)
 
 
@@ -136,7 +136,7 @@ def deleted_input(world: World, random: random.Random) -> Verdict:
 
 
 def unreadable_source(world: World, random: random.Random) -> Verdict:
-    """Let reading a source photograph fail with EIO, and mend it for the restart."""
+    """Inject EIO into reads of a source photograph, and repair it before the restart."""
     return _with_bad_source(world, random, _make_unreadable)
 
 

@@ -23,7 +23,7 @@ _others: dict[str, Snapshot] = {}
 
 
 def equal_writers(world: World, random: random.Random) -> Verdict:
-    """Make a step in three processes at the same time."""
+    """Run a step in three processes at the same time."""
     step = any_step(random)
 
     def disturb() -> int:
@@ -36,7 +36,7 @@ def equal_writers(world: World, random: random.Random) -> Verdict:
 
 
 def different_writers(world: World, random: random.Random) -> Verdict:
-    """Make a step in two processes at the same time, one of them with other settings."""
+    """Run a step in two processes at the same time, one of them with other settings."""
     step = STEPS[random.choice(sorted(_OTHER_SETTINGS))]
     changes = _OTHER_SETTINGS[step.name]
     if step.name not in _others:

@@ -202,7 +202,7 @@ def test_with_a_truth_plots_are_marked(tmp_path: Path) -> None:
     marked = [page for page in plot_pages(folder) if "Ground truth" in page]
     assert [data_of(page)["plot"] for page in marked] == [plot]
     assert "✓ right" in marked[0] and "✗ wrong" in marked[0]
-    assert "999" in _Elements(marked[0]).text, "a species that no classifier knows is named by its id"
+    assert "999" in _Elements(marked[0]).text, "a species without a name is shown by its id"
     assert REVIEWED in pages_of(folder)["index.html"]
 
 
