@@ -50,10 +50,6 @@ def test_every_page_is_in_the_navigation(page: str) -> None:
     assert f": {page.removeprefix('docs/')}\n" in read("mkdocs.yml")
 
 
-LONG = {"docs/performance.md", "docs/reliability.md"}
-"""Pages of which most words are in tables of measurements."""
-
-
 def words(page: str) -> int:
     """Return the number of words of a page, as `wc -w` counts them."""
     return len(read(page).split())
@@ -61,7 +57,7 @@ def words(page: str) -> int:
 
 @pytest.mark.parametrize("page", [page for page in pages() if page.startswith("docs/") and not is_generated(page)])
 def test_pages_are_short(page: str) -> None:
-    assert words(page) <= 1000 or page in LONG
+    assert words(page) <= 1000
 
 
 def test_the_readme_is_short() -> None:
