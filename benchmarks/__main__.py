@@ -1,11 +1,13 @@
 """Run the benchmarks: `python -m benchmarks [--full] [NAME …]`, or `python -m benchmarks gpu`.
 
 Prints markdown tables, and writes all numbers to `benchmarks/results/latest.json`. A benchmark alternates its arms,
-since machines are noisy; only the ratios within one run are meaningful. `gpu` is described in `benchmarks/gpu`.
+since machines are noisy; only the ratios within one run are meaningful. Each benchmark runs in a process of its own, so
+its peak memory is not that of an earlier one. `gpu` is described in `benchmarks/gpu`.
 """
 
 import argparse
 import importlib
+import subprocess
 import sys
 from pathlib import Path
 
@@ -42,9 +44,17 @@ def main() -> None:
     unknown = sorted(set(options.names) - set(BENCHMARKS))
     if unknown:
         parser.error(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)} and gpu")
-    results = Results(options.output, describe_machine())
-    for name in options.names or BENCHMARKS:
-        importlib.import_module(f"benchmarks.{name}").measure(results, Size.FULL if options.full else Size.USUAL)
+    names = options.names or BENCHMARKS
+    if len(names) == 1:
+        results = Results(options.output, describe_machine())
+        importlib.import_module(f"benchmarks.{names[0]}").measure(results, Size.FULL if options.full else Size.USUAL)
+        return
+    for name in names:
+        full = ["--full"] if options.full else []
+        command = [sys.executable, "-m", "benchmarks", name, "--output", str(options.output), *full]
+        ended = subprocess.run(command, check=False)
+        if ended.returncode:
+            sys.exit(ended.returncode)
 
 
 if __name__ == "__main__":
