@@ -133,6 +133,7 @@ def plot_sources(settings: Settings) -> list[PlotSource]:
                 "inbox_tile_embeddings",
                 predictions="inbox_predictions",
                 cover="inbox_cover",
+                novelty="inbox_novelty" if settings.has_training else None,
             )
         )
     if settings.composes_plots:

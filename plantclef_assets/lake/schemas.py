@@ -301,7 +301,7 @@ QUARANTINE = TableSpec(
         [
             column("source", pa.string(), "file or row that the finding is about"),
             column("image_name", pa.string(), "name of the photograph or plot", null=True),
-            column("reason", pa.string(), "one word: why it was set aside"),
+            column("reason", pa.string(), "one word: why it could not be used"),
             column("detail", pa.string(), "what exactly was found", null=True),
         ]
     ),
@@ -328,6 +328,7 @@ TABLES: dict[str, TableSpec] = {
     "base_inbox_tile_embeddings": BASE_TILE_EMBEDDINGS,
     "finetuned_inbox_tile_embeddings": FINETUNED_TILE_EMBEDDINGS,
     "inbox_predictions": TILE_PREDICTIONS,
+    "inbox_novelty": TILE_NOVELTY,
     "inbox_cover": SPECIES_COVER,
     "val_predictions": VAL_PREDICTIONS,
     "val_novelty": VAL_NOVELTY,

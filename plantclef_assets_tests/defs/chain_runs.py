@@ -63,6 +63,7 @@ FIRST = {
     "base_inbox_tile_embeddings": "00",
     "finetuned_inbox_tile_embeddings": "00",
     "inbox_predictions": "00",
+    "inbox_novelty": "00",
     "inbox_cover": "00",
     "classifier": "base_cls",
     "val_predictions": "base_cls",

@@ -8,6 +8,7 @@ from plantclef_assets_tests.defs.chain_runs import FIRST, PROBE
 from plantclef_assets_tests.defs.corruptions import (
     COVERED,
     PREDICTED,
+    SCORED_TILES,
     Corrupt,
     all_as_likely,
     as_it_was,
@@ -78,6 +79,7 @@ _SCHEMA_CORRUPTIONS = {
     "base_inbox_tile_embeddings": without_column("height"),
     "finetuned_inbox_tile_embeddings": without_column("height"),
     "inbox_predictions": column_of_another_type("height"),
+    "inbox_novelty": without_column("score"),
     "inbox_cover": without_column("genus"),
     "tile_predictions": column_of_another_type("height"),
     "tile_novelty": without_column("score"),
@@ -107,6 +109,7 @@ WITH_INBOX = (
     "base_inbox_tile_embeddings",
     "finetuned_inbox_tile_embeddings",
     "inbox_predictions",
+    "inbox_novelty",
     "inbox_cover",
 )
 """The assets that exist only with an inbox; likewise."""
@@ -216,9 +219,12 @@ CORRUPTIONS |= {
     ),
     ("classifier", "head_covers_classes"): Corruption(changed_classifier(uncovered=2, first_uncovered=[5, 6])),
     ("classifier", "labels_in_class_map"): Corruption(changed_classifier(species=[*SPECIES, 999]), blocking=True),
-    ("tile_novelty", "unknown_valid"): Corruption(
-        changed_rows("tile_novelty", lambda table: with_value(table, "unknown", 0, 1.5)), blocking=True
-    ),
+    **{
+        (asset, "unknown_valid"): Corruption(
+            changed_rows(asset, lambda table: with_value(table, "unknown", 0, 1.5)), blocking=True
+        )
+        for asset in SCORED_TILES
+    },
     ("submission", "valid_submission"): Corruption(plot_missing_in_csv, blocking=True, names="base_cls_full.2024.csv"),
     ("submission", "every_plot_written"): Corruption(changed_rows("submission", as_it_was, left_out={"2024": ["a;b"]})),
     ("submission", "species_per_plot"): Corruption(changed_rows("submission", as_it_was, species_per_plot=0.25)),

@@ -26,6 +26,7 @@ from plantclef_assets_tests.defs.lake_corruption import (
 from plantclef_assets_tests.tiny import COLUMNS, SPECIES, materialize, metadata_row, write_metadata
 
 PREDICTED = ("tile_predictions", "inbox_predictions")
+SCORED_TILES = ("tile_novelty", "inbox_novelty")
 COVERED = ("species_cover", "inbox_cover")
 
 Corrupt = Callable[[OwnLake, Path], Settings]
@@ -57,7 +58,7 @@ def row_lost(asset: str) -> Corrupt:
         return settings
 
     # These do not count rows but photographs or plots, whose number only the figures know.
-    counted = asset in ("class_map", "tile_novelty", *PREDICTED, *COVERED) or asset.endswith("_tile_embeddings")
+    counted = asset in ("class_map", *PREDICTED, *SCORED_TILES, *COVERED) or asset.endswith("_tile_embeddings")
     return corrupt if counted else changed_rows(asset, without_last_row)
 
 

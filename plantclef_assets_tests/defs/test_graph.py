@@ -69,7 +69,7 @@ def test_recipes_and_dependencies_name_the_same_edges(
     for name, recipe in recipes.items():
         inputs = {one.asset for artifact in recipe.artifacts for one in recipe.inputs(artifact.partition)}
         if name == "plot_report" and inbox:  # it reads the deliveries that are there; here are none
-            inputs |= {"inbox_plots", "inbox_predictions", "inbox_cover"}
+            inputs |= {"inbox_plots", "inbox_predictions", "inbox_cover", "inbox_novelty"}
         assert inputs == {parent.to_user_string() for parent in graph.get(AssetKey(name)).parent_keys}, name
 
 
@@ -110,10 +110,10 @@ def test_an_inbox_adds_a_side_of_its_own_that_waits_for_the_classifiers(tiny_sur
     plain = describe(build_defs(tiny_settings(tiny_survey, tmp_path / "lake")))
     defs = build_defs(tiny_settings(tiny_survey, tmp_path / "lake", inbox=str(tmp_path), inbox_shards=101))
     with_inbox = describe(defs)
-    inbox = {"inbox_delivery", "inbox_plots", "base_inbox_tile_embeddings", "inbox_predictions", "inbox_cover"}
+    reported = {"inbox_plots", "inbox_predictions", "inbox_novelty", "inbox_cover"}
+    inbox = {"inbox_delivery", "base_inbox_tile_embeddings", *reported}
     assert set(with_inbox) - set(plain) == inbox
-    covered = {"inbox_plots", "inbox_predictions", "inbox_cover"}
-    plain["plot_report"]["depends_on"] = sorted({*plain["plot_report"]["depends_on"], *covered})
+    plain["plot_report"]["depends_on"] = sorted({*plain["plot_report"]["depends_on"], *reported})
     assert {name: told for name, told in with_inbox.items() if name not in inbox} == plain
     for name in inbox:
         assert with_inbox[name]["partitions"] == [f"{number:02d}" for number in range(101)]

@@ -53,6 +53,7 @@ def test_a_delivery_goes_through_the_chain_alone(with_inbox: Settings) -> None:
         "inbox_plots/00.parquet",
         "base_inbox_tile_embeddings/00.parquet",
         "inbox_predictions/00.parquet",
+        "inbox_novelty/00.parquet",
         *(f"inbox_cover/00.{kind}" for kind in ("parquet", "csv", "json")),
     }
     lake, inbox = Lake(with_inbox.lake), Path(with_inbox.inbox or "")
@@ -84,6 +85,7 @@ def test_a_photograph_is_answered_as_one_of_the_survey_is(own_lake: OwnLake, tmp
         ("inbox_plots", "plot_images"),
         ("base_inbox_tile_embeddings", "base_tile_embeddings"),
         ("inbox_predictions", "tile_predictions"),
+        ("inbox_novelty", "tile_novelty"),
         ("inbox_cover", "species_cover"),
     ):
         one, other = lake.record(Artifact(new, "00")), lake.record(Artifact(of_survey, "00"))

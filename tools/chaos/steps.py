@@ -59,7 +59,7 @@ STEPS = {
         Step("report site and map", ("embedding_map", "plot_report")),
         Step("composed validation plots", ("validation_plots",)),
         Step("inbox delivery", (DELIVERIES,)),
-        Step("plots of the inbox", ("inbox_plots", "inbox_predictions", "inbox_cover")),
+        Step("plots of the inbox", ("inbox_plots", "inbox_predictions", "inbox_novelty", "inbox_cover")),
     )
 }
 
