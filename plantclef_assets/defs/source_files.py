@@ -16,7 +16,7 @@ from plantclef_assets.ingest.sources import ImageSource, open_source
 from plantclef_assets.lake.provenance import Origin
 from plantclef_assets.lake.store import Artifact, Lake
 from plantclef_assets.redaction import without_secrets
-from plantclef_assets.scoring.leaderboard import is_reviewed
+from plantclef_assets.scoring.leaderboard import REVIEWED, is_reviewed
 from plantclef_assets.settings import Settings
 from plantclef_assets.settings.errors import PREFIX
 
@@ -55,6 +55,11 @@ def has_reviewed_truth(settings: Settings) -> bool:
     """Whether the ground truth is a file with reviewed lists. A download never is: its sidecar is not fetched."""
     truth = settings.plot_truth
     return truth is not None and not is_download(truth) and is_reviewed(Path(settings.resolve(truth)))
+
+
+def reviewed_label(settings: Settings) -> dict[str, str]:
+    """Return metadata that labels scores on reviewed lists; empty for other ground truth."""
+    return {"ground_truth": REVIEWED} if has_reviewed_truth(settings) else {}
 
 
 def weights_identity(settings: Settings, location: str) -> str | None:

@@ -13,7 +13,7 @@ from dagster import AssetExecutionContext
 from plantclef_assets.defs.families import Families
 from plantclef_assets.defs.jobs import RESULTS
 from plantclef_assets.defs.naming import plot_sources
-from plantclef_assets.defs.source_files import demo_survey_of, file_digest, has_reviewed_truth, source_file
+from plantclef_assets.defs.source_files import demo_survey_of, file_digest, reviewed_label, source_file
 from plantclef_assets.ingest.fetching import Log
 from plantclef_assets.lake.keys import shard_keys
 from plantclef_assets.lake.store import Artifact, Lake, Record
@@ -26,7 +26,7 @@ from plantclef_assets.orchestration.pictures import metadata_table, picture
 from plantclef_assets.orchestration.resources import LakeResource
 from plantclef_assets.report.charts import draw_agreement
 from plantclef_assets.scoring.agreement import RunAgreement
-from plantclef_assets.scoring.leaderboard import REVIEWED, Leaderboard
+from plantclef_assets.scoring.leaderboard import Leaderboard
 from plantclef_assets.scoring.rules import Run
 from plantclef_assets.scoring.submission_format import can_hold, read_submission, validate_submission
 from plantclef_assets.scoring.submissions import Submissions, submission_files
@@ -178,8 +178,7 @@ def _leaderboard_table(settings: Settings, lake: Lake, artifact: Artifact, recor
     table = lake.read(artifact)
     best = table.slice(0, 1).to_pylist()[0]
     scores = {name: best[name] for name in _RESULTS if best[name] is not None}
-    label = {"ground_truth": REVIEWED} if has_reviewed_truth(settings) else {}
-    return {**scores, **label, "leaderboard": metadata_table(table.select(_SHOWN_COLUMNS))}
+    return {**scores, **reviewed_label(settings), "leaderboard": metadata_table(table.select(_SHOWN_COLUMNS))}
 
 
 def _agreement(runs: Sequence[str]) -> Describe:

@@ -13,7 +13,7 @@ from dagster import AssetExecutionContext
 from plantclef_assets.defs.families import Families
 from plantclef_assets.defs.jobs import RULE_SWEEP, VALIDATION_SIDE
 from plantclef_assets.defs.naming import PlotSource, plot_sources, runs_by_feature_set_and_tiling
-from plantclef_assets.defs.source_files import demo_survey_of, file_digest, source_file
+from plantclef_assets.defs.source_files import demo_survey_of, file_digest, reviewed_label, source_file
 from plantclef_assets.defs.submissions import scored_runs
 from plantclef_assets.ingest.fetching import Log
 from plantclef_assets.ingest.validation_plots import CompositionConfig, ValidationPlots, read_truth, species_seen
@@ -113,7 +113,7 @@ def _sweep(settings: Settings) -> Asset:
             "region_patterns": list(settings.region_patterns),
         },
         sources=lambda: {"plot_truth": file_digest(settings, settings.plot_truth)},
-        describe=_best_settings,
+        describe=partial(_best_settings, settings),
         results=[f"chosen_f1_{part}" for part in (CHOOSE, REPORT, SURVEY)],
         checks=[
             Check("scores_valid", "Every score lies in [0, 1].", _scores_valid, blocking=True),
@@ -168,9 +168,9 @@ def _labelled_plots(settings: Settings, lake: Lake, log: Log) -> list[LabelledPl
     ]
 
 
-def _best_settings(lake: Lake, artifact: Artifact, record: Record) -> Mapping[str, Any]:
+def _best_settings(settings: Settings, lake: Lake, artifact: Artifact, record: Record) -> Mapping[str, Any]:
     best = best_settings(lake.read(artifact).to_pylist(), _BEST_SETTINGS)
-    return {"best_settings": metadata_table(pa.Table.from_pylist(best))}
+    return {**reviewed_label(settings), "best_settings": metadata_table(pa.Table.from_pylist(best))}
 
 
 def _truth_as_pasted(context: CheckContext) -> Iterable[Problem]:
