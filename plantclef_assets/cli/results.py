@@ -35,7 +35,7 @@ def answers(settings: Settings) -> list[str]:
         if paths:
             more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
             lines.append(f"  {paths[0]}{more}: {what}")
-    return ["Answers:", *lines] if lines else [f"The lake is {settings.lake}. There are no plots to answer."]
+    return ["Results:", *lines] if lines else [f"The lake is {settings.lake}. It has no plots yet."]
 
 
 def better_cover(settings: Settings) -> list[str]:
@@ -85,7 +85,7 @@ def next_step(settings: Settings, checks: list[str]) -> str:
         return "set PLANTCLEF_PLOT_IMAGES to a folder of plot photographs, and run the same command again"
     else:
         question = "select * from " + ("leaderboard" if settings.plot_truth else "species_cover")
-    return f'python -m plantclef_assets.lake "{question}"'
+    return f'plantclef lake "{question}"'
 
 
 def _leaderboard(settings: Settings) -> str:

@@ -299,10 +299,10 @@ def test_without_truth_the_answers_come_before_what_is_optional(
     before, said, after = out.partition("The rest is optional: ")
     assert said
     assert "ran results" in before and "ran validation_side" in after
-    answers = f"Answers:\n  {tiny_lake.lake}/species_cover/00.csv and 1 more: "
+    answers = f"Results:\n  {tiny_lake.lake}/species_cover/00.csv and 1 more: "
     assert answers in before and answers in after
     assert "f1_plot" not in out, "scores that nobody knows are not printed"
-    assert after.rstrip().endswith('Next: python -m plantclef_assets.lake "select * from species_cover"')
+    assert after.rstrip().endswith('Next: plantclef lake "select * from species_cover"')
 
 
 def test_with_truth_it_ends_with_scores_answers_checks_time_and_the_next_step(
@@ -311,7 +311,7 @@ def test_with_truth_it_ends_with_scores_answers_checks_time_and_the_next_step(
     status, out, _ = end(LAKE=tiny_lake.lake)
     last = out.partition("ran rule_sweep\n")[2]
     assert status == 0
-    parts = ["f1_plot", "Answers:", "submission/base_cls_full.csv and 2 more", "Checks that did not pass (1):"]
+    parts = ["f1_plot", "Results:", "submission/base_cls_full.csv and 2 more", "Checks that did not pass (1):"]
     parts += ["  warning training_manifest / photographs_found: 104 rows, no photo", "Took ", "Next: "]
     places = [last.index(part) for part in parts]
     assert places == sorted(places)

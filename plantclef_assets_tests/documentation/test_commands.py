@@ -42,7 +42,7 @@ def finished(tiny_survey: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     add_survey(folder, tiny_survey)
     done = run_script(script("README.md"), folder)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert "would make" in done.stdout and "Answers:" in done.stdout
+    assert "would make" in done.stdout and "Results:" in done.stdout
     return folder
 
 
