@@ -24,10 +24,10 @@ demo: $(RUNS) $(INSTANCE) ## set up, run the whole chain on the demo, print the 
 test: $(INSTALLED) ## set up, run the quick tests
 	$(PYTEST) -m "not (slow or gcs or spark or sample)" $(TESTS)
 
-test-all: $(INSTALLED) ## set up, run all tests; those of which something is missing here are skipped and say what
+test-all: $(INSTALLED) ## set up, run all tests; tests that need something that is missing are skipped, and name it
 	$(PYTEST) $(TESTS)
 
-test-wheel: ## run the quick tests against the wheel, installed into an environment of its own, outside the checkout
+test-wheel: ## run the quick tests against the wheel, installed in a separate environment, outside the checkout
 	$(eval WHEEL_DIR := $(shell mktemp -d))
 	$(PYTHON) -m venv $(WHEEL_DIR)/venv
 	$(WHEEL_DIR)/venv/bin/python -m pip wheel --quiet --no-deps --wheel-dir $(WHEEL_DIR) .
@@ -37,32 +37,32 @@ test-wheel: ## run the quick tests against the wheel, installed into an environm
 	cd $(WHEEL_DIR)/tests && $(MAKE) -o $(WHEEL_DIR)/venv/.installed VENV=$(WHEEL_DIR)/venv test
 	rm -rf $(WHEEL_DIR)
 
-lint: $(INSTALLED) ## lint, formatting and types
+lint: $(INSTALLED) ## check style, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-docs: $(WRITTEN) ## the documentation as a site in build/docs; dead links and anchors are errors
+docs: $(WRITTEN) ## build the documentation as a site in build/docs; dead links and anchors are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-ui: $(RUNS) $(INSTANCE) ## the Dagster UI on the demo's instance
+ui: $(RUNS) $(INSTANCE) ## start the Dagster UI on the instance of the demo
 	$(BIN)/dagster dev -w workspace.yaml
 
-bench: $(COMPARED) ## ratios measured side by side, see benchmarks/
+bench: $(COMPARED) ## set up, run all benchmarks; see docs/benchmarks.md
 	$(BIN)/python -m benchmarks
 
 SEED ?= 0
 MINUTES ?= 18
 
-chaos: $(INSTALLED) ## kills and other faults of one SEED, then a restart and a comparison, for MINUTES; see docs/reliability.md
+chaos: $(INSTALLED) ## random kills and other faults from SEED, for MINUTES, each with a restart and a comparison; see docs/reliability.md
 	$(BIN)/python -m tools.chaos --seed $(SEED) --minutes $(MINUTES)
 	$(BIN)/python -m tools.chaos --table > docs/reliability.md
 
-audit: $(BIN)/python ## known vulnerabilities of the packages in deploy/constraints.txt; needs the network
+audit: $(BIN)/python ## compare deploy/constraints.txt with a database of known vulnerabilities; needs the network
 	$(BIN)/python -m pip install --quiet pip-audit
 	$(BIN)/python -m pip_audit --requirement deploy/constraints.txt --require-hashes --disable-pip
 
-clean: ## remove what the targets made: virtual environment, instance, the default lake
+clean: ## delete .venv, .dagster_home, ./lake and the files of builds
 	rm -rf $(VENV) .dagster_home lake .pytest_cache .ruff_cache build *.egg-info
 
 $(BIN)/python:

@@ -29,9 +29,10 @@ _GENERATED = "<!-- Generated from the code by `python -m tools.reference {name} 
 _ASSETS = """
 # Assets
 
-All assets of the graph, in the order in which they are made, under the settings of the demo with an inbox. Without
-fine-tuned weights the assets named `finetuned_…` do not exist, and without plots those that follow from `plot_manifest`
-do not. Descriptions that name tilings or feature sets name those of the demo.
+All assets of the graph, in the order in which they are made, with the settings of the demo and an inbox. The section of
+an asset has its inputs, files, columns and checks; [checks by name](#checks-by-name) are at the end. Without fine-tuned
+weights, the assets named `finetuned_…` do not exist. Without plots, `plot_manifest` and everything downstream of it do
+not exist. Tilings and feature sets in descriptions are those of the demo.
 
 | asset | group | partitions | contents |
 |---|---|---|---|"""
@@ -40,14 +41,14 @@ _FAMILIES = {
     "plots": "shards of plots",
     "validation_plots": "shards of validation plots",
     "inbox": "deliveries of the inbox",
-    "feature_sets": "feature sets and classifiers",
-    "runs": "runs",
+    "feature_sets": "names of classifiers: a feature set, or one with a suffix",
+    "runs": "names of runs",
 }
 _COMMANDS = """
 # Commands
 
-The command `plantclef`, its `python -m` entry points, and the Make targets. Settings are `PLANTCLEF_…` variables and
-the profile: see [settings](settings.md).
+The command `plantclef`, its `python -m` entry points, and the Make targets. Commands read the settings from
+`PLANTCLEF_…` variables and from the profile: see [settings](settings.md).
 
 | command | also | what it does |
 |---|---|---|"""

@@ -1,6 +1,6 @@
-"""`plantclef doctor`: one screen about this machine, the sources and the lake, and what a run would do.
+"""Show this machine, the sources and the lake, and what a run would do: `plantclef doctor`.
 
-It reads footers and lists sources; nothing is written, downloaded or decoded.
+The command reads footers and lists sources. It writes, downloads and decodes nothing.
 """
 
 import argparse

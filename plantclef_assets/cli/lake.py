@@ -1,10 +1,7 @@
-"""Query the lake in SQL, clean it of files that its settings no longer need, or verify its artifacts.
+"""Run a SQL query over the tables of the lake and print its result: `plantclef lake "select * from leaderboard"`.
 
-`python -m plantclef_assets.lake "select * from leaderboard"` prints the result of a query; without one, the tables.
-`--output result.csv` writes it to a file instead (.csv, .parquet, or .txt: one column, one value a line).
-`python -m plantclef_assets.lake clean` lists leftover files, and deletes them with `--delete`.
-`python -m plantclef_assets.lake verify [asset ...]` reads artifacts completely and names damaged ones.
-`PLANTCLEF_LAKE` is the lake.
+Without a query, the command lists the tables and their columns. With `clean` or `verify` in place of a query, it is
+`plantclef clean` or `plantclef verify`. `PLANTCLEF_LAKE` is the lake.
 """
 
 import argparse
@@ -26,6 +23,10 @@ from plantclef_assets.settings import Settings, load_settings
 from plantclef_assets.settings.errors import SettingsError
 
 _CLEAN, _VERIFY = "clean", "verify"
+_CLEANING = """List the files that the platform has written and that the settings do not need, with their sizes and the
+reasons. Nothing is deleted without --delete."""
+_VERIFICATION = """Read artifacts completely, compare them with their fingerprints and checksums, and print one line for
+each damaged one. Nothing is changed. The exit status is 1 if an artifact is damaged, or if a named asset has none."""
 _OVERVIEW = """
 select view_name as "table", (select string_agg(column_name, ', ') from duckdb_columns() where table_name = view_name)
     as columns from duckdb_views() where not internal order by 1
@@ -34,34 +35,12 @@ select view_name as "table", (select string_agg(column_name, ', ') from duckdb_c
 
 def main(arguments: list[str] | None = None, prog: str = "python -m plantclef_assets.lake") -> int:
     """Query, clean or verify; return 1 if that fails or an artifact is damaged."""
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
-    parser.add_argument(
-        "query", nargs="?", default=_OVERVIEW, help=f"SQL over the lake's tables, {_CLEAN} or {_VERIFY}"
-    )
-    parser.add_argument("assets", nargs="*", help=f"with {_VERIFY}: the assets to verify; all by default")
-    parser.add_argument("--delete", action="store_true", help=f"with {_CLEAN}: delete the listed files")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        metavar="FILE",
-        help="write the result: .csv, .parquet, or .txt (one column)",
-    )
-    options = parser.parse_args(arguments)
-    if options.output and options.query in (_CLEAN, _VERIFY):
-        parser.error(f"--output is for a query, not for {options.query}")
-    if options.delete and options.query != _CLEAN:
-        parser.error(f"--delete is for {_CLEAN} only")
-    if options.assets and options.query != _VERIFY:
-        parser.error("put the query in quotes")
+    given = sys.argv[1:] if arguments is None else arguments
+    parse = {_CLEAN: _parse_clean, _VERIFY: _parse_verify}.get(given[0] if given else "", _parse_query)
+    options = parse(given, prog)
     try:
         settings = load_settings()
-        lake = Lake(settings.lake, settings.cache)
-        if options.query == _CLEAN:
-            _clean(lake, settings, delete=options.delete)
-        elif options.query == _VERIFY:
-            return _verify(lake, settings, options.assets)
-        else:
-            _answer(lake, options.query, options.output)
+        return options.run(Lake(settings.lake, settings.cache), settings, options)
     except (
         SettingsError,
         UnreachableBucketError,
@@ -72,20 +51,54 @@ def main(arguments: list[str] | None = None, prog: str = "python -m plantclef_as
     ) as error:
         print(error, file=sys.stderr)
         return 1
+
+
+def _parse_query(given: list[str], prog: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    parser.set_defaults(run=_answer)
+    parser.add_argument(
+        "query", nargs="?", default=_OVERVIEW, help="SQL over the lake's tables, in quotes; without it, list the tables"
+    )
+    parser.add_argument("more", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write the result to a file: .csv, .parquet, or .txt (one column, one value per line)",
+    )
+    options = parser.parse_args(given)
+    if options.more:
+        parser.error("put the query in quotes")
+    return options
+
+
+def _parse_clean(given: list[str], prog: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=f"{prog} {_CLEAN}", description=_CLEANING)
+    parser.set_defaults(run=_clean)
+    parser.add_argument("--delete", action="store_true", help="delete the listed files")
+    return parser.parse_args(given[1:])
+
+
+def _parse_verify(given: list[str], prog: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=f"{prog} {_VERIFY}", description=_VERIFICATION)
+    parser.set_defaults(run=_verify)
+    parser.add_argument("assets", nargs="*", metavar="ASSET", help="an asset to verify; without any, all of them")
+    return parser.parse_args(given[1:])
+
+
+def _answer(lake: Lake, settings: Settings, options: argparse.Namespace) -> int:
+    with query_errors():
+        result = ask(open_catalog(lake), options.query)
+        if options.output is None:
+            result.show(max_width=200, max_rows=200)
+        else:
+            print(f"{options.output}: {write_result(result, options.output, lake)} rows")
     return 0
 
 
-def _answer(lake: Lake, query: str, output: Path | None) -> None:
-    with query_errors():
-        result = ask(open_catalog(lake), query)
-        if output is None:
-            result.show(max_width=200, max_rows=200)
-        else:
-            print(f"{output}: {write_result(result, output, lake)} rows")
-
-
-def _verify(lake: Lake, settings: Settings, assets: list[str]) -> int:
+def _verify(lake: Lake, settings: Settings, options: argparse.Namespace) -> int:
     """Print each damaged artifact and a summary; return 1 if one is damaged or a named asset has none."""
+    assets: list[str] = options.assets
     verified, damaged, seen = 0, 0, set()
     for artifact, problem in verify_artifacts(lake, assets, build_graph(settings).recipes, verify_tensors):
         verified += 1
@@ -112,19 +125,20 @@ def verify_tensors(asset: str, path: Path) -> None:
         read_saved_head(path)
 
 
-def _clean(lake: Lake, settings: Settings, *, delete: bool) -> None:
+def _clean(lake: Lake, settings: Settings, options: argparse.Namespace) -> int:
     recipes = build_graph(settings).recipes
     Lineage(lake, recipes).require_same_sources()  # settings of another survey need none of this one's files
     leftovers = find_leftovers(lake, recipes, _locations(settings))
     for leftover in leftovers:
         print(f"{leftover.file.bytes / 1e6:12.3f} MB  {leftover.file.name}: {leftover.reason}", flush=True)
-        if delete:
+        if options.delete:
             delete_leftover(lake, leftover)
     megabytes = sum(leftover.file.bytes for leftover in leftovers) / 1e6
     print(
         f"{len(leftovers)} left over in {lake.root}, {megabytes:.3f} MB, by the profile {settings.profile}"
-        + ("; deleted." if delete else "; --delete deletes them." if leftovers else ".")
+        + ("; deleted." if options.delete else "; --delete deletes them." if leftovers else ".")
     )
+    return 0
 
 
 def _locations(settings: Settings) -> list[str]:

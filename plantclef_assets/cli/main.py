@@ -24,13 +24,13 @@ class Command:
 
 
 COMMANDS = {
-    "run": Command("run", "materialize the whole chain; finished work is kept"),
-    "doctor": Command("doctor", "show device, sources, what is up to date, and what a run would do"),
-    "plan": Command("plan", "count the work, what remains of it, and estimate how long it takes"),
-    "report": Command("report", "bring the report up to date and print where it is"),
-    "lake": Command("lake", "answer a question in SQL over the lake's tables; without one, list them"),
-    "verify": Command("lake", "read artifacts whole and name those that are damaged", ("verify",)),
-    "clean": Command("lake", "list what the settings no longer name; --delete deletes it", ("clean",)),
+    "run": Command("run", "materialize the whole chain; finished work is not repeated"),
+    "doctor": Command("doctor", "show the device, the sources, what is up to date, and what a run would do"),
+    "plan": Command("plan", "count the work, in total and remaining, and estimate how long it takes"),
+    "report": Command("report", "update the report and print where it is"),
+    "lake": Command("lake", "run a SQL query over the lake's tables; without a query, list the tables"),
+    "verify": Command("lake", "read artifacts completely and name the damaged ones", ("verify",)),
+    "clean": Command("lake", "list files that the settings do not need; --delete deletes them", ("clean",)),
     "submit": Command("scoring", "turn a table of scores into a submission", ("submit",)),
     "score": Command("scoring", "score a submission against ground truth", ("score",)),
     "download": Command("ingest", "download published files in parallel, resumable and checksummed", ("download",)),
@@ -49,8 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"plantclef: there is no command '{name}'.\n\n{_usage()}", file=sys.stderr)
         return 2
     command = COMMANDS[name]
-    # The parsers of the other modules have the subcommands themselves.
-    program = f"plantclef {command.module}" if command.module in COMMANDS else "plantclef"
+    # A module with subcommands adds their names itself.
+    program = "plantclef" if command.arguments else f"plantclef {command.module}"
     module = import_module(f"plantclef_assets.cli.{command.module}")
     return module.main([*command.arguments, *given[1:]], prog=program)
 

@@ -1,7 +1,7 @@
-"""`plantclef plan`: how much work the settings ask for, how much of it remains, and how long it takes.
+"""Print how much work there is, how much of it remains, and how long it takes: `plantclef plan`.
 
-It counts photographs, plots, tiles and forward passes, and measures this machine for about ten seconds. It downloads
-nothing and writes nothing into the lake.
+The command counts photographs, plots, tiles and forward passes, and measures this machine for about ten seconds. It
+downloads nothing and writes nothing into the lake.
 """
 
 import argparse

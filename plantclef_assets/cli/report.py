@@ -1,6 +1,6 @@
-"""Bring the report up to date and print where it is: `plantclef report`.
+"""Update the report and print where it is: `plantclef report`.
 
-Runs the job `report` over what exists; nothing else is made. Open the printed file with a browser.
+Executes the job `report` on the existing artifacts; nothing else is made. Open the printed file in a browser.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""Materialize the whole chain: `python -m plantclef_assets`.
+"""Materialize the whole chain: `plantclef run`, or `python -m plantclef_assets`.
 
-One Dagster run for each partition family, in order, on the instance in DAGSTER_HOME; what is up to date is left alone.
-The answers come first, then what is optional. Ends with the files to look at, the checks that did not pass, and the
-next step. The same runs can be had one by one with `dagster asset materialize`.
+Executes the jobs one after the other, each as one Dagster run, on the instance in DAGSTER_HOME. What is up to date is
+not made again. Species lists and scores come first, optional jobs last. At its end, the command prints the files with
+the results, the checks that did not pass, and the next step. `dagster asset materialize` makes single assets.
 """
 
 import argparse

@@ -35,26 +35,26 @@ def main(arguments: list[str] | None = None, prog: str = "python -m plantclef_as
     return 0
 
 
-_SUBMIT = """Read a CSV separated by semicolons, `image_name;<species_id>;…`, one row a plot. Every species whose score
-is at least --min-score is listed, by score, descending; equal scores keep the order of the columns. Plots keep the
-order of the table, and lose the extension of their image's name. The output file is complete or absent."""
+_SUBMIT = """Read a CSV separated by semicolons, `image_name;<species_id>;…`, with one row per plot. Every species with
+a score of at least --min-score is listed, by descending score; equal scores keep the order of the columns. Plots keep
+the order of the table; their names have no file extension. The output file appears only when it is complete."""
 
 
 def _describe_submit(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_submit)
     parser.add_argument("--scores", type=Path, required=True, metavar="S.csv", help="the table of scores")
     parser.add_argument("--softmax", action="store_true", help="the scores are logits: apply softmax to each row first")
-    parser.add_argument(
-        "--min-score", type=_number, required=True, metavar="X", help="the lowest score, itself included"
-    )
+    parser.add_argument("--min-score", type=_number, required=True, metavar="X", help="the lowest score, inclusive")
     parser.add_argument(
         "--min-species",
         type=_count,
         default=0,
         metavar="N",
-        help="list at least the best N species of a plot (default 0: a plot may have an empty list)",
+        help="list at least the best N species of each plot (default 0: a list may be empty)",
     )
-    parser.add_argument("--dialect", choices=DIALECTS, default="2025", help="default 2025, which is that of 2026 too")
+    parser.add_argument(
+        "--dialect", choices=DIALECTS, default="2025", help="format of the submission (default 2025, also used in 2026)"
+    )
     parser.add_argument("--output", type=Path, required=True, metavar="OUT.csv", help="the submission to write")
 
 
@@ -83,7 +83,7 @@ def _submit(options: argparse.Namespace) -> None:
 
 _SCORE = """Print one JSON object: f1_plot (mean F1 of the plots), f1_transect (mean over transects of the mean of their
 plots), f1_species (mean F1 of the species of truth or submission), f1_micro (F1 of all pairs of plot and species),
-species_per_plot and plots. Either file may be in either dialect. A plot that only one of them has is an error."""
+species_per_plot and plots. Both files may have either format. It is an error if only one file has a plot."""
 
 
 def _describe_score(parser: argparse.ArgumentParser) -> None:

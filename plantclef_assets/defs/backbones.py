@@ -41,8 +41,7 @@ def _backbone(backbone: Backbone, settings: Settings) -> Asset:
 
     @platform_asset(
         name=backbone.asset,
-        description=f"The {backbone.name} backbone: weights that fit their model tensor by tensor, with its data "
-        "config.",
+        description=f"The weights of the {backbone.name} backbone, with the data config of its model.",
         group="models",
         jobs=[TRAINING_SIDE if settings.has_training else CHECKPOINT],
         kinds={"timm", "safetensors"},
@@ -101,8 +100,8 @@ def _finetuned_backbone(backbone: Backbone, settings: Settings) -> Asset:
     def finetuned_backbone(
         context: AssetExecutionContext, lake: LakeResource, accelerator: AcceleratorResource
     ) -> MakeShards:
-        """The base backbone, fine-tuned on the training photographs, with the classifier that it has learned: first
-        the classifier alone, then both. A killed run continues after its last complete epoch.
+        """The base backbone after fine-tuning on the training photographs, with the classifier of this training. A
+        killed run continues after its last complete epoch.
         """
         from plantclef_assets.models.finetuned_backbone import FinetunedBackbone
         from plantclef_assets.models.finetuning_config import FinetuningConfig
@@ -147,8 +146,8 @@ def _backbone_checks(backbone: Backbone) -> list[Check]:
                     yield Problem(artifact, f"{artifact} has {name} {actual.get(name)}, the settings ask for {value}")
 
     return [
-        Check("model_as_set", "The model is the one that the settings name.", model_as_set, blocking=True),
-        Check("weights_finite", "No weight is infinite or not a number.", _weights_finite, blocking=True),
+        Check("model_as_set", "The model is the one in the settings.", model_as_set, blocking=True),
+        Check("weights_finite", "All weights are finite.", _weights_finite, blocking=True),
     ]
 
 

@@ -59,9 +59,9 @@ def classifier_assets(settings: Settings, families: Families) -> list[Asset]:
         checks=_checks(),
     )
     def classifier(context: AssetExecutionContext, lake: LakeResource, accelerator: AcceleratorResource) -> MakeShards:
-        """One classifier for each feature set, or several: the paper's linear layer and its variants, trained on
-        standardised features, the best epoch kept and calibrated; or the one inside a fine-tuned checkpoint, as it is.
-        Each has its own class list.
+        """One or more classifiers for each feature set: the paper's linear layer or a variant, trained on standardised
+        features and calibrated, with the best epoch kept. `finetuned_head` is the classifier inside the checkpoint,
+        unchanged. Each classifier has its own class list.
         """
         from plantclef_assets.models.classifiers import CheckpointClassifier, TrainedClassifier
 
@@ -105,14 +105,14 @@ def classifier_assets(settings: Settings, families: Families) -> list[Asset]:
 
     @of_validation()
     def val_predictions(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
-        """The five likeliest species of each photograph that validates a classifier: for reliability and confusions."""
+        """The five most probable species of each validation photograph, for reliability diagrams and confusions."""
         from plantclef_assets.models.val_predictions import ValPredictions
 
         return in_this_process(ValPredictions(lake.lake, validating(lake.lake)))
 
     @of_validation()
     def val_novelty(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
-        """The unknown score of each photograph that validates a classifier: the reference for the tiles of plots."""
+        """The score of each validation photograph, with which the scores of tiles are compared."""
         from plantclef_assets.models.novelty_tables import ValNovelty
 
         return in_this_process(ValNovelty(lake.lake, validating(lake.lake)))
@@ -163,13 +163,13 @@ def _checks() -> list[Check]:
     return [
         Check(
             "better_than_majority",
-            "It is better on the validation photographs than always predicting the most frequent species.",
+            "On the validation photographs, it is better than always predicting the most frequent species.",
             _better_than_majority,
             blocking=True,
         ),
         Check(
             "no_shared_observation",
-            "No obs_id is in two parts of the split into training, holdout and validation.",
+            "No observation (obs_id) is in two of the parts training, holdout and validation.",
             count_is_zero(
                 "shared_observations",
                 "{artifact}: {count} observations are in two parts of its split ({named})",
@@ -177,7 +177,7 @@ def _checks() -> list[Check]:
             ),
             blocking=True,
         ),
-        Check("stopped_early", "Training ended because the deciding loss stopped falling.", _stopped_early),
+        Check("stopped_early", "The last epoch is not the best one, so more epochs would not help.", _stopped_early),
         Check(
             "calibrated",
             "The temperature did not make the calibration worse.",

@@ -57,7 +57,7 @@ def _photograph_embeddings(backbone: Backbone, settings: Settings, families: Fam
         code_version=_CODE_VERSIONS[backbone.name],
         inputs=["resized_images", backbone.asset],
         config=lambda _: computation(settings),
-        checks=[Check("classes_covered", "Every class with photographs has embedded ones.", _classes_covered)],
+        checks=[Check("classes_covered", "Every class with photographs has embedded photographs.", _classes_covered)],
     )
     def photograph_embeddings(
         context: AssetExecutionContext, lake: LakeResource, engine: EngineResource, accelerator: AcceleratorResource

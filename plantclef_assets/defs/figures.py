@@ -120,7 +120,7 @@ def _crops(settings: Settings) -> Asset:
     shard = shard_keys(settings.training_shards)[0]
     return _figure(
         "figure_crops",
-        "Figure 3 of the paper: photographs as published, with the square that is kept, against what is embedded.",
+        "Figure 3 of the paper: original photographs with their centre square, next to the resized photographs.",
         CLASSIFIERS,
         partial(draw_crops, shard),
         inputs=[*(some(asset, lambda _: [shard]) for asset in ("raw_images", "resized_images")), "class_map"],
@@ -133,7 +133,7 @@ def _tiles(settings: Settings) -> Asset:
     shown = TilesOf(settings.cover_run.feature_set, settings.cover_run.tiling, shard_keys(settings.plot_shards)[0])
     return _figure(
         "figure_tiles",
-        f"Figure 4 of the paper: a whole plot against its {shown.tiling} tiles with the likeliest species of each, by "
+        f"Figure 4 of the paper: a whole plot, and its {shown.tiling} tiles with the most probable species of each, by "
         f"{shown.feature_set}.",
         RESULTS,
         partial(draw_tiles, shown),

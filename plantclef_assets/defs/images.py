@@ -45,7 +45,7 @@ def _photographs(settings: Settings, families: Families) -> list[Asset]:
         checks=[little_quarantined()],
     )
     def raw_images(context: AssetExecutionContext, lake: LakeResource, engine: EngineResource) -> MakeShards:
-        """The photographs of a shard, their bytes as published; files that are no images are quarantined."""
+        """The original files of the photographs; files that are no images are quarantined."""
         return in_parallel(engine, RawImages(lake.lake, images, settings.cache, reading))
 
     @platform_asset(
@@ -82,7 +82,7 @@ def _plot_images(settings: Settings, families: Families) -> Asset:
         checks=[little_quarantined()],
     )
     def plot_images(context: AssetExecutionContext, lake: LakeResource, engine: EngineResource) -> MakeShards:
-        """The plots of a shard, their bytes as published, with their upright sizes."""
+        """The original files of the plots, with their upright sizes."""
         return in_parallel(engine, PlotImages(lake.lake, plots, settings.cache, reading))
 
     return plot_images

@@ -39,7 +39,7 @@ def inbox_assets(settings: Settings, families: Families) -> list[Asset]:
         checks=[Check("delivered_once", "No photograph is delivered twice.", _delivered_once, blocking=True)],
     )
     def inbox_delivery(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
-        """The files of a delivery, written once by the sensor that watches the inbox; here it is only recorded."""
+        """The files of a delivery. The sensor of the inbox writes this table once; the asset only records it."""
         return in_this_process(_NotDelivered(inbox))
 
     @platform_asset(
@@ -57,7 +57,7 @@ def inbox_assets(settings: Settings, families: Families) -> list[Asset]:
         ],
     )
     def inbox_plots(context: AssetExecutionContext, lake: LakeResource, engine: EngineResource) -> MakeShards:
-        """The plots of a delivery, their bytes as they arrived in the inbox, with their upright sizes."""
+        """The original files of the plots of a delivery, with their upright sizes."""
         return in_parallel(engine, InboxPlots(lake.lake, inbox, settings.cache, reading))
 
     return [inbox_delivery, inbox_plots]

@@ -50,11 +50,11 @@ def plot_report_assets(settings: Settings, graph: Callable[[], Graph]) -> list[A
         },
         sources=lambda: _truth(settings),
         describe=_link,
-        checks=[Check("pages_complete", "Every page is the one that was written.", _pages_complete)],
+        checks=[Check("pages_complete", "All pages exist and are unchanged.", _pages_complete)],
     )
     def plot_report(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
-        """A site to look at: a page for each plot with its tiles and species, and pages of species, runs, classifiers
-        and quarantine. Open plot_report/index.html.
+        """A static site with a page for each plot, its tiles and its species, and with pages of species, runs,
+        classifiers and quarantine. Open plot_report/index.html.
         """
         from plantclef_assets.report.site.build import PlotReport
 

@@ -66,7 +66,7 @@ def _tile_predictions(source: PlotSource, name: str, settings: Settings) -> Asse
         checks=_prediction_checks(),
     )
     def tile_predictions(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
-        """The likeliest species of each tile, by each classifier and tiling that some run uses."""
+        """The most probable species of each tile, by each classifier and tiling that a run uses."""
         from plantclef_assets.models.tile_predictions import PredictedTiles
 
         return in_this_process(PredictedTiles(lake.lake, config, tiles))
@@ -90,15 +90,16 @@ def _tile_novelty(source: PlotSource, name: str, settings: Settings) -> Asset:
         checks=[
             Check(
                 "unknown_valid",
-                "The unknown score of every tile is a share of the validation photographs.",
+                "Unknown scores lie in [0, 1].",
                 _unknown_valid,
                 blocking=True,
             )
         ],
     )
     def tile_novelty(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
-        """How unlike all species of the classifier each tile looks: 0.95 is stranger than 95 % of the validation
-        photographs. A plot can hold species that nobody trained on.
+        """The unknown score of each tile: the share of the validation photographs with a lower score.
+
+        A tile with a high score may show a species without training photographs.
         """
         from plantclef_assets.models.novelty_tables import TileNovelty
 
@@ -118,8 +119,8 @@ def _species_cover(source: PlotSource, predictions: str, name: str, settings: Se
 
     @platform_asset(
         name=name,
-        description="The species of each plot of a shard with the tiles that show them and the share of the plot that "
-        f"these cover, by {run.feature_set} on {run.tiling}; as a table, as a CSV for spreadsheets, and as JSON.",
+        description="The species of each plot, with the tiles that show them and the share of the plot that these "
+        f"cover, by {run.feature_set} on {run.tiling}; as a table, as a CSV for spreadsheets, and as JSON.",
         group="predictions",
         jobs=[source.job],
         kinds={"csv", "json", "parquet"},
@@ -220,7 +221,7 @@ def _prediction_checks() -> list[Check]:
         ),
         Check(
             "probabilities_sorted",
-            "Probabilities fall as the rank rises.",
+            "Probabilities do not rise with the rank.",
             count_is_zero(
                 "probabilities_rising", "{artifact}: {count} species are likelier than the one ranked before them"
             ),
@@ -228,7 +229,7 @@ def _prediction_checks() -> list[Check]:
         ),
         Check(
             "confident_somewhere",
-            "The mean probability of a tile's first species is above chance.",
+            "The mean probability of the most probable species of a tile is above chance.",
             _confident_somewhere,
         ),
     ]
@@ -255,7 +256,10 @@ def _unknown_valid(context: CheckContext) -> Iterable[Problem]:
 def _cover_checks(plots: str) -> list[Check]:
     return [
         Check(
-            "every_plot", "Every plot of the shard is there, and no other.", partial(_every_plot, plots), blocking=True
+            "every_plot",
+            "The table has every plot of the shard, and no other.",
+            partial(_every_plot, plots),
+            blocking=True,
         ),
         Check(
             "cover_valid",

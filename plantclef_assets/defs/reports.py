@@ -46,13 +46,13 @@ def report_assets(settings: Settings) -> list[Asset]:
         checks=[
             Check(
                 "finetuned_separates_better",
-                "Species of held-out photographs lie further apart in the fine-tuned space than in the base one.",
+                "Held-out photographs are better separated by species after fine-tuning than before.",
                 _finetuned_separates_better,
             )
         ],
     )
     def embedding_map(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
-        """The five commonest species before and after fine-tuning: a map of each space, and the separation in it."""
+        """The five most frequent species before and after fine-tuning: maps of the features, and their separation."""
         return in_this_process(
             EmbeddingMap(
                 lake.lake,

@@ -58,7 +58,7 @@ def _demo_survey(settings: Settings) -> Asset:
         sidecars=lambda lake, _: (lake.folder / "demo_survey",),
     )
     def demo_survey(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
-        """A procedural flora, photographed plant by plant, and vegetation plots composed of it, with ground truth."""
+        """Generated photographs and vegetation plots of a procedural flora, with ground truth."""
         from plantclef_assets.demo.survey import write_demo_survey
 
         return in_this_process(partial(write_demo_survey, lake.lake, log=context.log.info))
@@ -117,7 +117,7 @@ def _training_sources(settings: Settings) -> list[Asset]:
         ],
     )
     def training_metadata(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
-        """One row for each training photograph, as in the organisers' CSV, with types."""
+        """One row for each training photograph: the columns of the organisers' CSV, with types."""
 
         def make(shard: Shard) -> None:
             file = source_file(settings, metadata, context.log.info)
@@ -141,7 +141,7 @@ def _training_sources(settings: Settings) -> list[Asset]:
         checks=_class_map_checks(),
     )
     def class_map(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
-        """The species, each with its contiguous class index; every head, mask and prior uses these indices."""
+        """The species with their class indices, which all classifiers, masks and priors use."""
 
         def make(shard: Shard) -> None:
             class_mapping = source_file(settings, settings.class_mapping, context.log.info)
@@ -165,7 +165,7 @@ def _training_sources(settings: Settings) -> list[Asset]:
         checks=[
             Check(
                 "no_shared_observation",
-                "No obs_id is in both train and val.",
+                "No observation (obs_id) is in both train and val.",
                 _no_shared_observation,
                 blocking=True,
             ),
@@ -180,7 +180,7 @@ def _training_sources(settings: Settings) -> list[Asset]:
         ],
     )
     def training_manifest(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
-        """The photographs that have a file and a metadata row, in their order, divided into shards of equal bytes."""
+        """The photographs with a file and a metadata row, in the order of the source, in shards of equal bytes."""
 
         def make(shard: Shard) -> None:
             source = image_source(settings, images, context.log.info)
@@ -248,7 +248,7 @@ def _complete(expected: int | None, what: str) -> Check:
                     "PLANTCLEF_PUBLISHED=none where it is your own",
                 )
 
-    return Check("complete", "The source has as many rows as its organisers publish.", problems)
+    return Check("complete", "The source has at least as many rows as the organisers have published.", problems)
 
 
 def _files_used() -> Check:
@@ -263,7 +263,7 @@ def _files_used() -> Check:
                     f"the quarantine of {artifact} names them and says why",
                 )
 
-    return Check("files_used", "Every file of the source that may hold photographs is used.", problems)
+    return Check("files_used", "Every file of the source that may contain photographs is used.", problems)
 
 
 def _readable_numbers(context: CheckContext) -> Iterable[Problem]:

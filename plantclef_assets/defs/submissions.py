@@ -71,21 +71,21 @@ def submission_assets(settings: Settings, families: Families) -> list[Asset]:
         checks=[
             Check(
                 "valid_submission",
-                "In both dialects: every plot once, known species, no species twice in a plot.",
+                "In both formats, every plot occurs once, species are known, and no species occurs twice in a plot.",
                 partial(_valid_submission, settings.dialect),
                 blocking=True,
             ),
-            Check("every_plot_written", "Each dialect can hold the name of every plot.", _every_plot_written),
+            Check("every_plot_written", "Both formats can represent the name of every plot.", _every_plot_written),
             Check("species_per_plot", "A plot has 1 to 15 species on average.", _species_per_plot),
             Check(
                 "prior_has_effect",
-                "A prior or a list of species changes some predictions, and keeps some.",
+                "A prior or a list of species changes a plot, and keeps some predicted species.",
                 _prior_has_effect,
             ),
         ],
     )
     def submission(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
-        """The species of every plot by one run, in the format of the challenge, in both dialects."""
+        """The species lists of all plots by one run, in both formats of the challenge."""
         shards = shard_keys(settings.plot_shards)
         return in_this_process(
             Submissions(
@@ -107,7 +107,7 @@ def submission_assets(settings: Settings, families: Families) -> list[Asset]:
         checks=[Check("scores_valid", "Every score lies in [0, 1].", _scores_valid, blocking=True)],
     )
     def leaderboard(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
-        """Every run scored over the plots whose species are known."""
+        """The scores of every run over the plots with ground truth."""
         truth = source_file(settings, settings.plot_truth, context.log.info)
         return in_this_process(
             Leaderboard(lake.lake, scored_runs(settings, context.log.info), truth, settings.transect_patterns)
@@ -123,7 +123,7 @@ def submission_assets(settings: Settings, families: Families) -> list[Asset]:
         checks=[Check("agreement_valid", "Every Jaccard index lies in [0, 1].", _agreement_valid, blocking=True)],
     )
     def run_agreement(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
-        """The agreement of every two runs: the mean Jaccard index of their species lists, and the lists' lengths."""
+        """The agreement of each pair of runs: the mean Jaccard index of their species lists, and the lists' lengths."""
         return in_this_process(RunAgreement(lake.lake, list(runs)))
 
     return [submission, leaderboard, run_agreement]

@@ -61,13 +61,13 @@ def _validation_plots(settings: Settings, families: Families) -> Asset:
             labels_in_class_map(),
             Check(
                 "truth_as_pasted",
-                "The truth of each plot is the species of which half of a pasted photograph is visible, and no other.",
+                "The true species of a plot are those of which half of a pasted photograph is visible.",
                 _truth_as_pasted,
                 blocking=True,
             ),
             Check(
                 "held_out_photographs",
-                "No photograph, and none of its observation, has trained a classifier or a backbone.",
+                "No photograph on a plot, and no other one of its observation, was used for training.",
                 count_is_zero(
                     "not_held_out", "{artifact}: {count} photographs are not held out ({named})", "first_not_held_out"
                 ),
@@ -77,9 +77,9 @@ def _validation_plots(settings: Settings, families: Families) -> Asset:
         ],
     )
     def validation_plots(context: AssetExecutionContext, lake: LakeResource, engine: EngineResource) -> MakeShards:
-        """Plots composed of photographs that no head or backbone has learned from, with the species that are visible.
+        """Plots composed of photographs that were not used for training, with the species that are visible.
 
-        Some places are visited twice.
+        Some plots show the same place as another one.
         """
         return in_parallel(
             engine,
@@ -119,15 +119,15 @@ def _sweep(settings: Settings) -> Asset:
             Check("scores_valid", "Every score lies in [0, 1].", _scores_valid, blocking=True),
             Check(
                 "choice_holds",
-                f"On plots that did not choose it, the chosen rule loses at most {_LARGEST_LOSS} of its F1.",
+                f"On plots that were not used to choose it, the chosen rule loses at most {_LARGEST_LOSS} of its F1.",
                 _choice_holds,
             ),
         ],
     )
     def sweep(context: AssetExecutionContext, lake: LakeResource) -> MakeShards:
-        """Every rule of a grid over each feature set and tiling in use, scored on plots whose species are known.
+        """The scores of every rule of a grid, for each feature set and tiling in use, on plots with known species.
 
-        Half of the labelled plots chooses a rule; the other half, and the survey, measure it.
+        A rule is chosen on one half of the labelled plots, and measured on the other half and on the survey.
         """
         return in_this_process(
             Sweep(

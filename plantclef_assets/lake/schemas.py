@@ -8,10 +8,10 @@ import pyarrow as pa
 from plantclef_assets.lake.table_specs import VECTOR, TableSpec, column
 
 _IMAGE_NAME = column("image_name", pa.string(), "file name of the photograph")
-_SPECIES_ID = column("species_id", pa.int64(), "Pl@ntNet's id of the species; the label everywhere")
+_SPECIES_ID = column("species_id", pa.int64(), "Pl@ntNet's id of the species; the label in all tables")
 _OBS_ID = column("obs_id", pa.string(), "observation that the photograph belongs to", null=True)
 _ORGAN = column("organ", pa.string(), "flower, leaf, habit, fruit, bark, branch or scan", null=True)
-_LEARN_TAG = column("learn_tag", pa.string(), "train, val or test, where the data set says", null=True)
+_LEARN_TAG = column("learn_tag", pa.string(), "train, val or test; null if the data set has no split", null=True)
 _PLOT_ID = column("plot_id", pa.string(), "name of the plot: its file name without extension")
 _FEATURE_SET = column("feature_set", pa.string(), "feature set of the classifier")
 _CLS = column("cls", VECTOR, "[CLS] token after the final norm")
@@ -46,11 +46,11 @@ _PLACE = (
     column(
         "archive",
         pa.string(),
-        "tar archive that the photograph lies in, below the source; null: a plain file",
+        "tar archive with the photograph, relative to the source; null for a plain file",
         null=True,
     ),
-    column("source", pa.string(), "path of the photograph below the source, or in its archive"),
-    column("offset", pa.int64(), "first byte of the photograph in its archive", null=True),
+    column("source", pa.string(), "path of the photograph, relative to the source or in its archive"),
+    column("offset", pa.int64(), "position of the first byte of the photograph in its archive", null=True),
     column("bytes", pa.int64(), "size of the file"),
 )
 _EMBEDDED = (_IMAGE_NAME, _SPECIES_ID, _OBS_ID, _LEARN_TAG, _CLS)
@@ -59,7 +59,7 @@ TRAINING_METADATA = TableSpec(
         [
             *_PHOTOGRAPH,
             _LICENSE,
-            column("partner", pa.string(), "partner that gave the photograph", null=True),
+            column("partner", pa.string(), "partner that provided the photograph", null=True),
             _AUTHOR,
             column("altitude", pa.float64(), "metres above sea level", null=True),
             column("latitude", pa.float64(), "degrees north", null=True),
@@ -78,14 +78,16 @@ TRAINING_METADATA = TableSpec(
     key=("image_name",),
 )
 _BYTES = column("bytes", pa.int64(), "size of the file")
-_SURVEYED = column("source", pa.string(), "path of the photograph below the survey's folder")
+_SURVEYED = column("source", pa.string(), "path of the photograph, relative to the folder of the survey")
 DEMO_SURVEY = TableSpec(pa.schema([_SURVEYED, _BYTES]), key=("source",))
 CLASS_MAP = TableSpec(
     pa.schema(
         [
             _SPECIES_ID,
-            column("class_index", pa.int32(), "contiguous index, ascending with species_id or as published"),
-            column("species", pa.string(), "scientific name, the commonest spelling", null=True),
+            column(
+                "class_index", pa.int32(), "index from 0, in the order of species_id or of the published class list"
+            ),
+            column("species", pa.string(), "scientific name, in its most frequent spelling", null=True),
             column("genus", pa.string(), "genus", null=True),
             column("family", pa.string(), "family", null=True),
             column("gbif_species_id", pa.int64(), "id of the species in GBIF's backbone", null=True),
@@ -117,21 +119,21 @@ PLOT_MANIFEST = TableSpec(
     key=("plot_id",),
 )
 RAW_IMAGES = TableSpec(
-    pa.schema([*_PHOTOGRAPH, _LICENSE, _AUTHOR, column("data", pa.binary(), "the file as published")]),
+    pa.schema([*_PHOTOGRAPH, _LICENSE, _AUTHOR, column("data", pa.binary(), "the original file")]),
     key=("image_name",),
 )
 RESIZED_IMAGES = TableSpec(
     pa.schema([*_PHOTOGRAPH, _LICENSE, _AUTHOR, column("data", pa.binary(), "JPEG of the resized centre square")]),
     key=("image_name",),
 )
-PLOT_IMAGES = TableSpec(pa.schema([*_PLOT, column("data", pa.binary(), "the file as published")]), key=("plot_id",))
+PLOT_IMAGES = TableSpec(pa.schema([*_PLOT, column("data", pa.binary(), "the original file")]), key=("plot_id",))
 INBOX_DELIVERY = TableSpec(
     pa.schema(
         [
             _PLOT_ID,
-            column("source", pa.string(), "path of the photograph below the inbox"),
+            column("source", pa.string(), "path of the photograph, relative to the inbox"),
             column("bytes", pa.int64(), "size of the file"),
-            column("digest", pa.string(), "blake2b of its bytes, 32 hexadecimal digits"),
+            column("digest", pa.string(), "BLAKE2b hash of the file, 32 hexadecimal digits"),
         ]
     ),
     key=("plot_id",),
@@ -141,8 +143,8 @@ VALIDATION_PLOTS = TableSpec(
         [
             *_PLOT,
             column("data", pa.binary(), "JPEG of the composed plot"),
-            column("species_ids", pa.list_(pa.int64()), "species of which enough is seen, ascending: the truth"),
-            column("objects", pa.list_(pa.struct(_OBJECT)), "the photographs pasted, the topmost last"),
+            column("species_ids", pa.list_(pa.int64()), "true species: those of which enough is visible, ascending"),
+            column("objects", pa.list_(pa.struct(_OBJECT)), "the pasted photographs, from bottom to top"),
         ]
     ),
     key=("plot_id",),
@@ -159,7 +161,7 @@ TILE_PREDICTIONS = TableSpec(
             *_TILE[1:],
             _SPECIES_ID,
             column("probability", pa.float32(), "softmax probability of the species in the tile"),
-            column("rank", pa.int32(), "1 for the likeliest species of the tile"),
+            column("rank", pa.int32(), "1 for the most probable species of the tile"),
         ]
     ),
     key=("plot_id", "feature_set", "tiling", "tile_index", "rank"),
@@ -170,14 +172,14 @@ VAL_PREDICTIONS = TableSpec(
             _FEATURE_SET,
             _IMAGE_NAME,
             column("species_id", pa.int64(), "the true species"),
-            column("species_ids", pa.list_(pa.int64()), "the five likeliest species, the likeliest first"),
+            column("species_ids", pa.list_(pa.int64()), "the five most probable species, the most probable first"),
             column("probabilities", pa.list_(pa.float64()), "their softmax probabilities"),
         ]
     ),
     key=("feature_set", "image_name"),
 )
-_SCORE = column("score", pa.float32(), "the negated largest logit; higher for what looks like no known species")
-_UNKNOWN = column("unknown", pa.float32(), "share of the validation photographs, of known species, with a lower score")
+_SCORE = column("score", pa.float32(), "negated largest logit; higher if the picture resembles no known species")
+_UNKNOWN = column("unknown", pa.float32(), "share of the validation photographs (of known species) with a lower score")
 VAL_NOVELTY = TableSpec(pa.schema([_FEATURE_SET, _IMAGE_NAME, _SCORE]), key=("feature_set", "image_name"))
 TILE_NOVELTY = TableSpec(
     pa.schema([_PLOT_ID, _FEATURE_SET, *_TILE[1:3], _SCORE, _UNKNOWN]),
@@ -192,14 +194,14 @@ LEADERBOARD = TableSpec(
             _RUN,
             _FEATURE_SET,
             column("tiling", pa.string(), "how plots are cut"),
-            column("aggregation", pa.string(), "how the tiles' answers become one list"),
+            column("aggregation", pa.string(), "rule: the aggregation with its parameters"),
             column("f1_plot", pa.float64(), "F1 averaged over plots", null=True),
             column("f1_transect", pa.float64(), "F1 averaged within transects, then over them", null=True),
             column("f1_species", pa.float64(), "F1 averaged over species (macro)", null=True),
             column("f1_micro", pa.float64(), "F1 over all (plot, species) pairs", null=True),
-            column("species_per_plot", pa.float64(), "mean number of species in an answer"),
-            column("plots", pa.int64(), "plots with a truth, which the scores are over"),
-            column("plots_without_truth", pa.int64(), "plots that no truth is known for"),
+            column("species_per_plot", pa.float64(), "mean number of species in a list"),
+            column("plots", pa.int64(), "number of plots with ground truth, over which the scores are computed"),
+            column("plots_without_truth", pa.int64(), "number of plots without ground truth"),
         ]
     ),
     key=("run",),
@@ -209,17 +211,19 @@ SWEEP = TableSpec(
         [
             _FEATURE_SET,
             column("tiling", pa.string(), "how plots are cut"),
-            column("rule", pa.string(), "how the tiles' answers become one list, in words"),
-            column("aggregation", pa.string(), "the aggregation, as a run declares it"),
-            column("parameters", pa.string(), "what else a run would declare, as JSON"),
-            column("run", pa.string(), "the declared run that this is", null=True),
-            column("part", pa.string(), "choose or report: a half of the labelled plots; survey: those of the survey"),
+            column("rule", pa.string(), "rule: the aggregation with its parameters, prior and fusion of revisits"),
+            column("aggregation", pa.string(), "name of the aggregation"),
+            column("parameters", pa.string(), "other keys of a run with this rule, as JSON"),
+            column("run", pa.string(), "declared run with this rule", null=True),
+            column(
+                "part", pa.string(), "choose or report: a half of the labelled plots; survey: the plots of the survey"
+            ),
             column("f1_plot", pa.float64(), "F1 averaged over plots; null where the rule cannot be met", null=True),
             column("f1_transect", pa.float64(), "F1 averaged within transects, then over them", null=True),
             column("f1_species", pa.float64(), "F1 averaged over species (macro)", null=True),
             column("f1_micro", pa.float64(), "F1 over all (plot, species) pairs", null=True),
-            column("species_per_plot", pa.float64(), "mean number of species in an answer", null=True),
-            column("plots", pa.int64(), "plots of the part, all with a truth"),
+            column("species_per_plot", pa.float64(), "mean number of species in a list", null=True),
+            column("plots", pa.int64(), "number of plots in the part, all with ground truth"),
         ]
     ),
     key=("feature_set", "tiling", "rule", "part"),
@@ -250,10 +254,14 @@ SPECIES_COVER = TableSpec(
             column("count", pa.int32(), "number of tiles that show the species"),
             column("coverage", pa.float64(), "share of the plot's area under the union of these tiles"),
             column("max_score", pa.float32(), "highest probability that a tile gives the species", null=True),
-            column("positions", pa.list_(_POSITION), "the tiles that show it, in px of the upright plot"),
-            column("uncovered", pa.float64(), "share of the plot's area under no tile with a species; of the plot"),
-            column("tiles", pa.int32(), "number of tiles that were asked; of the plot"),
-            column("matched", pa.int32(), "number of tiles that show a species; of the plot"),
+            column("positions", pa.list_(_POSITION), "the tiles that show the species, in px of the upright plot"),
+            column(
+                "uncovered",
+                pa.float64(),
+                "share of the plot's area under no tile with a species; equal in all rows of a plot",
+            ),
+            column("tiles", pa.int32(), "number of tiles of the plot; equal in all rows of a plot"),
+            column("matched", pa.int32(), "number of tiles that show a species; equal in all rows of a plot"),
         ]
     ),
     key=("plot_id", "species_id"),
@@ -263,10 +271,10 @@ RUN_AGREEMENT = TableSpec(
         [
             column("run_a", pa.string(), "name of a run"),
             column("run_b", pa.string(), "name of a run declared after it"),
-            column("jaccard", pa.float64(), "mean over plots of |A∩B| / |A∪B|; 1 where both answer nothing"),
-            column("species_per_plot_a", pa.float64(), "mean number of species in an answer of run_a"),
-            column("species_per_plot_b", pa.float64(), "mean number of species in an answer of run_b"),
-            column("plots", pa.int64(), "plots that both answer"),
+            column("jaccard", pa.float64(), "mean over plots of |A∩B| / |A∪B|; 1 if both lists are empty"),
+            column("species_per_plot_a", pa.float64(), "mean number of species in a list of run_a"),
+            column("species_per_plot_b", pa.float64(), "mean number of species in a list of run_b"),
+            column("plots", pa.int64(), "number of plots in both runs"),
         ]
     ),
     key=("run_a", "run_b"),
@@ -276,10 +284,12 @@ EMBEDDING_MAP = TableSpec(
         [
             _IMAGE_NAME,
             _SPECIES_ID,
-            column("backbone", pa.string(), "whose features are mapped: base or finetuned"),
+            column("backbone", pa.string(), "backbone of the features: base or finetuned"),
             column("x", pa.float32(), "first coordinate on the backbone's map; without unit"),
             column("y", pa.float32(), "second coordinate on the backbone's map; without unit"),
-            column("held_out", pa.bool_(), "whether the photograph validates, in the split of the classifiers"),
+            column(
+                "held_out", pa.bool_(), "whether the photograph is in the validation part of the classifiers' split"
+            ),
         ]
     ),
     key=("image_name", "backbone"),
@@ -288,8 +298,8 @@ FIGURE = TableSpec(
     pa.schema(
         [
             column("panel", pa.string(), "part of the figure"),
-            column("item", pa.string(), "what is shown there: a species, rule, photograph, tile or asset"),
-            column("label", pa.string(), "text beside it", null=True),
+            column("item", pa.string(), "what is drawn: a species, rule, photograph, tile or asset"),
+            column("label", pa.string(), "label in the figure", null=True),
             column("x", pa.float64(), "horizontal position in the units of the panel", null=True),
             column("y", pa.float64(), "vertical position in the units of the panel", null=True),
         ]
@@ -299,10 +309,10 @@ FIGURE = TableSpec(
 QUARANTINE = TableSpec(
     pa.schema(
         [
-            column("source", pa.string(), "file or row that the finding is about"),
+            column("source", pa.string(), "file or row that is quarantined"),
             column("image_name", pa.string(), "name of the photograph or plot", null=True),
-            column("reason", pa.string(), "one word: why it could not be used"),
-            column("detail", pa.string(), "what exactly was found", null=True),
+            column("reason", pa.string(), "reason, in one word"),
+            column("detail", pa.string(), "details of the reason", null=True),
         ]
     ),
     key=("source", "image_name", "reason"),

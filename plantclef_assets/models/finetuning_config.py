@@ -20,9 +20,11 @@ class FinetuningSettings:
         12, "Passes over the stored [CLS] features in which only the classifier learns.", unit="epochs", gt=0
     )
     epochs: int = setting(
-        8, "Passes over the photographs after that, in which the backbone learns, too.", unit="epochs", gt=0
+        8, "Passes over the photographs after that, in which the backbone learns too.", unit="epochs", gt=0
     )
-    blocks: int | None = setting(None, "Number of last blocks that learn; not set: the whole backbone.", gt=0)
+    blocks: int | None = setting(
+        None, "Number of blocks that learn, from the last one; not set: the whole backbone.", gt=0
+    )
     head_learning_rate: float = setting(0.002, "Learning rate of AdamW while only the classifier learns.", gt=0)
     learning_rate: float = setting(
         0.0005, "Learning rate of AdamW after that, for the classifier and the last block.", gt=0
@@ -35,12 +37,12 @@ class FinetuningSettings:
     smallest_crop: float = setting(0.5, "Smallest area of a view, as a share of its photograph.", gt=0, le=1)
     plain: float = setting(
         0.3,
-        "Share of the photographs that are shown whole; without them the backbone becomes worse at photographs.",
+        "Share of the photographs that are shown whole. Without them, the backbone becomes worse at photographs.",
         ge=0,
         le=1,
     )
-    paste: float = setting(0.5, "Share of the views that other photographs are pasted on.", ge=0, le=1)
-    paste_layers: int = setting(2, "Number of photographs that are pasted on such a view.", gt=0)
+    paste: float = setting(0.5, "Share of the views onto which other photographs are pasted.", ge=0, le=1)
+    paste_layers: int = setting(2, "Number of photographs that are pasted onto such a view.", gt=0)
     logit_adjustment: float = setting(
         0.5, "Factor τ of the logarithm of the class shares in the loss, as for classifiers.", ge=0
     )

@@ -36,7 +36,7 @@ class TrainingConfig:
 
     start: str = setting(
         "zeros",
-        "First weights of the layer: `zeros`, or a closed form of the training rows, `centroids`, `lda` or `ridge`.",
+        "Initial weights of the layer: `zeros`, or a closed form of the training rows (`centroids`, `lda` or `ridge`).",
     )
     epochs: int = setting(
         100,
@@ -66,13 +66,13 @@ class TrainingConfig:
         0.1, "Share of the identity matrix in the covariance of the closed forms `lda` and `ridge`.", ge=0, le=1
     )
     min_images: int = setting(
-        1, "Species with fewer training photographs are not a class. The paper uses 100.", unit="photographs", gt=0
+        1, "Species with fewer training photographs are not classes. The paper uses 100.", unit="photographs", gt=0
     )
     calibrate: bool = setting(True, "Whether one temperature is fitted and folded into the layer.")
     stop_on: str = setting(
         "holdout",
-        "Rows that choose the epoch and the learning rate: `holdout`, held-out training rows, or `val`, as in the "
-        "paper. With `val` the metrics of the classifier are optimistic.",
+        "Rows that choose the epoch and the learning rate: `holdout` (held-out training rows), or `val` (validation "
+        "rows, as in the paper). With `val`, the metrics of the classifier are optimistic.",
     )
     seed: int = setting(42, "Seed of the order of the rows, and of the first weights of a hidden layer.")
 

@@ -24,7 +24,7 @@ def table_checks(asset: str) -> list[Check]:
         ),
         Check(
             "schema",
-            "Every column is there, of its type; required columns cannot hold nulls.",
+            "Every column exists and has its type; required columns cannot contain nulls.",
             _schema,
             blocking=True,
         ),
@@ -47,7 +47,7 @@ def table_checks(asset: str) -> list[Check]:
 
 def up_to_date() -> Check:
     """Return the check that names artifacts that no longer match settings, sources and inputs; it never blocks."""
-    return Check("up_to_date", "Every artifact is what the settings, sources and inputs now ask for.", _up_to_date)
+    return Check("up_to_date", "Every artifact was made from the current settings, sources and inputs.", _up_to_date)
 
 
 def labels_in_class_map() -> Check:

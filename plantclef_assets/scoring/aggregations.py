@@ -30,7 +30,9 @@ def argmax_union(tiles: TileProbabilities) -> SpeciesScores:
     sweep={"top_per_tile": [2, 3, 5], "min_score": ["none", 0.1, 0.3], "min_species": [1]},
 )
 def topk_union(
-    tiles: TileProbabilities, *, top_per_tile: Annotated[int, Parameter("Species taken of every tile", least=1)]
+    tiles: TileProbabilities,
+    *,
+    top_per_tile: Annotated[int, Parameter("Number of species taken from each tile", least=1)],
 ) -> SpeciesScores:
     """Union of the `top_per_tile` best species of every tile.
 
@@ -88,7 +90,7 @@ threshold = aggregation(
 def vote(
     tiles: TileProbabilities,
     *,
-    min_votes: Annotated[int, Parameter("Fewest tiles whose most probable species it is", least=1)] = 1,
+    min_votes: Annotated[int, Parameter("Minimum number of tiles whose most probable species it is", least=1)] = 1,
 ) -> SpeciesScores:
     """Share of the tiles whose most probable species it is, as DS@GT 2025 count votes.
 
@@ -109,7 +111,7 @@ def bisection(
     *,
     scored_by: Annotated[
         Literal["bayesian", "max", "mean", "vote"],
-        Parameter("The aggregation whose scores the common lowest score applies to; max if not set"),
+        Parameter("Aggregation whose scores are used; max if not set"),
     ] = "max",
 ) -> SpeciesScores:
     """Scores of another aggregation, with one lowest score for all plots: Espitalier 2025.

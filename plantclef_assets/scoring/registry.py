@@ -104,9 +104,11 @@ def declared_parameters(declaring: Any) -> dict[str, Parameter]:
 class Selection:
     """Limits on the species list of a plot, chosen from the scores of any aggregation."""
 
-    species_per_plot: Annotated[int | None, Parameter("Most species of a plot; the best ones stay", least=1)] = None
+    species_per_plot: Annotated[
+        int | None, Parameter("Maximum number of species of a plot; the best are kept", least=1)
+    ] = None
     min_species: Annotated[
-        int, Parameter("Fewest species of a plot; the next-best ones fill a list that is too short", least=1)
+        int, Parameter("Minimum number of species of a plot; the next-best ones fill a list that is too short", least=1)
     ] = 0
     min_score: Annotated[
         float | None, Parameter("Lowest score of a species, except those that min_species adds", above=0, most=1)
@@ -114,14 +116,16 @@ class Selection:
     min_z: Annotated[
         float | None,
         Parameter(
-            "Standard deviations by which a score must exceed the mean score of the plot's species, "
+            "Number of standard deviations by which a score must exceed the mean score of the plot's species, "
             "except those that min_species adds",
             above=0,
         ),
     ] = None
     mean_species_per_plot: Annotated[
         float | None,
-        Parameter("Mean length of the lists over all plots, which sets one lowest score for all of them", above=0),
+        Parameter(
+            "Mean number of species over all plots; one lowest score for all plots is chosen to give it", above=0
+        ),
     ] = None
 
 

@@ -23,31 +23,32 @@ class Computing(FromProfile):
 
     device: str = Field(
         default="auto",
-        description="Devices of the models: `auto`, `cpu`, `cuda` (every GPU), `cuda:1` (a GPU by its number) or "
-        "`mps`; `auto`: every GPU, else Apple's MPS, else the CPU. A list names several: `cuda:0,cuda:2`, or "
-        "`cpu,cpu`, which share the cores. Each embeds shards of a range in a process of its own; fine-tuning and "
-        "classifiers use the first.",
+        description="Devices of the models: `auto`, `cpu`, `cuda` (every GPU), `cuda:1` (one GPU) or `mps`. `auto` is "
+        "every GPU, else Apple's MPS, else the CPU. A list, such as `cuda:0,cuda:2` or `cpu,cpu`, names several "
+        "devices. Each device embeds shards of a range in a separate process. Fine-tuning and classifiers use the "
+        "first device (see [GPUs](gpus.md)).",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="Precision of the forward passes; `auto`: bf16 on CUDA, else fp32."
     )
     compile: Literal["auto", "on", "off"] = Field(
         default="auto",
-        description="Whether torch.compile compiles the forward passes; `auto`: on CUDA, where Triton and a C compiler "
+        description="Whether torch.compile compiles the forward passes; `auto`: on CUDA, if Triton and a C compiler "
         "are installed.",
     )
     batch_size: PositiveInt = Field(
         default=32,
-        description="Pictures per forward pass; halved when the device runs out of memory.",
+        description="Pictures per forward pass; halved if the device runs out of memory.",
         json_schema_extra={"unit": "pictures"},
     )
     engine: Literal["local", "spark"] = Field(
         default="local",
-        description="`local`: worker processes of this machine; `spark`: tasks of Spark (see [Spark](spark.md)).",
+        description="Where shards are computed: `local` (worker processes on this machine) or `spark` (tasks of Spark, "
+        "see [Spark](spark.md)).",
     )
     workers: PositiveInt = Field(
         default_factory=_usable_cores,
-        description="Worker processes, and threads for decoding.",
+        description="Number of worker processes, and of threads for decoding.",
         json_schema_extra={"default_in_words": "all cores"},
     )
     spark_master: str = Field(
@@ -56,17 +57,18 @@ class Computing(FromProfile):
     )
     spark_remote: str | None = Field(
         default=None,
-        description="Address of a Spark Connect server, `sc://host:port`; where it is set, `spark_master` is not used.",
+        description="Address of a Spark Connect server, `sc://host:port`; if it is set, `spark_master` is not used.",
     )
     spark_config: dict[str, str] = Field(default={}, repr=False, description="Spark's own settings, by name.")
     shards_per_run: PositiveInt | None = Field(
         default=None,
-        description="Shards per run of a backfill, so that several machines share it; not set: a range is one run.",
+        description="Shards per run of a backfill, so that several machines can share it; not set: a range is one run.",
         json_schema_extra={"unit": "shards"},
     )
     schedule: str | None = Field(
         default=None,
-        description="Cron expression: when missing artifacts are materialized automatically; not set: never.",
+        description="Cron expression for the automatic materialization of missing artifacts (see "
+        "[schedules](schedules.md#a-schedule)); not set: never.",
     )
     schedule_timezone: str = Field(default="UTC", description="Time zone of the schedule, such as `Europe/Paris`.")
 

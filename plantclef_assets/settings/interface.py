@@ -21,8 +21,8 @@ class Interface(FromProfile):
     tags: dict[str, str] = Field(default={}, description="Tags of all assets in the UI, by which they can be filtered.")
     fresh_within_hours: PositiveFloat | None = Field(
         default=None,
-        description="Hours after which the UI calls `leaderboard`, `species_cover` and `inbox_cover` overdue where no "
-        "run has confirmed them since; not set: never.",
+        description="Hours after which the UI shows `leaderboard`, `species_cover` and `inbox_cover` as overdue if no "
+        "run has made or confirmed them; not set: never.",
         json_schema_extra={"unit": "hours"},
     )
 

@@ -21,17 +21,17 @@ from plantclef_assets.settings.runs import CoverSettings, RunSettings, SweepSett
 
 
 class ValidationSettings(BaseModel):
-    """The plots that are composed of held-out photographs, to choose settings by (see `ingest/validation_plots.py`)."""
+    """Plots that are composed of held-out photographs, to compare settings on (see `ingest/validation_plots.py`)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     plots: NonNegativeInt = Field(default=48, description="Number of composed plots; 0: none.")
-    shards: PositiveInt = Field(default=2, description="Number of their shards.")
+    shards: PositiveInt = Field(default=2, description="Number of shards of composed plots.")
     side: int = Field(
         default=1024, ge=64, le=8192, description="Side of a composed plot.", json_schema_extra={"unit": "px"}
     )
     species: tuple[PositiveInt, PositiveInt] = Field(
-        default=(2, 8), description="Least and greatest number of species on a plot."
+        default=(2, 8), description="Smallest and largest number of species on a plot."
     )
 
     @model_validator(mode="after")
@@ -58,7 +58,7 @@ class Plots(FromProfile):
         default=20,
         ge=1,
         le=1000,
-        description="Number of best species of each tile that `tile_predictions` keeps.",
+        description="Number of most probable species of each tile that `tile_predictions` stores.",
         json_schema_extra={"unit": "species"},
     )
     dialect: Literal["2024", "2025"] = Field(
@@ -71,8 +71,8 @@ class Plots(FromProfile):
         description="Runs by name, which are the rows of the leaderboard (see [runs](runs.md)). A variable adds to the "
         "runs of the profile.",
     )
-    sweep: SweepSettings = Field(default=SweepSettings(), description="Rules of the sweep.")
-    cover: CoverSettings = Field(default=CoverSettings(), description="Cover of the species.")
+    sweep: SweepSettings = Field(default=SweepSettings(), description="Rules that the sweep tries.")
+    cover: CoverSettings = Field(default=CoverSettings(), description="How the cover of species is computed.")
     presets: tuple[str, ...] = Field(
         default=(),
         description=f"Published rules that are added as runs: {', '.join(f'`{name}`' for name in PRESETS)} (see "
@@ -85,18 +85,18 @@ class Plots(FromProfile):
         default=0.9,
         gt=0,
         le=1,
-        description="Share of right answers among validation photographs from which the report trusts a species, else "
-        "a genus, else a family.",
+        description="Precision on validation photographs that the report requires before it trusts a species; "
+        "otherwise it names a genus or a family.",
     )
     transect_patterns: tuple[str, ...] = Field(
         default=(),
-        description="Regular expressions whose first group is the transect of a plot's name; where none matches, the "
+        description="Regular expressions for names of plots; the first group is the transect. If none matches, the "
         "transect is the name without its last `-…` part.",
     )
     region_patterns: tuple[str, ...] = Field(
         default=(),
-        description="Regular expressions whose first group is the region of a plot's name, for the prior of regions; "
-        "where none matches, the region is the first `-…` part of the name.",
+        description="Regular expressions for names of plots; the first group is the region, for the prior `region`. If "
+        "none matches, the region is the first `-…` part of the name.",
     )
 
     @field_validator("runs")

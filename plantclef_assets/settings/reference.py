@@ -28,13 +28,13 @@ _HEAD = f"""\
 
 # Settings
 
-Every setting is a variable, and a key of a profile (a TOML file): `training_shards = 8` in a profile is
-`{PREFIX}TRAINING_SHARDS=8`, and `epochs = 3` in its table `[finetuning]` is `{PREFIX}FINETUNING__EPOCHS=3`. A variable
-takes precedence over the profile, and the profile over the default. Lists and tables in variables are JSON. The word
-`none` unsets a value that a profile sets.
+Every setting is an environment variable and a key of a profile (a TOML file). For example, `training_shards = 8` in a
+profile is `{PREFIX}TRAINING_SHARDS=8`, and `epochs = 3` in its table `[finetuning]` is
+`{PREFIX}FINETUNING__EPOCHS=3`. A variable takes precedence over the profile, and the profile over the default. Lists
+and tables in variables are JSON. The value `none` unsets a value of the profile.
 
-`{PREFIX}PROFILE` selects the profile. The defaults below are those of the code; these keys are set by the packaged
-profiles:
+`{PREFIX}PROFILE` selects the profile. The defaults below are those of the code. The profiles in the package set these
+keys:
 """
 _TYPES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
 _BYTES = "size, such as `20M` or `16MiB`"

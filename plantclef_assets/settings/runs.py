@@ -31,12 +31,13 @@ class _Aggregated(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     feature_set: str = Field(
-        description="Feature set whose classifier predicts, or the name of one of several classifiers on it."
+        description="Feature set whose classifier predicts, or the name of an additional classifier."
     )
-    tiling: str = Field(default="full", description="How plots are cut into tiles; full is the whole plot.")
+    tiling: str = Field(default="full", description="How plots are cut into tiles; `full` is the whole plot.")
     aggregation: str = Field(
         default="argmax_union",
-        description=f"How the tiles of a plot become one list of species: {', '.join(sorted(AGGREGATIONS))}.",
+        description="How the tiles of a plot become one list of species (see [aggregations](#aggregations)): "
+        f"{', '.join(sorted(AGGREGATIONS))}.",
     )
 
 
@@ -72,13 +73,13 @@ class RunSettings(_Parametrised):
     )
     species_list: str | None = Field(
         default=None,
-        description="File with the only species that may be predicted: a CSV with a column species_id, or "
-        "one id a line.",
+        description="File with the species that may be predicted; no others are. A CSV with the column species_id, or "
+        "one id per line.",
     )
     revisits: Literal["union", "vote", "mean"] | None = Field(
         default=None,
-        description="How the visits to a place are fused: mean fuses the scores, union and vote the lists. A place is "
-        "the name of a plot without its date.",
+        description="How the visits to a place are combined: mean averages the scores, union and vote combine the "
+        "lists. A place is the name of a plot without its date.",
     )
 
     @field_validator("prior", mode="before")
@@ -131,9 +132,9 @@ class SweepSettings(BaseModel):
 
     grid: dict[str, Any] = Field(
         default_factory=default_grid,
-        description="Aggregation → parameter → values, crossed with prior, prior_power and revisits; none among the "
-        "values leaves a parameter unset. The default has rules that teams have reported, with two to four species a "
-        "plot at its centre.",
+        description="Aggregation → parameter → values. Every combination is tried, also with the values of prior, "
+        "prior_power and revisits. The value none leaves a parameter unset. The default has rules that teams have "
+        "reported, with two to four species per plot at its centre.",
     )
 
     @field_validator("grid")
@@ -155,13 +156,13 @@ class CoverSettings(BaseModel):
 
     run: str | None = Field(
         default=None,
-        description="Run whose feature set and tiling the cover is computed with; the last one that cuts plots if not "
-        "set.",
+        description="Run whose feature set and tiling are used for the cover; not set: the last run that cuts plots "
+        "into tiles.",
     )
     min_score: float = Field(
-        default=0.1, ge=0, le=1, description="Lowest probability of a species that a tile shows, itself included."
+        default=0.1, ge=0, le=1, description="Lowest probability (inclusive) of a species that a tile shows."
     )
-    max_rank: PositiveInt = Field(default=1, description="Most species that a tile shows.")
+    max_rank: PositiveInt = Field(default=1, description="Maximum number of species that a tile shows.")
 
 
 def check_runs(runs: dict[str, RunSettings], classifiers: Collection[str]) -> dict[str, RunSettings]:

@@ -42,8 +42,8 @@ class PublishedFile(BaseModel):
 class PublishedSettings(BaseModel):
     """Addresses and row counts that the organisers of a data set publish.
 
-    A file is a table with its `address` and its approximate `size`, such as `0.78GB`. The word `published` in place of
-    a source stands for its address here; nothing else makes a run download it.
+    A file is a table with its `address` and its approximate `size`, such as `0.78GB`. If a source is set to the word
+    `published`, a run downloads it from its address here.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -106,12 +106,14 @@ class Sources(FromProfile):
     lake: str = Field(
         default_factory=_default_lake,
         description="Root of all artifacts: a folder, or `gs://bucket/prefix` (see [Google Cloud](google-cloud.md)).",
-        json_schema_extra={"default_in_words": "`lake` beside pyproject.toml"},
+        json_schema_extra={
+            "default_in_words": "`lake` next to pyproject.toml; for an installed package, in the working directory"
+        },
     )
     cache: str = Field(
         default_factory=lambda: str(default_cache()),
         description="Folder for downloads, indexes of archives, repacked archives, and local files of a lake in a "
-        "bucket. It may be deleted when nothing runs.",
+        "bucket. It may be deleted when no run is in progress.",
         json_schema_extra={"default_in_words": "`plantclef` in the user's cache folder"},
     )
     training_metadata: str | None = Field(
@@ -125,13 +127,18 @@ class Sources(FromProfile):
     )
     plot_images: str | None = Field(
         default=None,
-        description="Plot photographs, in the same forms. Without them the assets of the survey do not exist.",
+        description="Plot photographs: the same forms as for `training_images`, except `published_full`. Without "
+        "them, the assets of the survey do not exist.",
     )
-    plot_truth: str | None = Field(default=None, description="True species of each plot, in either submission format.")
+    plot_truth: str | None = Field(
+        default=None,
+        description="Ground truth, the true species of each plot: a path, `gs://` or `https://` (see "
+        "[file formats](file-formats.md#submissions)).",
+    )
     inbox: str | None = Field(
         default=None,
         description="Folder or `gs://` prefix for new plot photographs (see [new "
-        "photographs](inbox.md)). Without it the assets of the inbox do not exist.",
+        "photographs](inbox.md)). Without it, the assets of the inbox do not exist.",
     )
     inbox_shards: int = Field(
         default=100,
@@ -142,7 +149,7 @@ class Sources(FromProfile):
     )
     inbox_settle_seconds: PositiveFloat = Field(
         default=60.0,
-        description="A file of the inbox is taken when it has not changed for this time.",
+        description="A file in the inbox is delivered when it has not changed for this time.",
         json_schema_extra={"unit": "s"},
     )
     class_mapping: str | None = Field(
@@ -153,17 +160,17 @@ class Sources(FromProfile):
     )
     licenses: tuple[str, ...] = Field(
         default=(),
-        description="Licences of the photographs that are used, as the training CSV spells them; photographs under "
-        "other licences are quarantined. Empty: all are used.",
+        description="Permitted licences, as in the training CSV, ignoring case. Photographs with other licences are "
+        "quarantined. Empty: all photographs are used.",
     )
     published: PublishedSettings | None = Field(
         default=None,
-        description="What the organisers publish; the check `complete` compares row counts with it. `none` where the "
-        "data are your own.",
+        description="Addresses and row counts of the published data; the check `complete` compares row counts with "
+        "them. `none` for your own data.",
     )
     replace_sources: bool = Field(
         default=False,
-        description="Whether a run may replace artifacts that the lake holds of other sources; otherwise such a run is "
+        description="Whether a run may replace artifacts that were made from other sources; otherwise such a run is "
         "refused (see [one lake, one survey](own-photographs.md#one-lake-one-survey)).",
     )
     training_shards: int = Field(default=4, ge=1, le=99_999, description="Number of shards of training photographs.")
@@ -177,15 +184,15 @@ class Sources(FromProfile):
     )
     scaled_decoding: bool = Field(
         default=False,
-        description="Whether large JPEG photographs are decoded at the smallest scale that leaves twice `image_size`, "
-        "and then area-averaged; likewise plots for tiles that are shown at less than half of their resolution. It is "
-        "faster and changes pixels slightly (see [performance](performance.md#crop-resize)). Other pictures are "
-        "decoded completely.",
+        description="Whether large JPEG photographs are decoded at a reduced scale, at least twice `image_size`, and "
+        "then area-averaged. The same applies to plots for tiles that are shown at less than half of their "
+        "resolution. This is faster and changes pixels slightly (see [performance](performance.md#crop-resize)). "
+        "Other pictures are decoded completely.",
     )
     max_pixels: PositiveInt = Field(
         default=100_000_000,
-        description="Images with more pixels are quarantined without being decoded; a decompression bomb of 50,000 × "
-        "50,000 px would have 2,500 million.",
+        description="Maximum number of pixels of an image. Larger ones are quarantined without being decoded, as a "
+        "protection against decompression bombs.",
         json_schema_extra={"unit": "px"},
     )
     download: Limits = Field(default=Limits(), description="Limits of downloads.")

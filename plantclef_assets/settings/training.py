@@ -38,7 +38,7 @@ def _training_options() -> type[BaseModel]:
 class ClassifierSettings(_training_options()):
     """How a classifier is trained.
 
-    A preset sets several values at once; values that are set beside it win.
+    A preset sets several values at once. Values that are set explicitly take precedence.
     """
 
     # Not a dataclass: beside a preset, a value that is not set differs from one that is set to its default.
@@ -54,7 +54,7 @@ class ClassifierSettings(_training_options()):
         default=0.2,
         gt=0,
         lt=1,
-        description="Share of the observations in the validation split, where the training CSV has no `learn_tag`. All "
+        description="Share of the observations in the validation split, if the training CSV has no `learn_tag`. All "
         "classifiers and fine-tuning share the split, so only `classifier` may set it.",
     )
 
@@ -96,23 +96,25 @@ class Training(FromProfile):
     base_weights: str = Field(
         default="hub",
         description="Weights of the base backbone: `hub` (downloaded by timm), a .safetensors, .pth or .pth.tar file, "
-        "or its `gs://` or `https://` address (`#sha256=…` is verified).",
+        "or the `gs://` or `https://` address of one (`#sha256=…` is verified).",
     )
     base_input_size: PositiveInt | None = Field(
         default=None,
-        description="Side of the input of the base backbone; not set: that of its model.",
+        description="Side of the input of the base backbone; not set: the default of its model.",
         json_schema_extra={"unit": "px"},
     )
-    finetuned_model: str | None = Field(default=None, description="timm name of the fine-tuned backbone.")
+    finetuned_model: str | None = Field(
+        default=None, description="timm name of the fine-tuned backbone; not used with the weights `train`."
+    )
     finetuned_weights: str | None = Field(
         default=None,
-        description="Weights of the fine-tuned backbone, in the same forms, or the organisers' tar (`published` "
-        "downloads it). `train`: the base backbone is fine-tuned on the training photographs. Without weights the "
-        "assets of the fine-tuned backbone do not exist.",
+        description="Weights of the fine-tuned backbone: the same forms as for `base_weights`, or the organisers' tar "
+        "(`published` downloads it). `train`: the base backbone is fine-tuned on the training photographs. Without "
+        "weights, the assets of the fine-tuned backbone do not exist.",
     )
     finetuned_input_size: PositiveInt | None = Field(
         default=None,
-        description="Side of the input of the fine-tuned backbone; not set: that of its model.",
+        description="Side of the input of the fine-tuned backbone; not set: the default of its model.",
         json_schema_extra={"unit": "px"},
     )
     seed: int = Field(default=42, description="Seed of splits, training and composed plots.")
@@ -121,11 +123,11 @@ class Training(FromProfile):
     )
     classifiers: dict[str, ClassifierSettings] = Field(
         default_factory=dict,
-        description="More classifiers, by name: `<feature set>_<name>`. Each has its own table; nothing is inherited "
-        "from `classifier`.",
+        description="Additional classifiers, named `<feature set>_<name>`. Each has its own table; nothing is "
+        "inherited from `classifier`.",
     )
     finetuning: FinetuningSettings = Field(
-        default=FinetuningSettings(), description="How the backbone is fine-tuned where its weights are `train`."
+        default=FinetuningSettings(), description="How the backbone is fine-tuned if `finetuned_weights` is `train`."
     )
 
     @field_validator("base_weights", "finetuned_weights")

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from plantclef_assets_tests.documentation import PROJECT, is_generated, pages, prose, read
+from plantclef_assets_tests.test_import_order import ORDER
 
 pytestmark = pytest.mark.skipif(not pages(), reason="the pages are missing: run in a checkout")
 _LINK = re.compile(r"\[(?:[^\[\]]|\[[^\]]*\])*\]\((?P<target>[^)\s]+)\)")
@@ -69,6 +70,12 @@ def test_pictures_are_small_and_described() -> None:
     assert pictures
     assert [path.name for path in pictures if path.stat().st_size > 250_000] == []
     assert [page for page in pages() if "![](" in read(page)] == []
+
+
+def test_the_picture_of_the_packages_has_all_of_them_in_order() -> None:
+    picture = read("docs/images/packages.svg")
+    assert tuple(re.findall(r'data-package="(\w+)"', picture)) == ORDER
+    assert "](images/packages.svg)" in read("docs/architecture.md")
 
 
 def test_the_citation_has_the_version_of_the_project() -> None:

@@ -25,7 +25,7 @@ class Limits:
     )
     chunk_bytes: ByteCount = setting(
         2**24,
-        "Size of one request, which is also the most that a connection downloads again after a killed command.",
+        "Size of one request. After a killed command, each connection downloads at most this much again.",
         unit="bytes",
         ge=2**16,
     )
@@ -34,7 +34,7 @@ class Limits:
     )
     timeout_seconds: float = setting(
         60.0,
-        "A connection counts as broken after this time without a byte.",
+        "Time without data after which a connection is treated as broken.",
         unit="s",
         gt=0,
         allow_inf_nan=False,
