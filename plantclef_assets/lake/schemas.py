@@ -43,12 +43,7 @@ _PHOTOGRAPH = (_IMAGE_NAME, _SPECIES_ID, _OBS_ID, _ORGAN, _LEARN_TAG)
 _LICENSE = column("license", pa.string(), "licence of the photograph", null=True)
 _AUTHOR = column("author", pa.string(), "author of the photograph", null=True)
 _PLACE = (
-    column(
-        "archive",
-        pa.string(),
-        "tar archive with the photograph, relative to the source; null for a plain file",
-        null=True,
-    ),
+    column("archive", pa.string(), "its tar archive, relative to the source; null for a plain file", null=True),
     column("source", pa.string(), "path of the photograph, relative to the source or in its archive"),
     column("offset", pa.int64(), "position of the first byte of the photograph in its archive", null=True),
     column("bytes", pa.int64(), "size of the file"),
@@ -84,9 +79,7 @@ CLASS_MAP = TableSpec(
     pa.schema(
         [
             _SPECIES_ID,
-            column(
-                "class_index", pa.int32(), "index from 0, in the order of species_id or of the published class list"
-            ),
+            column("class_index", pa.int32(), "index from 0, by species_id or in the published order of classes"),
             column("species", pa.string(), "scientific name, in its most frequent spelling", null=True),
             column("genus", pa.string(), "genus", null=True),
             column("family", pa.string(), "family", null=True),
@@ -215,9 +208,7 @@ SWEEP = TableSpec(
             column("aggregation", pa.string(), "name of the aggregation"),
             column("parameters", pa.string(), "other keys of a run with this rule, as JSON"),
             column("run", pa.string(), "declared run with this rule", null=True),
-            column(
-                "part", pa.string(), "choose or report: a half of the labelled plots; survey: the plots of the survey"
-            ),
+            column("part", pa.string(), "choose or report: a half of the labelled plots; survey: the survey's plots"),
             column("f1_plot", pa.float64(), "F1 averaged over plots; null where the rule cannot be met", null=True),
             column("f1_transect", pa.float64(), "F1 averaged within transects, then over them", null=True),
             column("f1_species", pa.float64(), "F1 averaged over species (macro)", null=True),
@@ -255,11 +246,7 @@ SPECIES_COVER = TableSpec(
             column("coverage", pa.float64(), "share of the plot's area under the union of these tiles"),
             column("max_score", pa.float32(), "highest probability that a tile gives the species", null=True),
             column("positions", pa.list_(_POSITION), "the tiles that show the species, in px of the upright plot"),
-            column(
-                "uncovered",
-                pa.float64(),
-                "share of the plot's area under no tile with a species; equal in all rows of a plot",
-            ),
+            column("uncovered", pa.float64(), "share of the plot under no tile with a species; equal for the plot"),
             column("tiles", pa.int32(), "number of tiles of the plot; equal in all rows of a plot"),
             column("matched", pa.int32(), "number of tiles that show a species; equal in all rows of a plot"),
         ]
@@ -287,9 +274,7 @@ EMBEDDING_MAP = TableSpec(
             column("backbone", pa.string(), "backbone of the features: base or finetuned"),
             column("x", pa.float32(), "first coordinate on the backbone's map; without unit"),
             column("y", pa.float32(), "second coordinate on the backbone's map; without unit"),
-            column(
-                "held_out", pa.bool_(), "whether the photograph is in the validation part of the classifiers' split"
-            ),
+            column("held_out", pa.bool_(), "whether the classifiers' split puts the photograph into validation"),
         ]
     ),
     key=("image_name", "backbone"),
