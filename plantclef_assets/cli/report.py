@@ -34,7 +34,9 @@ def _run(arguments: list[str] | None, prog: str) -> int:
         print(line)
     if not result.success:
         message, trace = explain_run(result.all_events)
-        print_error(f"{message}\nThe report was not written. `plantclef run` computes what it needs. {keep_traceback(trace)}")
+        print_error(
+            f"{message}\nThe report was not written. `plantclef run` computes what it needs. {keep_traceback(trace)}"
+        )
         return 1
     print("\n".join(report_line(settings)))
     return 0
