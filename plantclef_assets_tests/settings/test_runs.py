@@ -12,8 +12,9 @@ from plantclef_assets_tests.settings.documentation import first_cells, toml_bloc
 
 
 def test_the_runs_in_the_documentation_can_be_declared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "flora_of_the_region.csv").write_text("1363875\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "survey").mkdir()
+    (tmp_path / "survey" / "flora.csv").write_text("1363875\n")
     text = (PROJECT / "docs" / "runs.md").read_text()
     blocks = toml_blocks(text)
     runs = {name: RunSettings(**run) for block in blocks for name, run in block.get("runs", {}).items()}
@@ -31,4 +32,4 @@ def test_every_field_of_runs_sweep_and_cover_has_a_description() -> None:
         for name, field in table.model_fields.items():
             assert field.description and field.description.endswith("."), f"{table.__name__}.{name}"
     of_votes = RunSettings.model_fields["min_votes"].description
-    assert of_votes == "Fewest tiles whose most probable species it is (vote)."
+    assert of_votes == "Minimum number of tiles whose most probable species it is (vote)."
