@@ -21,8 +21,8 @@ from plantclef_assets.lake.schemas import TABLES
 from plantclef_assets.lake.sites import SITES, current_pages
 from plantclef_assets.lake.store import RECORD_SUFFIXES, Artifact, Lake, Record, artifact_named, recorded_name
 
-_SIDECAR_SUFFIXES = (".csv", ".json", ".png")
-"""The suffixes of sidecars: submissions, covers, pictures of maps."""
+_SIDECAR_SUFFIXES = (".csv", ".json", ".png", ".jpg")
+"""The suffixes of sidecars: submissions, covers, pictures of maps and figures."""
 _FOLDERS = ("demo_survey",)
 """Assets that keep a folder of plain files beside their table; the files can be generated again."""
 _QUARANTINE, _STATES = "quarantine", "training"
@@ -53,7 +53,7 @@ class Leftover:
 
 
 def find_leftovers(lake: Lake, recipes: Mapping[str, Recipe], sources: Collection[str] = ()) -> list[Leftover]:
-    """Return the platform's files that no recipe names any more, sorted by name.
+    """Return the platform's files that no recipe names any more, sorted by name; sidecars precede their table.
 
     Files that recipes name are never included, up to date or not; neither are files at one of `sources`.
 
@@ -84,7 +84,7 @@ def find_leftovers(lake: Lake, recipes: Mapping[str, Recipe], sources: Collectio
             f"{lake.root} has {len(found)} files of other settings and none of these; set the variables and the "
             "profile that it was made with, or delete it yourself"
         )
-    return sorted(found, key=lambda leftover: leftover.file.name)
+    return sorted(found, key=_order_of_deletion)
 
 
 def delete_leftover(lake: Lake, leftover: Leftover) -> None:
@@ -105,6 +105,13 @@ def delete_leftover(lake: Lake, leftover: Leftover) -> None:
     with suppress(OSError):  # the folder is not empty
         if path.parent != Path(lake.root):
             path.parent.rmdir()
+
+
+def _order_of_deletion(leftover: Leftover) -> tuple[str, bool, str]:
+    """Return the sort key of a leftover: a table identifies its sidecars, so it is deleted after them."""
+    path = PurePosixPath(leftover.file.name)
+    stem = path.with_name(path.name.partition(".")[0] or path.name)
+    return str(stem), path.suffix.removeprefix(".") in RECORD_SUFFIXES, leftover.file.name
 
 
 def _names_of(lake: Lake, recipes: Mapping[str, Recipe]) -> set[str]:
@@ -201,7 +208,7 @@ def _why_left(
     asset = name.parts[0].partition(".")[0]
     if asset == _STATES and name.suffix == ".pt":
         return _why_state_is_left(lake, recipes, name.stem)
-    if name.suffix in _SIDECAR_SUFFIXES and asset in TABLES:
+    if name.suffix in _SIDECAR_SUFFIXES and asset in TABLES and _is_sidecar_in_place(lake, recipes, name):
         return f"it is a sidecar of an artifact of {asset} that these settings do not make"
     if name.suffix.removeprefix(".") not in RECORD_SUFFIXES or not _is_artifact_in_place(lake, name):
         return None
@@ -212,6 +219,14 @@ def _why_left(
     if asset in recipes:
         return f"these settings have no such partition of {asset}"
     return f"these settings have no {asset}"
+
+
+def _is_sidecar_in_place(lake: Lake, recipes: Mapping[str, Recipe], name: PurePosixPath) -> bool:
+    """Whether a file is named after a partition of the recipes or after a table that is in place."""
+    table = name.with_name(f"{name.name.partition('.')[0]}.parquet")
+    artifact = artifact_named(str(table))
+    recipe = recipes.get(artifact.asset)
+    return (recipe is not None and artifact in recipe.artifacts) or _is_artifact_in_place(lake, table)
 
 
 def _is_artifact_in_place(lake: Lake, name: PurePosixPath) -> bool:

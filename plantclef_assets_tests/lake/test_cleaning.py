@@ -62,6 +62,18 @@ def test_a_removed_run_leaves_its_table_and_its_files(own_lake: Callable[..., Se
     assert set(found) == {f"submission/base_cls_2x2.{suffix}" for suffix in ("parquet", "csv", "2024.csv")}
 
 
+def test_a_figure_that_is_no_longer_drawn_leaves_its_table_and_its_picture(own_lake: Callable[..., Settings]) -> None:
+    found = [*leftovers(own_lake(plot_images=None, plot_truth=None))]
+    assert found.index("figure_tiles.jpg") + 1 == found.index("figure_tiles.parquet"), "the picture is deleted first"
+
+
+def test_a_file_of_ones_own_in_the_folder_of_an_asset_is_no_leftover(own_lake: Callable[..., Settings]) -> None:
+    settings = own_lake()
+    for name in ("notes.csv", "base_cls_full.old.csv"):
+        Path(settings.lake, "submission", name).write_text("mine")
+    assert [*leftovers(settings)] == ["submission/base_cls_full.old.csv"], "it is named as a file of the run"
+
+
 def test_a_backbone_that_is_no_longer_asked_for_is_left_over_unless_a_setting_reads_it(
     own_finetuned_lake: Callable[..., Settings],
 ) -> None:
