@@ -44,6 +44,7 @@ lint: $(INSTALLED) ## check style, formatting and types
 
 docs: $(WRITTEN) ## build the documentation as a site in build/docs; dead links and anchors are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "Open build/docs/index.html. For the search: python3 -m http.server --directory build/docs"
 
 ui: $(RUNS) $(INSTANCE) ## start the Dagster UI on the instance of the demo
 	$(BIN)/dagster dev -w workspace.yaml
