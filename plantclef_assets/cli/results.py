@@ -1,5 +1,10 @@
 """The lines at the end of a run: the leaderboard, the files to look at, the checks that did not pass, the next step."""
 
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
 from plantclef_assets.defs.graph import build_graph
 from plantclef_assets.defs.source_files import has_reviewed_truth
 from plantclef_assets.lake.store import Artifact, Lake
@@ -85,7 +90,12 @@ def next_step(settings: Settings, checks: list[str]) -> str:
         return "set PLANTCLEF_PLOT_IMAGES to a folder of plot photographs, and run the same command again"
     else:
         question = "select * from " + ("leaderboard" if settings.plot_truth else "species_cover")
-    return f'plantclef lake "{question}"'
+    return f'{_command()} lake "{question}"'
+
+
+def _command() -> str:
+    """Return what starts this command in the user's shell: its path if its environment is not activated."""
+    return "plantclef" if shutil.which("plantclef") else shlex.quote(str(Path(sys.executable).with_name("plantclef")))
 
 
 def _leaderboard(settings: Settings) -> str:

@@ -128,7 +128,7 @@ def materialize(defs: Definitions, instance: DagsterInstance, job: Job, keys: Se
         KeyboardInterrupt: it was interrupted.
     """
     title = f"── {job.name}{' (optional)' if job.optional else ''}"
-    print(f"{title}: {keys[0]} … {keys[-1]}" if keys else title, flush=True)
+    print(f"{title}: {' … '.join(dict.fromkeys((keys[0], keys[-1])))}" if keys else title, flush=True)
     show_under_job(instance, job.name)
     range_of_keys = {f"{_RANGE}start": keys[0], f"{_RANGE}end": keys[-1]} if keys else {}
     with lost_interrupts_raised():

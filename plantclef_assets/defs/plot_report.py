@@ -30,7 +30,10 @@ from plantclef_assets.settings import Settings
 
 
 def plot_report_assets(settings: Settings, graph: Callable[[], Graph]) -> list[Asset]:
-    """Declare the report; none without plots. `graph` returns all assets, whose checks the report evaluates."""
+    """Declare the report; none without plots. `graph` returns all assets.
+
+    The report evaluates the checks of the assets that it is made from. Others, such as the sweep, may come after it.
+    """
     if not settings.has_plots:
         return []
 
@@ -60,8 +63,9 @@ def plot_report_assets(settings: Settings, graph: Callable[[], Graph]) -> list[A
 
         def failed() -> list[FailedCheck]:
             found = graph()
-            assets = [name for name in found.assets if name != "plot_report"]
-            return [FailedCheck(*one) for one in failing_checks(found, lake.lake, assets)]
+            return [
+                FailedCheck(*one) for one in failing_checks(found, lake.lake, sorted(found.ancestors("plot_report")))
+            ]
 
         scope, set_aside = _scope(settings, context.log.info), _set_aside(settings)
 

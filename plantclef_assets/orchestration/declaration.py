@@ -250,6 +250,15 @@ class Graph:
         """What each artifact is a function of, by asset."""
         return {asset.name: self._recipe(asset) for asset in self.assets.values()}
 
+    def ancestors(self, name: str) -> set[str]:
+        """Return the names of the assets that an asset is made from, directly or through others."""
+        found, waiting = set(), [name]
+        while waiting:
+            read = {one.asset for one in self.assets[waiting.pop()].inputs} - found
+            found |= read
+            waiting += read
+        return found
+
     def upstream_keys(self, one: Input, key: str | None) -> Iterable[str | None]:
         """Return the keys of an input that a key of the reading asset needs."""
         family = self.assets[one.asset].family

@@ -63,7 +63,8 @@ def pair_plots(
     missing, unknown = sorted(truth.keys() - predictions.keys()), sorted(predictions.keys() - truth.keys())
     if (missing or unknown) and not allow_missing:
         sides = {"without a prediction": missing, "without a truth": unknown}
-        raise ValueError("; ".join(f"{what}: {_first(plots)}" for what, plots in sides.items() if plots))
+        found = "; ".join(f"{what}: {_first(plots)}" for what, plots in sides.items() if plots)
+        raise ValueError(f"{found}. allow_missing (--allow-missing) scores the plots with a truth")
     return {plot: predictions.get(plot, ()) for plot in truth}
 
 

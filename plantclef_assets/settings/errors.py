@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -72,6 +72,12 @@ def _sentence(finding: Any, fields: Mapping[str, FieldInfo]) -> str:
         return message + "."
     variable = PREFIX + "__".join(str(part) for part in finding["loc"]).upper()
     if finding["type"] in ("extra_forbidden", "unexpected_keyword_argument"):  # of a model, of a dataclass
+        *tables, key = map(str, finding["loc"])
+        entries = fields[tables[0]].annotation if len(tables) > 1 and tables[0] in fields else None
+        if get_origin(entries) is dict:  # a table of the user's own name, such as a run
+            close = get_close_matches(key, _keys_of(get_args(entries)[1]), n=1)
+            question = f"did you mean {close[0]}?" if close else "docs/settings.md lists the keys."
+            return f"{PREFIX}{tables[0].upper()}: the table [{'.'.join(tables)}] has no key {key}; {question}"
         return f"{variable}: there is no such setting (in the profile or the arguments); {nearest(variable, fields)}"
     text = str(shown) if isinstance(value, str | int | float) else None
     short = text if text is None or len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

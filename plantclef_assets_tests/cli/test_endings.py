@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import shutil
 import signal
 import sys
 import time
@@ -302,7 +303,9 @@ def test_without_truth_the_answers_come_before_what_is_optional(
     answers = f"Results:\n  {tiny_lake.lake}/species_cover/00.csv and 1 more: "
     assert answers in before and answers in after
     assert "f1_plot" not in out, "scores that nobody knows are not printed"
-    assert after.rstrip().endswith('Next: plantclef lake "select * from species_cover"')
+    following = after.rstrip().partition("Next: ")[2]
+    assert following.endswith('plantclef lake "select * from species_cover"')
+    assert shutil.which(following.split()[0]), "it can be pasted into a shell whose environment is not activated"
 
 
 def test_with_truth_it_ends_with_scores_answers_checks_time_and_the_next_step(

@@ -44,6 +44,12 @@ def test_a_plain_input_is_the_same_key_or_the_only_artifact() -> None:
     assert graph.recipes["c"].artifacts == (Artifact("c", "00"), Artifact("c", "01"))
 
 
+def test_ancestors_are_found_through_others() -> None:
+    graph = Graph.of([declared("a"), declared("b", "a"), declared("c", "b", "a"), declared("apart", "a")])
+    assert graph.ancestors("c") == {"a", "b"}
+    assert graph.ancestors("a") == set()
+
+
 def test_inputs_of_another_family_say_which_keys_they_read() -> None:
     shards = declared("shards", partitions=SHARDS)
     with pytest.raises(ValueError, match=r"runs reads shards, which has other partitions: use every\(\) or some\(\)"):

@@ -125,6 +125,11 @@ def test_an_unusable_location_is_one_sentence(
             '{{"a": {{"feature_set": "base_cls_centroid"}}}}',
             "the run 'a' has the feature set 'base_cls_centroid'; use 'base_dct',",
         ),
+        (
+            "RUNS",
+            '{{"a": {{"feature_set": "base_cls", "tilling": "3x3"}}}}',
+            "the table [runs.a] has no key tilling; did you mean tiling?",
+        ),
         ("RUNS", '{{"a": {{"feature_set": "base_cls", "tiling": "3by3"}}}}', "'3by3'"),
         ("RUNS", '{{"a": {{"feature_set": "base_cls", "tiling": "100x100"}}}}', "100x100"),
         ("RUNS", '{{"a": {{"feature_set": "base_cls", "aggregation": "max"}}}}', "species_per_plot"),
