@@ -1,5 +1,6 @@
 """A lake in a bucket, against a real server: what is published, read, missing, and fought over."""
 
+import json
 import os
 import pickle
 import subprocess
@@ -10,8 +11,10 @@ from pathlib import Path
 from threading import Barrier
 from urllib.request import urlopen
 
+import numpy as np
 import pytest
 from google.api_core.exceptions import Forbidden
+from safetensors.numpy import save_file
 
 from plantclef_assets.engines.local import run_shards
 from plantclef_assets.lake.buckets import OvertakenError, UnreachableBucketError, default_client, explained
@@ -318,11 +321,6 @@ def test_the_server_is_the_real_one(gcs: str, lake: Lake) -> None:
 
 
 def test_records_of_weights_are_read_from_their_header(lake: Lake) -> None:
-    import json
-
-    import numpy as np
-    from safetensors.numpy import save_file
-
     weights = Artifact("backbone", suffix="safetensors")
     metadata = {"info": json.dumps({"metadata": record_metadata({"made": 1}, "abc", {"classes": 3})})}
     with lake.publish(lake.path(weights)) as temporary:
