@@ -148,4 +148,4 @@ def test_a_report_without_its_inputs_names_the_command_that_makes_them(
     found = environment(settings, make_instance(tmp_path / "home"))
     result = run_command([str(PYTHON.with_name("plantclef")), "report"], found)
     assert result.returncode == 1
-    assert "`plantclef run` makes what it needs" in result.stderr
+    assert "`plantclef run` computes what it needs" in result.stderr
