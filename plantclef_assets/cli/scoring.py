@@ -13,7 +13,7 @@ from pathlib import Path
 
 from plantclef_assets.images.file_names import match_plots
 from plantclef_assets.ingest.locations import PACKAGE_FOLDER
-from plantclef_assets.scoring.metrics import pair_plots, score_submission
+from plantclef_assets.scoring.metrics import UnpairedPlotsError, pair_plots, score_submission
 from plantclef_assets.scoring.score_tables import submission_from_scores
 from plantclef_assets.scoring.submission_format import DIALECTS, SubmissionRow, read_species_of_plots, write_submission
 
@@ -117,7 +117,8 @@ def _score(options: argparse.Namespace) -> None:
         paired = pair_plots(match_plots(predicted, truth), truth, allow_missing=options.allow_missing)
         scores = score_submission(paired, truth, transects=patterns)
     except ValueError as error:
-        raise ValueError(f"{options.submission} cannot be scored by {options.truth}: {error}") from error
+        advice = ". --allow-missing scores the plots with a truth" if isinstance(error, UnpairedPlotsError) else ""
+        raise ValueError(f"{options.submission} cannot be scored by {options.truth}: {error}{advice}") from error
     print(json.dumps(scores.to_dict()))
 
 

@@ -63,9 +63,9 @@ def plot_report_assets(settings: Settings, graph: Callable[[], Graph]) -> list[A
 
         def failed() -> list[FailedCheck]:
             found = graph()
-            return [
-                FailedCheck(*one) for one in failing_checks(found, lake.lake, sorted(found.ancestors("plot_report")))
-            ]
+            ancestors = found.ancestors("plot_report")
+            assets = [name for name in found.assets if name in ancestors]
+            return [FailedCheck(*one) for one in failing_checks(found, lake.lake, assets)]
 
         scope, set_aside = _scope(settings, context.log.info), _set_aside(settings)
 

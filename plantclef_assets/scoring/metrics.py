@@ -44,6 +44,10 @@ def f1_score(truth: Iterable[int], predicted: Iterable[int]) -> float:
     return _f1(len(true & found), len(found - true), len(true - found))
 
 
+class UnpairedPlotsError(ValueError):
+    """Some plots have a prediction or a truth, but not both; the message names the first ones."""
+
+
 def pair_plots(
     predictions: Mapping[str, Iterable[int]], truth: Mapping[str, Iterable[int]], *, allow_missing: bool = False
 ) -> dict[str, Iterable[int]]:
@@ -56,7 +60,8 @@ def pair_plots(
             predicted plot without a truth is ignored.
 
     Raises:
-        ValueError: no plot is in both, or, unless allowed, a plot is in one only.
+        ValueError: no plot is in both.
+        UnpairedPlotsError: a plot is in one only, which is not allowed.
     """
     if not predictions.keys() & truth.keys():
         raise ValueError("they have no plot in common")
@@ -64,7 +69,7 @@ def pair_plots(
     if (missing or unknown) and not allow_missing:
         sides = {"without a prediction": missing, "without a truth": unknown}
         found = "; ".join(f"{what}: {_first(plots)}" for what, plots in sides.items() if plots)
-        raise ValueError(f"{found}. allow_missing (--allow-missing) scores the plots with a truth")
+        raise UnpairedPlotsError(found)
     return {plot: predictions.get(plot, ()) for plot in truth}
 
 

@@ -135,7 +135,7 @@ def test_a_plot_on_one_side_only_is_an_error_unless_allowed(folder: Path, capsys
     assert printed.err == (
         f"{folder / 'out.csv'} cannot be scored by {folder / 'truth.csv'}: "
         "without a prediction: RNNB-9-9-20240118; without a truth: RNNB-8-8-20240118. "
-        "allow_missing (--allow-missing) scores the plots with a truth\n"
+        "--allow-missing scores the plots with a truth\n"
     )
     assert score(folder, "--allow-missing") == 0
     scores = json.loads(capsys.readouterr().out)
