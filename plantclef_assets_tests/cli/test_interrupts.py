@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -17,15 +17,20 @@ from plantclef_assets_tests.cli.test_command_line import environment
 from plantclef_assets_tests.tiny import tiny_settings
 
 
+@pytest.fixture(autouse=True)
+def _interruptible() -> Iterator[None]:
+    """Handle SIGINT as in a terminal; shells start commands in the background with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_an_interrupt_that_a_library_drops_is_raised_at_the_end_of_the_block() -> None:
-    before = signal.signal(signal.SIGINT, lambda number, frame: None)
-    try:
-        with lost_interrupts_raised():
-            pass
-        with pytest.raises(KeyboardInterrupt), lost_interrupts_raised():
-            signal.raise_signal(signal.SIGINT)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, lambda number, frame: None)
+    with lost_interrupts_raised():
+        pass
+    with pytest.raises(KeyboardInterrupt), lost_interrupts_raised():
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_an_interrupt_inside_a_weak_references_callback_still_stops_the_work(capfd: pytest.CaptureFixture[str]) -> None:
